@@ -1,0 +1,10 @@
+# The libraries of Debian that quipu stands on, each as an imported target. LMDB ships a .pc file on
+# Debian; Criterion's is used by tests/ only.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(LMDB REQUIRED IMPORTED_TARGET lmdb)
+pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
+pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+if(QUIPU_WITH_JETSTREAM)
+    pkg_check_modules(NATS REQUIRED IMPORTED_TARGET libnats)
+endif()
