@@ -1,0 +1,55 @@
+/*
+ * Errors: the line, the offset, the context that layers add, and the table of statuses.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+
+#include "quipu/error.h"
+
+Test(error, names_the_byte_where_there_is_one)
+{
+    struct quipu_error err;
+
+    cr_assert_eq(quipu_error_set_at(&err, QUIPU_CBOR_TAG, 7, "tag %d", 43), QUIPU_CBOR_TAG);
+    cr_assert_eq(err.offset, 7);
+    cr_assert_str_eq(err.message, "tag 43, at byte 7");
+}
+
+Test(error, puts_context_before_what_it_was)
+{
+    struct quipu_error err;
+    (void)quipu_error_set(&err, QUIPU_IO, "read: %s", "gone");
+
+    cr_assert_eq(quipu_error_wrap(&err, QUIPU_IO, "line %d", 3), QUIPU_IO);
+    cr_assert_str_eq(err.message, "line 3: read: gone");
+}
+
+Test(error, may_be_null_everywhere)
+{
+    cr_assert_eq(quipu_error_set(NULL, QUIPU_IO, "x"), QUIPU_IO);
+    cr_assert_eq(quipu_error_set_at(NULL, QUIPU_IO, 1, "x"), QUIPU_IO);
+    cr_assert_eq(quipu_error_wrap(NULL, QUIPU_IO, "x"), QUIPU_IO);
+    cr_assert_eq(quipu_error_errno(NULL, ENOSPC, "x"), QUIPU_NO_SPACE);
+}
+
+Test(error, cuts_a_line_that_is_too_long)
+{
+    struct quipu_error err;
+
+    (void)quipu_error_set(&err, QUIPU_IO, "%600d", 1);
+    (void)quipu_error_wrap(&err, QUIPU_IO, "%600d", 2);
+    cr_assert_eq(strlen(err.message), QUIPU_ERROR_MESSAGE_BYTES - 1);
+}
+
+Test(status, has_a_name_and_a_text_for_every_number)
+{
+#define CHECK_STATUS(name, number, text)                                                           \
+    cr_assert_eq((int)QUIPU_##name, number);                                                       \
+    cr_assert_str_eq(quipu_status_name(QUIPU_##name), #name);                                      \
+    cr_assert_str_eq(quipu_status_text(QUIPU_##name), text);
+    QUIPU_STATUS_MAP(CHECK_STATUS)
+#undef CHECK_STATUS
+    cr_assert_str_eq(quipu_status_name((enum quipu_status)9999), "UNKNOWN");
+}
