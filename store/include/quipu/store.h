@@ -1,0 +1,307 @@
+/*
+ * The store: one folder, one LMDB environment, the durable log of events and the tables beside it.
+ *
+ * Read this first:
+ *  - A store is opened once per process and shared by all its threads; a second open of the same
+ *    folder in one process is refused (QUIPU_EXISTS). Other processes may open it at the same time.
+ *  - Do not use a store after fork() in the child; it is refused (QUIPU_MISUSE).
+ *  - Not on a network file system: it is refused (QUIPU_INVALID).
+ *  - A read transaction pins old pages: the file grows while a long one is open. Read in slices
+ * (about 10,000 events or 50 ms), end it, begin again.
+ *  - Write transactions are serialised over all threads and processes; a second one waits.
+ *  - Slices that come out of a transaction live until that transaction ends, or, in a write
+ *    transaction, until its next write.
+ *  - LMDB keeps no checksums: what comes out of here is only structurally checked. The CIDs are the
+ *    checksums; quipu_verify (engine) and every publish, export and ingest hash again.
+ *
+ * Layout: docs/SPEC.md §6.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_STORE_H
+#define QUIPU_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quipu/cid.h"
+#include "quipu/error.h"
+#include "quipu/export.h"
+#include "quipu/slice.h"
+#include "quipu/uuid.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------ limits */
+
+#define QUIPU_AGGREGATE_TYPE_BYTES_MAX 64
+#define QUIPU_AGGREGATE_ID_BYTES_MAX   255
+#define QUIPU_ENVELOPE_BYTES_MAX       (64u << 10)
+#define QUIPU_PAYLOAD_BYTES_MAX        (4u << 20)
+#define QUIPU_TABLE_KEY_BYTES_MAX      500
+
+/* ------------------------------------------------------------------ the store */
+
+struct quipu_store;
+
+enum quipu_store_create {
+    QUIPU_STORE_CREATE_IF_MISSING = 0,
+    QUIPU_STORE_OPEN_EXISTING,
+    QUIPU_STORE_CREATE_NEW,
+};
+
+enum quipu_durability {
+    /** A commit returns after fdatasync: what it acknowledged survives a power cut. */
+    QUIPU_DURABLE = 0,
+    /** The last commits may be lost in a power cut, all or none of each; never corrupted. */
+    QUIPU_RELAXED,
+};
+
+struct quipu_store_options {
+    size_t size; /* sizeof this struct */
+    enum quipu_store_create create;
+    enum quipu_durability durability;
+    /** Address space to reserve, bytes; 0: 1 TiB, halved until the system grants it. */
+    uint64_t map_bytes;
+};
+
+#define QUIPU_STORE_OPTIONS_INIT                                                                   \
+    {                                                                                              \
+        .size = sizeof(struct quipu_store_options)                                                 \
+    }
+
+/**
+ * Open (or make) the store in the folder `path`; the folder itself is made, with mode 0700, its
+ * parents are not. `options` NULL: create if missing, durable.
+ *
+ * @retval QUIPU_NOT_FOUND     no such folder, or no store in it, and OPEN_EXISTING
+ * @retval QUIPU_EXISTS        CREATE_NEW and there is a store; or already open in this process
+ * @retval QUIPU_NOT_A_STORE   the folder holds something else (a file, or another LMDB environment,
+ * or for CREATE_* a folder that is not empty and has no store)
+ * @retval QUIPU_FORMAT_NEWER  made by a newer quipu
+ * @retval QUIPU_CORRUPT       truncated or otherwise structurally broken
+ * @retval QUIPU_PERMISSION, QUIPU_IO, QUIPU_NO_SPACE, QUIPU_NO_MEMORY, QUIPU_INVALID
+ * @threads any; the handle is shareable
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_store_open(const char *path, const struct quipu_store_options *options,
+                 struct quipu_store **out, struct quipu_error *err);
+
+/** Close and set NULL; every transaction must have ended. NULL is fine. */
+QUIPU_API void quipu_store_close(struct quipu_store **store);
+
+/** The folder as it was given to open; borrowed until close. */
+QUIPU_API const char *quipu_store_path(const struct quipu_store *store);
+
+/**
+ * Write a consistent, compacted copy of the environment into the new or empty folder `path` while
+ * others read and write. The copy is synced before this returns. Files beside the environment
+ * (keys) are not copied. @retval QUIPU_EXISTS  the folder is not empty. @retval QUIPU_IO,
+ * QUIPU_NO_SPACE, …
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_store_backup(struct quipu_store *store, const char *path, struct quipu_error *err);
+
+/** A named lock file in the folder, held by at most one process and within it by one holder, so
+ * that one flusher runs at a time. Released by the system if the process dies.
+ * @retval QUIPU_BUSY  held elsewhere; err names the process where the system tells */
+struct quipu_store_lock;
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_store_lock_take(struct quipu_store *store,
+                                                                   const char *name,
+                                                                   struct quipu_store_lock **out,
+                                                                   struct quipu_error *err);
+QUIPU_API void quipu_store_lock_release(struct quipu_store_lock **lock);
+
+/* ------------------------------------------------------------------ transactions */
+
+/** A snapshot (read) or the one write in progress. Owner thread only. */
+struct quipu_txn;
+
+/** @retval QUIPU_NO_MEMORY, QUIPU_IO, QUIPU_BUSY (too many readers), QUIPU_MISUSE (after fork) */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_txn_begin_read(struct quipu_store *store, struct quipu_txn **out, struct quipu_error *err);
+
+/** Waits for the write transaction before it. @retval as above; QUIPU_NO_SPACE, QUIPU_CORRUPT */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_txn_begin_write(struct quipu_store *store, struct quipu_txn **out, struct quipu_error *err);
+
+/**
+ * Make all of the writes durable, or none. `*txn` is consumed and NULL afterwards whatever happens.
+ * On a read transaction it just ends it.
+ * @retval QUIPU_OK        fdatasync has returned (QUIPU_DURABLE)
+ * @retval QUIPU_NO_SPACE, QUIPU_IO, QUIPU_NO_MEMORY  nothing of it was written; or the first
+ * failure of a call on this transaction
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_commit(struct quipu_txn **txn,
+                                                              struct quipu_error *err);
+
+/** Forget the writes, or end a read; `*txn` becomes NULL. NULL is fine. */
+QUIPU_API void quipu_txn_abort(struct quipu_txn **txn);
+
+/* ------------------------------------------------------------------ the log */
+
+/** Names the aggregate an event belongs to. */
+struct quipu_aggregate {
+    struct quipu_slice type;
+    struct quipu_slice id;
+};
+
+/** What goes in: all borrowed for the call. */
+struct quipu_record_new {
+    struct quipu_aggregate aggregate;
+    uint64_t version;
+    struct quipu_uuid event_id;
+    struct quipu_cid envelope_cid;
+    struct quipu_cid payload_cid;
+    struct quipu_slice
+        envelope; /* must contain the bytes of event_id and of payload_cid's digest */
+    struct quipu_slice payload;
+};
+
+/** What comes out: slices live as long as the transaction allows. */
+struct quipu_record {
+    uint64_t position;
+    /** Position of the aggregate's event before this one, 0 where it is the first. */
+    uint64_t aggregate_prev_position;
+    struct quipu_uuid event_id;
+    struct quipu_cid envelope_cid;
+    struct quipu_cid payload_cid;
+    struct quipu_slice envelope;
+    struct quipu_slice payload;
+};
+
+/** Last event of an aggregate. */
+struct quipu_head {
+    uint64_t version;
+    uint64_t position;
+    struct quipu_cid envelope_cid;
+};
+
+/** Position of the newest event in this transaction's view; 0 in an empty store. Positions are
+ * gap-free. */
+QUIPU_API uint64_t quipu_txn_last_position(const struct quipu_txn *txn);
+
+/**
+ * Append one event at the next position, update the aggregate's head and the indexes. The caller
+ * has looked before: that event_id is new, and that version follows the head (or, for a fork that
+ * it has decided to keep, does not); neither is checked again here.
+ * @retval QUIPU_TOO_LARGE, QUIPU_MISUSE (read transaction), QUIPU_NO_SPACE, QUIPU_IO,
+ * QUIPU_NO_MEMORY
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_append(struct quipu_txn *txn,
+                                                              const struct quipu_record_new *record,
+                                                              uint64_t *position,
+                                                              struct quipu_error *err);
+
+/** @retval QUIPU_NOT_FOUND  position 0 or beyond the last. @retval QUIPU_CORRUPT  structurally
+ * broken */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_record_at(struct quipu_txn *txn,
+                                                                 uint64_t position,
+                                                                 struct quipu_record *out,
+                                                                 struct quipu_error *err);
+
+enum quipu_block_kind { QUIPU_BLOCK_ENVELOPE, QUIPU_BLOCK_PAYLOAD };
+
+/** Event whose envelope or payload has this CID (the first, where several share a payload).
+ * @retval QUIPU_NOT_FOUND, QUIPU_CORRUPT */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_txn_find_cid(struct quipu_txn *txn, const struct quipu_cid *cid, struct quipu_record *out,
+                   enum quipu_block_kind *kind, struct quipu_error *err);
+
+/** @retval QUIPU_NOT_FOUND, QUIPU_CORRUPT */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_find_event_id(struct quipu_txn *txn,
+                                                                     struct quipu_uuid event_id,
+                                                                     struct quipu_record *out,
+                                                                     struct quipu_error *err);
+
+/** @retval QUIPU_NOT_FOUND  no event of this aggregate. @retval QUIPU_CORRUPT */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_head(struct quipu_txn *txn,
+                                                            struct quipu_aggregate aggregate,
+                                                            struct quipu_head *out,
+                                                            struct quipu_error *err);
+
+/** Figures of the store as this transaction sees it. */
+struct quipu_store_stat {
+    uint64_t events;
+    uint64_t aggregates;
+    uint64_t file_bytes; /* of the environment's data file */
+    uint64_t map_bytes;
+    uint64_t format;
+};
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_txn_stat(struct quipu_txn *txn, struct quipu_store_stat *out, struct quipu_error *err);
+
+/**
+ * Check all that derives from the log against it: that positions are gap-free, that every record is
+ * well-formed, that each head, each index entry and each back-pointer agrees with the records and
+ * that none is missing. Hashes are the engine's part (quipu_verify). `problem` is called for each
+ * finding with a line for people; it may return false to stop. `*problems` counts them.
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_txn_check_indexes(struct quipu_txn *txn,
+                        bool (*problem)(void *ctx, uint64_t position, const char *line), void *ctx,
+                        uint64_t *problems, struct quipu_error *err);
+
+/* ------------------------------------------------------------------ tables */
+
+/**
+ * Ordered key-value rows in the same environment, committed with everything else of the
+ * transaction. A table is a number that the modules above hand out; rows are ordered bytewise by
+ * key.
+ */
+struct quipu_table {
+    uint32_t number;
+};
+
+/** @retval QUIPU_NOT_FOUND, QUIPU_TOO_LARGE (key empty or over QUIPU_TABLE_KEY_BYTES_MAX) */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_txn_table_get(struct quipu_txn *txn, struct quipu_table table, struct quipu_slice key,
+                    struct quipu_slice *value, struct quipu_error *err);
+/** Insert or replace. @retval QUIPU_MISUSE (read transaction), QUIPU_TOO_LARGE, QUIPU_NO_SPACE, …
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_txn_table_put(struct quipu_txn *txn, struct quipu_table table, struct quipu_slice key,
+                    struct quipu_slice value, struct quipu_error *err);
+/** @retval QUIPU_NOT_FOUND */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_table_delete(struct quipu_txn *txn,
+                                                                    struct quipu_table table,
+                                                                    struct quipu_slice key,
+                                                                    struct quipu_error *err);
+/** Delete every row. */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_txn_table_clear(struct quipu_txn *txn, struct quipu_table table, struct quipu_error *err);
+
+enum quipu_seek { QUIPU_SEEK_GE, QUIPU_SEEK_GT, QUIPU_SEEK_LE, QUIPU_SEEK_LT };
+
+/**
+ * The row nearest to `key` on one side. An empty key stands before every row; with LE and LT it
+ * stands behind every row, so LE with an empty key gives the last. Stepping with GT walks the
+ * table.
+ * @retval QUIPU_DONE  none
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_txn_table_seek(struct quipu_txn *txn, struct quipu_table table, struct quipu_slice key,
+                     enum quipu_seek seek, struct quipu_slice *found_key, struct quipu_slice *value,
+                     struct quipu_error *err);
+
+/** A walk over the rows whose keys begin with `prefix`, in order. Ends with its transaction.
+ * Writing to the table during the walk ends the walk (next says QUIPU_MISUSE). */
+struct quipu_table_walk;
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_table_walk_open(struct quipu_txn *txn, struct quipu_table table, struct quipu_slice prefix,
+                      struct quipu_table_walk **out, struct quipu_error *err);
+/** @retval QUIPU_DONE behind the last row */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_table_walk_next(struct quipu_table_walk *walk,
+                                                                   struct quipu_slice *key,
+                                                                   struct quipu_slice *value,
+                                                                   struct quipu_error *err);
+QUIPU_API void quipu_table_walk_close(struct quipu_table_walk **walk);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
