@@ -1,0 +1,250 @@
+/*
+ * The engine: append events to aggregates, read them back, take in events of others.
+ *
+ * An engine is shareable between threads. It keeps no thread of its own. Every failure leaves the
+ * store as it was.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_ENGINE_H
+#define QUIPU_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quipu/clock.h"
+#include "quipu/envelope.h"
+#include "quipu/error.h"
+#include "quipu/export.h"
+#include "quipu/slice.h"
+#include "quipu/store.h"
+#include "quipu/uuid.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------ opening */
+
+struct quipu_engine;
+
+struct quipu_engine_options {
+    size_t size;                       /* sizeof this struct */
+    const struct quipu_clock *clock;   /* NULL: the system's. Copied. */
+    const struct quipu_random *random; /* NULL: the system's. Copied. */
+};
+
+#define QUIPU_ENGINE_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        .size = sizeof(struct quipu_engine_options)                                                \
+    }
+
+/** Work on `store`, which must stay open until close. Reads and writes nothing yet.
+ * @retval QUIPU_NO_MEMORY, QUIPU_MISUSE */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_engine_open(struct quipu_store *store, const struct quipu_engine_options *options,
+                  struct quipu_engine **out, struct quipu_error *err);
+QUIPU_API void quipu_engine_close(struct quipu_engine **engine);
+
+/** The store it works on; borrowed. */
+QUIPU_API struct quipu_store *quipu_engine_store(const struct quipu_engine *engine);
+
+/* ------------------------------------------------------------------ appending */
+
+#define QUIPU_APPEND_EVENTS_MAX 65536
+
+enum quipu_expected_kind { QUIPU_EXPECT_ANY = 0, QUIPU_EXPECT_NO_STREAM, QUIPU_EXPECT_EXACT };
+
+/** What the caller believes about the aggregate just before this event. Zero: anything. */
+struct quipu_expected {
+    enum quipu_expected_kind kind;
+    uint64_t version;
+};
+
+static inline struct quipu_expected quipu_expect_any(void)
+{
+    struct quipu_expected expected = {QUIPU_EXPECT_ANY, 0};
+    return expected;
+}
+
+/** The aggregate has no event yet. */
+static inline struct quipu_expected quipu_expect_no_stream(void)
+{
+    struct quipu_expected expected = {QUIPU_EXPECT_NO_STREAM, 0};
+    return expected;
+}
+
+/** The aggregate's last event has this version (0 means: no event yet). */
+static inline struct quipu_expected quipu_expect_exact(uint64_t version)
+{
+    struct quipu_expected expected = {QUIPU_EXPECT_EXACT, version};
+    return expected;
+}
+
+/** An instant that may be absent. Zero: absent. */
+struct quipu_instant {
+    bool is_set;
+    int64_t unix_us;
+};
+
+static inline struct quipu_instant quipu_instant_at(int64_t unix_us)
+{
+    struct quipu_instant instant = {true, unix_us};
+    return instant;
+}
+
+enum quipu_secret_policy {
+    QUIPU_SECRET_REFUSE = 0,
+    /** The caller has seen the rule's name and wants this payload stored in clear all the same. */
+    QUIPU_SECRET_ALLOW,
+};
+
+/** An event to append. All borrowed for the call. Zero-initialise, then set what is known. */
+struct quipu_event {
+    const char
+        *type; /* such as "key.generated": tokens of [a-z0-9_-] joined by dots, 1 to 128 bytes */
+    struct {
+        const char *type; /* one token of [a-z0-9_-], 1 to 64 bytes */
+        const char *id;   /* UTF-8 without control characters, 1 to 255 bytes */
+    } aggregate;
+    struct quipu_slice payload;       /* one item of DAG-CBOR, up to QUIPU_PAYLOAD_BYTES_MAX */
+    struct quipu_expected expected;   /* default: any */
+    uint64_t schema;                  /* version of the type; 0: 1 */
+    struct quipu_uuid event_id;       /* nil: a new UUIDv7 */
+    struct quipu_uuid correlation_id; /* nil: the event's own id */
+    struct quipu_uuid causation_id;   /* nil: nothing caused it */
+    struct quipu_instant occurred_at; /* absent: now, by the engine's clock */
+    struct quipu_slice meta;          /* a DAG-CBOR map, or empty */
+    enum quipu_secret_policy secrets;
+};
+
+/** What became of an event. */
+struct quipu_appended {
+    uint64_t position;
+    uint64_t version;
+    struct quipu_uuid event_id;
+    struct quipu_cid cid; /* of the envelope */
+    /** The same event was there already; the figures are those of the first time. */
+    bool was_duplicate;
+};
+
+/**
+ * Append `count` events, of one or several aggregates, in this order, all or none. Durable when it
+ * returns. An event whose event_id is stored already with the same type, aggregate, payload and
+ * other given fields is a duplicate: it is not stored again, its expectation is not checked, and
+ * `out` tells where it is. Expectations see the events before them in the same call.
+ *
+ * The store's signing key and with it its `source` are made on the first append where there are
+ * none.
+ *
+ * @param out  `count` results, or NULL. Untouched on failure.
+ * @retval QUIPU_OK
+ * @retval QUIPU_VERSION_CONFLICT   names the aggregate, the expected and the found version
+ * @retval QUIPU_EVENT_ID_CONFLICT  the id is stored (or in this call) with other content; shows
+ * both CIDs
+ * @retval QUIPU_SECRET_REFUSED     names the rule
+ * @retval QUIPU_INVALID, QUIPU_TOO_LARGE, QUIPU_CBOR_*  the event is not one; names index and field
+ * @retval QUIPU_NO_SPACE, QUIPU_IO, QUIPU_NO_MEMORY, QUIPU_NO_RANDOM, QUIPU_PERMISSION,
+ * QUIPU_CORRUPT For a failure that one event causes, `*failed` (may be NULL) is its index, else
+ * `count`.
+ * @threads any
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_append_batch(struct quipu_engine *engine, const struct quipu_event *events, size_t count,
+                   struct quipu_appended *out, size_t *failed, struct quipu_error *err);
+
+/** quipu_append_batch with one event. */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_append(struct quipu_engine *engine,
+                                                          const struct quipu_event *event,
+                                                          struct quipu_appended *out,
+                                                          struct quipu_error *err);
+
+/* ------------------------------------------------------------------ reading */
+
+/** An event as it is stored. Slices live as long as its transaction (or callback) says. */
+struct quipu_event_view {
+    uint64_t position;
+    struct quipu_cid cid;
+    struct quipu_envelope envelope;
+    struct quipu_slice envelope_block;
+    struct quipu_slice payload;
+};
+
+/** Decode a record of the store. Does not hash (quipu_event_view_verify does). @retval
+ * QUIPU_CORRUPT */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_event_view_of(const struct quipu_record *record,
+                                                                 struct quipu_event_view *out,
+                                                                 struct quipu_error *err);
+
+/** Hash both blocks again. @retval QUIPU_CORRUPT  names position and block */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_event_view_verify(const struct quipu_event_view *event, struct quipu_error *err);
+
+/** Which events, in which order. Zero: all, oldest first. */
+struct quipu_filter {
+    uint64_t after;                   /* only positions greater than this */
+    uint64_t until;                   /* 0: to the end; else up to and with this position */
+    uint64_t limit;                   /* 0: no limit */
+    const char *aggregate_type;       /* NULL: any */
+    const char *aggregate_id;         /* NULL: any; needs aggregate_type */
+    const char *event_type;           /* NULL: any */
+    struct quipu_uuid correlation_id; /* nil: any */
+    enum { QUIPU_FORWARDS = 0, QUIPU_BACKWARDS } direction;
+};
+
+/** Called for each event; the view is valid during the call. Return QUIPU_OK to go on, QUIPU_DONE
+ * to end well, any failure to end with it. Must not append through the same engine. */
+typedef enum quipu_status (*quipu_event_fn)(void *ctx, const struct quipu_event_view *event,
+                                            struct quipu_error *err);
+
+/**
+ * Call `visit` for each event that the filter lets through, as of the moment of the call. Reads in
+ * slices, so that it may take as long as it likes without making the file grow.
+ * @retval QUIPU_OK   also after QUIPU_DONE by the callback. @retval QUIPU_CORRUPT, QUIPU_IO, …, or
+ * the callback's
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_each_event(struct quipu_engine *engine,
+                                                              const struct quipu_filter *filter,
+                                                              quipu_event_fn visit, void *ctx,
+                                                              struct quipu_error *err);
+
+/* ------------------------------------------------------------------ identity */
+
+/** Text of an NKey public key "U…" and a NUL. */
+#define QUIPU_SOURCE_TEXT_BYTES 57
+#define QUIPU_SIGNATURE_BYTES   64
+#define QUIPU_PUBLIC_KEY_BYTES  32
+
+/** Make the signing key and the source where there are none yet; idempotent.
+ * @retval QUIPU_PERMISSION, QUIPU_IO, QUIPU_NO_SPACE, QUIPU_NO_RANDOM */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_identity_ensure(struct quipu_engine *engine,
+                                                                   struct quipu_error *err);
+
+/** The store's source. @retval QUIPU_NOT_FOUND  it has none yet (new, or restored from a backup) */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_identity_source(struct quipu_engine *engine, char out[QUIPU_SOURCE_TEXT_BYTES],
+                      struct quipu_error *err);
+
+/** Ed25519 signature of `message` by the store's signing key. @retval QUIPU_NOT_FOUND,
+ * QUIPU_PERMISSION */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_identity_sign(struct quipu_engine *engine, struct quipu_slice message,
+                    uint8_t signature[QUIPU_SIGNATURE_BYTES], struct quipu_error *err);
+
+/** Raw public key of a source text. @retval QUIPU_INVALID  not "U…" or its checksum is wrong. Any
+ * thread. */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_source_public_key(struct quipu_slice source, uint8_t out[QUIPU_PUBLIC_KEY_BYTES],
+                        struct quipu_error *err);
+
+/** NKey text of a raw Ed25519 public key: prefix 'U' (user), 'A' (account), 'O' (operator), 'N',
+ * 'C'. */
+QUIPU_API void quipu_nkey_format(char prefix, const uint8_t public_key[QUIPU_PUBLIC_KEY_BYTES],
+                                 char out[QUIPU_SOURCE_TEXT_BYTES]);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * The outbox: which events still have to be published, what the server said of the others, and
+ * which ones it will never take. A cursor and exceptions, not a row per event (docs/adr/0004).
+ *
+ * Only receipts mark an event as published.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_OUTBOX_H
+#define QUIPU_OUTBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quipu/engine.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What the server said when it stored an event. */
+struct quipu_receipt {
+    struct quipu_slice stream; /* name; borrowed until its transaction ends */
+    uint64_t sequence;         /* JetStream's number; 0 where the server did not name it */
+    bool was_duplicate;        /* it had the event already */
+};
+
+struct quipu_ack {
+    uint64_t position;
+    uint64_t sequence;
+    bool was_duplicate;
+};
+
+/**
+ * Call `visit` for up to `limit` events after position `after` that have neither receipt nor dead
+ * letter, oldest first. Views are valid during the call. `*next` (may be NULL) is where to go on:
+ * the last position that was looked at.
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_outbox_each_pending(struct quipu_engine *engine, uint64_t after, uint64_t limit,
+                          quipu_event_fn visit, void *ctx, uint64_t *next, struct quipu_error *err);
+
+/**
+ * Record receipts, in any order, and move the cursor over every position that is settled, in one
+ * durable transaction. An ack for a position that has one is ignored.
+ * @retval QUIPU_NOT_FOUND  no such position (nothing recorded)
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_outbox_acknowledge(struct quipu_engine *engine, struct quipu_slice stream,
+                         const struct quipu_ack *acks, size_t count, struct quipu_error *err);
+
+/** @retval QUIPU_NOT_FOUND  not published yet */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_receipt_at(struct quipu_txn *txn,
+                                                              uint64_t position,
+                                                              struct quipu_receipt *out,
+                                                              struct quipu_error *err);
+
+/** Put an event aside as a dead letter: the server will never take it. Durable. `line`: for people.
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_outbox_bury(struct quipu_engine *engine, uint64_t position, enum quipu_status reason,
+                  struct quipu_slice line, struct quipu_error *err);
+
+struct quipu_dead_letter {
+    uint64_t position;
+    enum quipu_status reason;
+    struct quipu_slice line;
+    int64_t buried_unix_us;
+    bool is_dropped; /* given up on by a person; it stays in the log */
+};
+typedef enum quipu_status (*quipu_dead_letter_fn)(void *ctx, const struct quipu_dead_letter *letter,
+                                                  struct quipu_error *err);
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_each_dead_letter(struct quipu_engine *engine,
+                                                                    quipu_dead_letter_fn visit,
+                                                                    void *ctx,
+                                                                    struct quipu_error *err);
+
+/** Make it pending again. @retval QUIPU_NOT_FOUND */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_dead_letter_retry(struct quipu_engine *engine, uint64_t position, struct quipu_error *err);
+/** Give it up for good; it stays in the log and in the list, marked. @retval QUIPU_NOT_FOUND */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_dead_letter_drop(struct quipu_engine *engine, uint64_t position, struct quipu_error *err);
+
+struct quipu_outbox_status {
+    uint64_t cursor;    /* every position up to this one is settled */
+    uint64_t pending;   /* events that wait */
+    uint64_t published; /* events with a receipt */
+    uint64_t dead;      /* dead letters, dropped ones included */
+};
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_outbox_status(struct quipu_engine *engine,
+                                                                 struct quipu_outbox_status *out,
+                                                                 struct quipu_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
