@@ -1,0 +1,175 @@
+/*
+ * libquipu-jetstream: events to a NATS JetStream stream, payloads to the JetStream object store,
+ * and back. The only part of quipu with a network in it.
+ *
+ * Specification: docs/SPEC.md §10 (subjects, headers, messages), NATS ADR-20 (object store).
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_JETSTREAM_H
+#define QUIPU_JETSTREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "quipu/engine.h"
+#include "quipu/ingest.h"
+#include "quipu/outbox.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define QUIPU_STREAM_DEFAULT         "CIM_KEYS_EVENTS"
+#define QUIPU_BUCKET_DEFAULT         "cim-keys-objects"
+#define QUIPU_SUBJECT_PREFIX_DEFAULT "cim.keys"
+
+/* ------------------------------------------------------------------ connection */
+
+/** How to reach the server. Strings are copied by quipu_nats_open. NULL or 0: the default. */
+struct quipu_nats_options {
+    size_t size;                  /* sizeof this struct */
+    const char *url;              /* nats://127.0.0.1:4222; may carry user:password@ or token@ */
+    const char *credentials_file; /* .creds: JWT and seed */
+    const char *user;
+    const char *password;
+    const char *token;
+    const char *tls_ca_file; /* PEM; turns TLS on */
+    const char *stream;
+    const char *bucket;
+    const char *subject_prefix;
+    int64_t connect_timeout_us; /* 5 s */
+    int64_t request_timeout_us; /* 5 s; an ack that takes longer is sent again */
+};
+
+#define QUIPU_NATS_OPTIONS_INIT                                                                    \
+    {                                                                                              \
+        .size = sizeof(struct quipu_nats_options)                                                  \
+    }
+
+/** A connection with the names of the stream and the bucket. One thread at a time. */
+struct quipu_nats;
+
+/**
+ * Connect, within the timeout.
+ * @retval QUIPU_OFFLINE  nobody listens at url. @retval QUIPU_AUTH  credentials refused; err says
+ * the cure
+ * @retval QUIPU_INVALID  url, credentials file or a name is malformed. @retval QUIPU_TIMEOUT,
+ * QUIPU_NO_MEMORY
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_nats_open(const struct quipu_nats_options *options, struct quipu_nats **out,
+                struct quipu_error *err);
+QUIPU_API void quipu_nats_close(struct quipu_nats **nats);
+
+/* ------------------------------------------------------------------ provisioning */
+
+struct quipu_provision_options {
+    size_t size;
+    int64_t duplicate_window_us; /* 0: 2 minutes */
+    uint32_t replicas;           /* 0: 1 */
+};
+
+#define QUIPU_PROVISION_OPTIONS_INIT                                                               \
+    {                                                                                              \
+        .size = sizeof(struct quipu_provision_options)                                             \
+    }
+
+struct quipu_provision_report {
+    bool stream_created;
+    bool bucket_created;
+    uint64_t stream_messages; /* that are in it */
+    /** What differs from what quipu would have made, one line each, empty where nothing. Buffer is
+     * caller's: release it. */
+    struct quipu_buf drift;
+};
+
+/**
+ * Create the stream and the bucket where they are missing; change nothing that is there.
+ * @retval QUIPU_OK     both are there and as they should be
+ * @retval QUIPU_DRIFT  both are there, but `report->drift` says what is otherwise
+ * @retval QUIPU_SERVER, QUIPU_TIMEOUT, QUIPU_OFFLINE, QUIPU_PERMISSION, QUIPU_NO_MEMORY
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_provision(struct quipu_nats *nats, const struct quipu_provision_options *options,
+                struct quipu_provision_report *report, struct quipu_error *err);
+
+/* ------------------------------------------------------------------ flushing */
+
+struct quipu_flush_options {
+    size_t size;
+    uint32_t window; /* events in flight; 0: 512 */
+    /** Called now and then. May be NULL. */
+    void (*progress)(void *ctx, uint64_t done, uint64_t total);
+    void *ctx;
+};
+
+#define QUIPU_FLUSH_OPTIONS_INIT                                                                   \
+    {                                                                                              \
+        .size = sizeof(struct quipu_flush_options)                                                 \
+    }
+
+struct quipu_flush_report {
+    uint64_t published;  /* stored by the server now */
+    uint64_t duplicates; /* the stream had them already, and they are ours */
+    uint64_t dead;       /* refused for good: dead letters */
+    uint64_t pending;    /* left in the outbox */
+    uint64_t payloads_stored;
+    uint64_t payload_bytes;
+};
+
+/**
+ * Publish what is pending: per event its payload chunk and meta, then, when both are acknowledged,
+ * its envelope; then its receipt and the cursor. Never publishes an event twice, however long ago
+ * the first time was (SPEC §10.3). Takes the store's "flusher" lock. On failure all that was
+ * acknowledged is recorded, and the next flush goes on from there.
+ * @retval QUIPU_OK               nothing is pending any more (dead letters apart)
+ * @retval QUIPU_BUSY             another process flushes this store
+ * @retval QUIPU_NOT_PROVISIONED  stream or bucket missing: `quipu provision`
+ * @retval QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_PERMISSION, QUIPU_SERVER (stream full, …),
+ * QUIPU_CORRUPT, …
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_flush(struct quipu_engine *engine,
+                                                         struct quipu_nats *nats,
+                                                         const struct quipu_flush_options *options,
+                                                         struct quipu_flush_report *report,
+                                                         struct quipu_error *err);
+
+/* ------------------------------------------------------------------ pulling */
+
+struct quipu_pull_options {
+    size_t size;
+    uint32_t batch; /* messages per fetch; 0: 500 */
+    /** Called now and then. May be NULL. */
+    void (*progress)(void *ctx, uint64_t done, uint64_t total);
+    void *ctx;
+};
+
+#define QUIPU_PULL_OPTIONS_INIT                                                                    \
+    {                                                                                              \
+        .size = sizeof(struct quipu_pull_options)                                                  \
+    }
+
+struct quipu_pull_report {
+    struct quipu_ingest_report events;
+    uint64_t last_sequence; /* of the stream, that was ingested */
+};
+
+/**
+ * Bring in what is in the stream and not yet here: fetch messages and their payloads, verify,
+ * ingest, commit, then acknowledge. The place in the stream is kept in the store and by a durable
+ * consumer. A message that is not a quipu event, or whose payload is missing, goes to quarantine.
+ * @retval QUIPU_OK  the end of the stream, as of the call, is reached
+ * @retval QUIPU_NOT_PROVISIONED, QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_PERMISSION, QUIPU_SERVER, …
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_pull(struct quipu_engine *engine,
+                                                        struct quipu_nats *nats,
+                                                        const struct quipu_pull_options *options,
+                                                        struct quipu_pull_report *report,
+                                                        struct quipu_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
