@@ -1,7 +1,6 @@
 # shellcheck shell=bash
-# What the scripts share: the tree's root, a line per step, a build by preset. Sourced, never run.
+# What the scripts share: a line per step, a build by preset. Sourced from the tree's root, never run.
 
-quipu_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 quipu_started=$SECONDS
 
 # step NAME: says what comes next and how long it has been going.
