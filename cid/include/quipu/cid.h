@@ -56,8 +56,12 @@ QUIPU_API void quipu_cid_to_bytes(const struct quipu_cid *cid, uint8_t out[QUIPU
 /** 59 characters "bafy…" or "bafk…" and a NUL. */
 QUIPU_API void quipu_cid_format(const struct quipu_cid *cid, char out[QUIPU_CID_TEXT_BYTES]);
 
-/** Reads text in any multibase that is supported. @retval QUIPU_MULTIBASE, QUIPU_CID,
- * QUIPU_CID_PROFILE (well-formed, but not of the event profile) */
+/**
+ * Read text in any multibase that is supported.
+ * @retval QUIPU_MULTIBASE, QUIPU_CID, QUIPU_VARINT, QUIPU_MULTIHASH  malformed
+ * @retval QUIPU_CID_PROFILE  well-formed, but not of the event profile
+ * @retval QUIPU_NO_MEMORY, QUIPU_TOO_LARGE  text beyond reason
+ */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_cid_parse(struct quipu_slice text, struct quipu_cid *out, struct quipu_error *err);
 
@@ -78,6 +82,18 @@ struct quipu_cid_view {
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_cid_view_take(struct quipu_slice *input, struct quipu_cid_view *out, struct quipu_error *err);
+
+/**
+ * Read the text of a generic CID; its bytes are appended to `storage`, which the view borrows:
+ * valid until the next change of the buffer.
+ * @retval QUIPU_MULTIBASE, QUIPU_CID, QUIPU_VARINT, QUIPU_MULTIHASH  malformed
+ * @retval QUIPU_NO_MEMORY, QUIPU_TOO_LARGE
+ * On failure the buffer's length is as it was.
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_cid_view_parse(struct quipu_slice text,
+                                                                  struct quipu_buf *storage,
+                                                                  struct quipu_cid_view *out,
+                                                                  struct quipu_error *err);
 
 /** Narrow to the event profile. @retval QUIPU_CID_PROFILE */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_cid_from_view(const struct quipu_cid_view *view,

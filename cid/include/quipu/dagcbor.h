@@ -40,6 +40,7 @@ struct quipu_dagcbor_writer {
     enum quipu_status status;
     size_t start; /* length of the buffer when writing began */
     uint32_t depth;
+    uint32_t depth_max;
     bool is_done; /* the one item is complete */
     struct quipu_dagcbor_writer_level {
         uint64_t left;    /* items still to come; a map counts keys and values */
@@ -47,10 +48,17 @@ struct quipu_dagcbor_writer {
         uint32_t key_len; /* UINT32_MAX: none yet */
         bool is_map;
     } levels[QUIPU_DAGCBOR_DEPTH_DEFAULT];
+    /* NULL unless the caller lends a larger stack with quipu_dagcbor_writer_set_stack. */
+    struct quipu_dagcbor_writer_level *stack;
 };
 
 QUIPU_API void quipu_dagcbor_writer_init(struct quipu_dagcbor_writer *writer,
                                          struct quipu_buf *buf);
+/** Allow nesting up to `depth` (≤ QUIPU_DAGCBOR_DEPTH_MAX) on the caller's stack of that many
+ * levels. Before the first write. */
+QUIPU_API void quipu_dagcbor_writer_set_stack(struct quipu_dagcbor_writer *writer,
+                                              struct quipu_dagcbor_writer_level *stack,
+                                              uint32_t depth);
 /** `pairs` key-value pairs follow; each key by quipu_dagcbor_write_key (or _text). */
 QUIPU_API void quipu_dagcbor_write_map(struct quipu_dagcbor_writer *writer, uint64_t pairs);
 QUIPU_API void quipu_dagcbor_write_list(struct quipu_dagcbor_writer *writer, uint64_t items);
@@ -71,7 +79,11 @@ QUIPU_API void quipu_dagcbor_write_null(struct quipu_dagcbor_writer *writer);
 QUIPU_API void quipu_dagcbor_write_float(struct quipu_dagcbor_writer *writer, double value);
 QUIPU_API void quipu_dagcbor_write_link(struct quipu_dagcbor_writer *writer,
                                         const struct quipu_cid *cid);
-/** One item that is canonical already (checked by the caller, such as a stored block). */
+/** A link to any CID that quipu_cid_view_take has read. */
+QUIPU_API void quipu_dagcbor_write_link_view(struct quipu_dagcbor_writer *writer,
+                                             const struct quipu_cid_view *cid);
+/** One item, not a key, that is canonical already (checked by the caller, such as a stored block).
+ */
 QUIPU_API void quipu_dagcbor_write_item(struct quipu_dagcbor_writer *writer,
                                         struct quipu_slice item);
 
@@ -101,7 +113,8 @@ enum quipu_dagcbor_kind {
     QUIPU_DAGCBOR_FLOAT, /* `real` */
 };
 
-/** One item; slices are borrowed from the input and valid as long as it. */
+/** One item; slices are borrowed from the input and valid as long as it. `kind`, `is_key` and
+ * `offset` are always written, of the others those that the kind names. */
 struct quipu_dagcbor_item {
     enum quipu_dagcbor_kind kind;
     bool is_key; /* this text is a map key */
@@ -129,12 +142,17 @@ struct quipu_dagcbor_reader {
     struct quipu_dagcbor_reader_level *stack;
 };
 
+/** Write an item as the reader gave it, a key as a key: what is read and written so comes out as it
+ * was. */
+QUIPU_API void quipu_dagcbor_write_read(struct quipu_dagcbor_writer *writer,
+                                        const struct quipu_dagcbor_item *item);
+
 /** Read the one item that `input` must consist of. Borrowed while reading. */
 QUIPU_API void quipu_dagcbor_reader_init(struct quipu_dagcbor_reader *reader,
                                          struct quipu_slice input);
 
 /** Allow nesting up to `depth` (≤ QUIPU_DAGCBOR_DEPTH_MAX) on the caller's stack of that many
- * levels. */
+ * levels. Before the first read. */
 QUIPU_API void quipu_dagcbor_reader_set_stack(struct quipu_dagcbor_reader *reader,
                                               struct quipu_dagcbor_reader_level *stack,
                                               uint32_t depth);
@@ -149,7 +167,7 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_dagcbor_next(struct quipu_dag
                                                                 struct quipu_dagcbor_item *out,
                                                                 struct quipu_error *err);
 
-/** Read (and check) the whole next item, however deep, and give its bytes. */
+/** Read (and check) the whole next item, however deep, and give its bytes. Statuses as above. */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_dagcbor_next_whole(struct quipu_dagcbor_reader *reader, struct quipu_slice *out,
                          struct quipu_error *err);
