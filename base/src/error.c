@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+QUIPU_PRINTF(3, 0)
 static void format_line(struct quipu_error *err, enum quipu_status status, const char *format,
                         va_list args)
 {
