@@ -30,7 +30,7 @@ struct quipu_uuid {
 
 static inline bool quipu_uuid_is_nil(struct quipu_uuid uuid)
 {
-    static const uint8_t nil[QUIPU_UUID_BYTES];
+    static const uint8_t nil[QUIPU_UUID_BYTES] = {0};
     return memcmp(uuid.bytes, nil, sizeof nil) == 0;
 }
 
