@@ -20,29 +20,46 @@ extern "C" {
 #endif
 
 /**
- * Append the DAG-CBOR of the JSON text `json` (one value, RFC 8259, white space allowed around it;
- * keys in any order; a key twice is refused). A number with neither fraction nor exponent is an
- * integer, any other a float.
- * @retval QUIPU_JSON     not JSON, or a key twice; err->offset says where
- * @retval QUIPU_DAGJSON  the reserved key "/" used in another way
- * @retval QUIPU_CBOR_DEPTH, QUIPU_CBOR_FLOAT_NOT_FINITE, QUIPU_NO_MEMORY, QUIPU_TOO_LARGE
+ * Append the DAG-CBOR of the JSON text `json`: one value of RFC 8259 in UTF-8, white space allowed
+ * around it, keys in any order, a key twice refused, `\u` escapes only of whole code points. A
+ * number with neither fraction nor exponent is an integer ("-0" is 0), any other a float, rounded
+ * correctly.
+ * {"/": "<CID>"} is a link (base32, or base58 for CIDv0), {"/": {"bytes": "<base64>"}} bytes (no
+ * padding). A map whose first key in order is "/" and whose value there is a string, or a map whose
+ * first key is "bytes" with a string, can be nothing else.
+ *
+ * @param out  Grown or fixed; on failure it holds what it held.
+ * @retval QUIPU_JSON     not JSON, not UTF-8, or a key twice
+ * @retval QUIPU_DAGJSON  the reserved key "/" used in another way, no CID or no base64 under it, or
+ *         an integer outside -2^64 to 2^64-1
+ * @retval QUIPU_CBOR_DEPTH             nested deeper than QUIPU_DAGCBOR_DEPTH_DEFAULT
+ * @retval QUIPU_CBOR_FLOAT_NOT_FINITE  a number too large for a 64-bit float
+ * @retval QUIPU_NO_MEMORY, QUIPU_TOO_LARGE (fixed buffer full)
+ * err->offset is the byte of the text at fault.
+ * @threads any   @cost one pass; memory in proportion to the text
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_dagjson_to_dagcbor(struct quipu_slice json, struct quipu_buf *out, struct quipu_error *err);
 
 /**
- * Append the canonical DAG-JSON of the DAG-CBOR `block`: no white space, keys in bytewise order,
- * floats always with a fraction or an exponent, in the shortest text that reads back to the same
- * value.
- * @retval QUIPU_CBOR_*, QUIPU_NO_MEMORY, QUIPU_TOO_LARGE
- * @retval QUIPU_DAGJSON  a map that DAG-JSON cannot carry (its key "/" would read back as something
- * else)
+ * Append the canonical DAG-JSON of the DAG-CBOR `block`, which is checked strictly: no white space,
+ * keys in bytewise order, escapes only where JSON must, floats in the shortest digits that read
+ * back to the same value and laid out as ECMAScript does, with ".0" where neither '.' nor 'e' would
+ * show. What it writes reads back to the same bytes.
+ *
+ * @param out  Grown or fixed; on failure it holds what it held.
+ * @retval QUIPU_CBOR_*   the block is not strict DAG-CBOR; err->offset is the byte of the block
+ * @retval QUIPU_DAGJSON  a map that DAG-JSON cannot carry: with its first key "/" it would read
+ * back as a link or as bytes; err->offset is the map's
+ * @retval QUIPU_NO_MEMORY, QUIPU_TOO_LARGE (fixed buffer full)
+ * @threads any   @cost one pass; maps whose two orders differ are copied once
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_dagjson_from_dagcbor(struct quipu_slice block,
                                                                         struct quipu_buf *out,
                                                                         struct quipu_error *err);
 
-/** Append `text` as a JSON string with its quotes. Invalid UTF-8 becomes U+FFFD. */
+/** Append `text` as a JSON string with its quotes. Each byte that is not UTF-8 becomes U+FFFD.
+ * Failure is the buffer's status. Any thread. */
 QUIPU_API void quipu_json_append_string(struct quipu_buf *out, struct quipu_slice text);
 
 #ifdef __cplusplus

@@ -1,0 +1,322 @@
+/*
+ * quipu-cidcheck: the operations on DAG-CBOR and DAG-JSON. Decoding strictly and encoding again
+ * with the library's writer; and encoding values that no encoder may take.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <math.h>
+#include <string.h>
+
+#include "cidcheck.h"
+#include "internal/bytes.h"
+#include "quipu/dagcbor.h"
+#include "quipu/dagjson.h"
+
+/* A link of the generic profile: the writer's own call takes event CIDs only. */
+static void write_generic_link(struct quipu_dagcbor_writer *writer, struct quipu_slice cid)
+{
+    struct quipu_buf bytes = QUIPU_BUF_INIT;
+    struct quipu_buf item = QUIPU_BUF_INIT;
+    struct quipu_dagcbor_writer inner;
+    quipu_buf_append_byte(&bytes, 0);
+    quipu_buf_append_slice(&bytes, cid);
+    quipu_buf_append(&item, "\xd8\x2a", 2);
+    quipu_dagcbor_writer_init(&inner, &item);
+    quipu_dagcbor_write_bytes(&inner, quipu_buf_slice(&bytes));
+    if (quipu_dagcbor_writer_finish(&inner, NULL) == QUIPU_OK) {
+        quipu_dagcbor_write_item(writer, quipu_buf_slice(&item));
+    }
+    quipu_buf_release(&bytes);
+    quipu_buf_release(&item);
+}
+
+static void write_item(struct quipu_dagcbor_writer *writer, const struct quipu_dagcbor_item *item,
+                       struct cidcheck_verdict *verdict)
+{
+    struct quipu_cid cid;
+    switch (item->kind) {
+    case QUIPU_DAGCBOR_UINT:
+        quipu_dagcbor_write_uint(writer, item->number);
+        return;
+    case QUIPU_DAGCBOR_NEGATIVE:
+        quipu_dagcbor_write_negative(writer, item->number);
+        return;
+    case QUIPU_DAGCBOR_BYTES:
+        quipu_dagcbor_write_bytes(writer, item->bytes);
+        return;
+    case QUIPU_DAGCBOR_TEXT:
+        quipu_dagcbor_write_text(writer, item->bytes);
+        return;
+    case QUIPU_DAGCBOR_LIST:
+        quipu_dagcbor_write_list(writer, item->number);
+        return;
+    case QUIPU_DAGCBOR_MAP:
+        quipu_dagcbor_write_map(writer, item->number);
+        return;
+    case QUIPU_DAGCBOR_LINK:
+        cidcheck_judge_profiles(verdict, &item->link);
+        if (quipu_cid_from_view(&item->link, &cid, NULL) == QUIPU_OK) {
+            quipu_dagcbor_write_link(writer, &cid);
+            return;
+        }
+        write_generic_link(writer, item->link.bytes);
+        return;
+    case QUIPU_DAGCBOR_BOOL:
+        quipu_dagcbor_write_bool(writer, item->number != 0);
+        return;
+    case QUIPU_DAGCBOR_NULL:
+        quipu_dagcbor_write_null(writer);
+        return;
+    case QUIPU_DAGCBOR_FLOAT:
+        quipu_dagcbor_write_float(writer, item->real);
+        return;
+    }
+}
+
+/* Decode `block` and encode it again into `out`. */
+static enum quipu_status recode(struct quipu_slice block, struct quipu_buf *out,
+                                struct cidcheck_verdict *verdict)
+{
+    struct quipu_error *err = &verdict->err;
+    struct quipu_dagcbor_reader reader;
+    struct quipu_dagcbor_writer writer;
+    struct quipu_dagcbor_item item;
+    quipu_dagcbor_reader_init(&reader, block);
+    quipu_dagcbor_writer_init(&writer, out);
+    for (;;) {
+        enum quipu_status status = quipu_dagcbor_next(&reader, &item, err);
+        if (status == QUIPU_DONE) {
+            return quipu_dagcbor_writer_finish(&writer, err);
+        }
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        write_item(&writer, &item, verdict);
+    }
+}
+
+void cidcheck_dagcbor(const struct cidcheck_input *input, struct cidcheck_verdict *verdict)
+{
+    if (!input->has_bytes) {
+        cidcheck_unusable(verdict, "dagcbor needs \"hex\"");
+        return;
+    }
+    struct quipu_buf out = QUIPU_BUF_INIT;
+    enum quipu_status status = recode(input->bytes, &out, verdict);
+    if (status == QUIPU_OK && !quipu_slice_equal(quipu_buf_slice(&out), input->bytes)) {
+        status = quipu_error_set(&verdict->err, QUIPU_CORRUPT, "encoding again gave other bytes");
+    }
+    verdict->status = status;
+    verdict->has_profiles = true;
+    if (status == QUIPU_OK) {
+        struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_buf_slice(&out));
+        char text[QUIPU_CID_TEXT_BYTES];
+        quipu_cid_format(&cid, text);
+        cidcheck_put_text(verdict, "cid", quipu_slice_text(text));
+        cidcheck_put_hex(verdict, "hex", quipu_buf_slice(&out));
+    }
+    quipu_buf_release(&out);
+}
+
+void cidcheck_dagjson(const struct cidcheck_input *input, struct cidcheck_verdict *verdict)
+{
+    if (!input->has_bytes && !input->has_text) {
+        cidcheck_unusable(verdict, "dagjson needs \"str\" or \"hex\"");
+        return;
+    }
+    struct quipu_buf cbor = QUIPU_BUF_INIT;
+    struct quipu_buf json = QUIPU_BUF_INIT;
+    verdict->status = quipu_dagjson_to_dagcbor(input->has_text ? input->text : input->bytes, &cbor,
+                                               &verdict->err);
+    if (verdict->status == QUIPU_OK) {
+        verdict->status = quipu_dagjson_from_dagcbor(quipu_buf_slice(&cbor), &json, &verdict->err);
+    }
+    if (verdict->status == QUIPU_OK) {
+        cidcheck_put_hex(verdict, "hex", quipu_buf_slice(&cbor));
+        cidcheck_put_text(verdict, "str", quipu_buf_slice(&json));
+    }
+    quipu_buf_release(&cbor);
+    quipu_buf_release(&json);
+}
+
+/* ------------------------------------------------------------------ what an encoder must refuse */
+
+/* A head of plain CBOR. */
+struct head {
+    unsigned major;
+    unsigned info;
+    uint64_t argument;
+};
+
+static enum quipu_status take_head(struct quipu_slice *input, struct head *out,
+                                   struct quipu_error *err)
+{
+    if (input->len == 0) {
+        return quipu_error_set(err, QUIPU_CBOR_TRUNCATED, "the value ends inside an item");
+    }
+    out->major = input->data[0] >> 5;
+    out->info = input->data[0] & 31;
+    size_t more = out->info < 24 ? 0 : out->info < 28 ? (size_t)1 << (out->info - 24) : 0;
+    if (out->info > 27) {
+        return quipu_error_set(err, QUIPU_CBOR_INDEFINITE,
+                               "a value of indefinite length cannot be given to the writer");
+    }
+    if (input->len - 1 < more) {
+        return quipu_error_set(err, QUIPU_CBOR_TRUNCATED, "the value ends inside a head");
+    }
+    out->argument = out->info < 24 ? out->info : 0;
+    for (size_t i = 1; i <= more; i++) {
+        out->argument = out->argument << 8 | input->data[i];
+    }
+    *input = quipu_slice(input->data + 1 + more, input->len - 1 - more);
+    return QUIPU_OK;
+}
+
+static double half_to_double(uint16_t bits)
+{
+    int exponent = bits >> 10 & 31;
+    double mantissa = bits & 1023;
+    double value = exponent == 0    ? ldexp(mantissa, -24)
+                   : exponent != 31 ? ldexp(mantissa + 1024, exponent - 25)
+                   : mantissa == 0  ? HUGE_VAL
+                                    : (double)NAN;
+    return (bits & 0x8000) != 0 ? -value : value;
+}
+
+static double float_of(const struct head *head)
+{
+    double value;
+    if (head->info == 25) {
+        return half_to_double((uint16_t)head->argument);
+    }
+    if (head->info == 26) {
+        uint32_t bits = (uint32_t)head->argument;
+        float narrow;
+        memcpy(&narrow, &bits, sizeof narrow);
+        return (double)narrow;
+    }
+    memcpy(&value, &head->argument, sizeof value);
+    return value;
+}
+
+static enum quipu_status write_simple(struct quipu_dagcbor_writer *writer, const struct head *head,
+                                      struct quipu_error *err)
+{
+    if (head->info >= 25) {
+        quipu_dagcbor_write_float(writer, float_of(head));
+        return QUIPU_OK;
+    }
+    switch (head->argument) {
+    case 20:
+    case 21:
+        quipu_dagcbor_write_bool(writer, head->argument == 21);
+        return QUIPU_OK;
+    case 22:
+        quipu_dagcbor_write_null(writer);
+        return QUIPU_OK;
+    default:
+        return quipu_error_set(err, QUIPU_CBOR_SIMPLE, "the writer has no call for simple value %u",
+                               (unsigned)head->argument);
+    }
+}
+
+static enum quipu_status take_string(struct quipu_slice *input, uint64_t len,
+                                     struct quipu_slice *out, struct quipu_error *err)
+{
+    if (len > input->len) {
+        return quipu_error_set(err, QUIPU_CBOR_TRUNCATED, "the value ends inside a string");
+    }
+    *out = quipu_slice(input->data, (size_t)len);
+    *input = quipu_slice(input->data + len, input->len - (size_t)len);
+    return QUIPU_OK;
+}
+
+/* Tag 42 over 0x00 and a CID is a link; the writer has no call for any other tag. */
+static enum quipu_status write_tagged(struct quipu_dagcbor_writer *writer, uint64_t tag,
+                                      struct quipu_slice *input, struct quipu_error *err)
+{
+    if (tag != 42) {
+        return quipu_error_set(err, QUIPU_CBOR_TAG, "the writer has no call for tag %u",
+                               (unsigned)(tag % UINT32_MAX));
+    }
+    struct head head;
+    struct quipu_slice bytes = {NULL, 0};
+    enum quipu_status status = take_head(input, &head, err);
+    if (status == QUIPU_OK) {
+        status = take_string(input, head.argument, &bytes, err);
+    }
+    struct quipu_cid_view view;
+    if (status == QUIPU_OK && (head.major != 2 || bytes.len == 0 || bytes.data[0] != 0)) {
+        status = quipu_error_set(err, QUIPU_CBOR_LINK, "tag 42 does not hold a CID");
+    }
+    if (status == QUIPU_OK) {
+        bytes = quipu_slice(bytes.data + 1, bytes.len - 1);
+        status = quipu_cid_view_take(&bytes, &view, err);
+    }
+    if (status == QUIPU_OK) {
+        write_generic_link(writer, view.bytes);
+    }
+    return status;
+}
+
+/* Give one item of plain CBOR to the writer. */
+static enum quipu_status write_plain(struct quipu_dagcbor_writer *writer, struct quipu_slice *input,
+                                     struct quipu_error *err)
+{
+    struct head head;
+    struct quipu_slice string;
+    enum quipu_status status = take_head(input, &head, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    switch (head.major) {
+    case 0:
+        quipu_dagcbor_write_uint(writer, head.argument);
+        return QUIPU_OK;
+    case 1:
+        quipu_dagcbor_write_negative(writer, head.argument);
+        return QUIPU_OK;
+    case 2:
+    case 3:
+        status = take_string(input, head.argument, &string, err);
+        if (status == QUIPU_OK && head.major == 2) {
+            quipu_dagcbor_write_bytes(writer, string);
+        } else if (status == QUIPU_OK) {
+            quipu_dagcbor_write_text(writer, string);
+        }
+        return status;
+    case 4:
+        quipu_dagcbor_write_list(writer, head.argument);
+        return QUIPU_OK;
+    case 5:
+        quipu_dagcbor_write_map(writer, head.argument);
+        return QUIPU_OK;
+    case 6:
+        return write_tagged(writer, head.argument, input, err);
+    default:
+        return write_simple(writer, &head, err);
+    }
+}
+
+void cidcheck_encode_reject(const struct cidcheck_input *input, struct cidcheck_verdict *verdict)
+{
+    if (!input->has_bytes) {
+        cidcheck_unusable(verdict, "dagcbor-encode-reject needs \"hex\"");
+        return;
+    }
+    struct quipu_buf out = QUIPU_BUF_INIT;
+    struct quipu_dagcbor_writer writer;
+    struct quipu_slice rest = input->bytes;
+    enum quipu_status status = QUIPU_OK;
+    quipu_dagcbor_writer_init(&writer, &out);
+    while (rest.len > 0 && status == QUIPU_OK) {
+        status = write_plain(&writer, &rest, &verdict->err);
+    }
+    enum quipu_status finished =
+        quipu_dagcbor_writer_finish(&writer, status == QUIPU_OK ? &verdict->err : NULL);
+    verdict->status = status != QUIPU_OK ? status : finished;
+    if (verdict->status == QUIPU_OK) {
+        cidcheck_put_hex(verdict, "hex", quipu_buf_slice(&out));
+    }
+    quipu_buf_release(&out);
+}
