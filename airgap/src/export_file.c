@@ -1,0 +1,227 @@
+/*
+ * Writing a file so that no reader ever sees half of it and no existing file is ever touched.
+ *
+ * The temporary name is random, so what a killed run left behind blocks nobody; it is made with
+ * O_EXCL, so nothing is written through a link that someone else put there. Its mode is that of the
+ * finished file from the start: it holds nothing that the finished file does not.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "export_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "internal/failpoint.h"
+#include "quipu/alloc.h"
+#include "quipu/clock.h"
+#include "quipu/text.h"
+
+#define PENDING_BYTES ((size_t)256 << 10)
+#define TEMP_TRIES    16
+#define TEMP_RANDOM   8
+
+/* The folder part of the path: "." where there is none. */
+static enum quipu_status open_folder(struct quipu_export_file *file, struct quipu_error *err)
+{
+    const char *slash = strrchr(file->path, '/');
+    file->base = slash == NULL ? file->path : slash + 1;
+    if (file->base[0] == 0 || strcmp(file->base, ".") == 0 || strcmp(file->base, "..") == 0) {
+        return quipu_error_set(err, QUIPU_INVALID, "%s names no file: give the bundle a name",
+                               file->path[0] == 0 ? "an empty path" : file->path);
+    }
+    size_t len = slash == NULL ? 0 : (size_t)(slash - file->path);
+    char *folder = quipu_alloc(len + 2, 1);
+    if (folder == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for a path");
+    }
+    memcpy(folder, file->path, len);
+    folder[len] = 0;
+    if (len == 0) {
+        folder[0] = slash == NULL ? '.' : '/';
+        folder[1] = 0;
+    }
+    enum quipu_status status = QUIPU_OK;
+    file->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file->folder < 0) {
+        status = quipu_error_errno(err, errno, "open the folder %s", folder);
+    }
+    quipu_free(folder);
+    return status;
+}
+
+/* Early, so that nobody waits for an export that cannot end well; publish asks again. */
+static enum quipu_status refuse_existing(const struct quipu_export_file *file,
+                                         struct quipu_error *err)
+{
+    struct stat info;
+    if (fstatat(file->folder, file->base, &info, AT_SYMLINK_NOFOLLOW) == 0) {
+        return quipu_error_set(err, QUIPU_EXISTS,
+                               "%s exists already: choose another name or remove it", file->path);
+    }
+    if (errno != ENOENT) {
+        return quipu_error_errno(err, errno, "look for %s", file->path);
+    }
+    return QUIPU_OK;
+}
+
+static enum quipu_status open_temp(struct quipu_export_file *file, struct quipu_error *err)
+{
+    struct quipu_random random = quipu_random_system();
+    for (int tries = 0; tries < TEMP_TRIES; tries++) {
+        uint8_t bytes[TEMP_RANDOM];
+        char name[QUIPU_EXPORT_TEMP_BYTES];
+        struct quipu_buf text;
+        enum quipu_status status = random.fill(random.ctx, bytes, sizeof bytes, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        quipu_buf_init_fixed(&text, name, sizeof name);
+        quipu_buf_append_text(&text, ".quipu-export-");
+        quipu_hex_append(&text, quipu_slice(bytes, sizeof bytes));
+        quipu_buf_append(&text, ".tmp", sizeof ".tmp");
+        file->fd = openat(file->folder, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        if (file->fd >= 0) {
+            memcpy(file->temp, name, sizeof file->temp);
+            return QUIPU_OK;
+        }
+        if (errno != EEXIST) {
+            return quipu_error_errno(err, errno, "make a temporary file beside %s", file->path);
+        }
+    }
+    return quipu_error_set(err, QUIPU_IO, "no free name for a temporary file beside %s",
+                           file->path);
+}
+
+enum quipu_status quipu_export_file_create(struct quipu_export_file *file, const char *path,
+                                           struct quipu_error *err)
+{
+    file->path = path;
+    quipu_sha256_stream_init(&file->stream);
+    enum quipu_status status = open_folder(file, err);
+    if (status == QUIPU_OK) {
+        status = refuse_existing(file, err);
+    }
+    if (status == QUIPU_OK) {
+        status = open_temp(file, err);
+    }
+    return status != QUIPU_OK ? status : quipu_failpoint("airgap.export.create", err);
+}
+
+static enum quipu_status file_flush(struct quipu_export_file *file, struct quipu_error *err)
+{
+    struct quipu_sink sink = quipu_sink_fd(&file->fd);
+    enum quipu_status status = quipu_failpoint("airgap.export.write", err);
+    if (status == QUIPU_OK) {
+        status = sink.write(sink.ctx, quipu_buf_slice(&file->pending), err);
+    }
+    quipu_buf_reset(&file->pending);
+    return status == QUIPU_OK ? status : quipu_error_wrap(err, status, "%s", file->path);
+}
+
+static enum quipu_status file_write(void *ctx, struct quipu_slice bytes, struct quipu_error *err)
+{
+    struct quipu_export_file *file = ctx;
+    file->bytes += bytes.len;
+    quipu_sha256_stream_update(&file->stream, bytes);
+    quipu_buf_append_slice(&file->pending, bytes);
+    if (file->pending.status != QUIPU_OK) {
+        return quipu_error_set(err, file->pending.status, "no memory to write %s", file->path);
+    }
+    return file->pending.len < PENDING_BYTES ? QUIPU_OK : file_flush(file, err);
+}
+
+struct quipu_sink quipu_export_file_sink(struct quipu_export_file *file)
+{
+    return (struct quipu_sink){file_write, file};
+}
+
+enum quipu_status quipu_export_file_finish(struct quipu_export_file *file, struct quipu_error *err)
+{
+    enum quipu_status status = file_flush(file, err);
+    if (status == QUIPU_OK) {
+        status = quipu_failpoint("airgap.export.sync", err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (fsync(file->fd) != 0) {
+        return quipu_error_errno(err, errno, "sync %s", file->path);
+    }
+    (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED); /* advice only */
+    int closing = file->fd;
+    file->fd = -1;
+    if (close(closing) != 0) {
+        return quipu_error_errno(err, errno, "close %s", file->path);
+    }
+    quipu_sha256_stream_final(&file->stream, file->sha256);
+    return QUIPU_OK;
+}
+
+/* Some file systems know no rename that spares its target; there a second link does the same. */
+static int rename_sparing(const struct quipu_export_file *file)
+{
+    bool is_known = quipu_failpoint("airgap.export.renameat2", NULL) == QUIPU_OK;
+    if (is_known &&
+        renameat2(file->folder, file->temp, file->folder, file->base, RENAME_NOREPLACE) == 0) {
+        return 0;
+    }
+    if (is_known && errno != EINVAL && errno != ENOSYS) {
+        return errno;
+    }
+    if (linkat(file->folder, file->temp, file->folder, file->base, 0) != 0) {
+        return errno;
+    }
+    (void)unlinkat(file->folder, file->temp, 0); /* at worst the second name stays */
+    return 0;
+}
+
+enum quipu_status quipu_export_file_publish(struct quipu_export_file *file, struct quipu_error *err)
+{
+    enum quipu_status status = quipu_failpoint("airgap.export.rename", err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    int number = rename_sparing(file);
+    if (number == EEXIST) {
+        return quipu_error_set(err, QUIPU_EXISTS,
+                               "%s was made by someone else meanwhile: it is not touched",
+                               file->path);
+    }
+    if (number != 0) {
+        return quipu_error_errno(err, number, "name %s", file->path);
+    }
+    file->temp[0] = 0;
+    /* EINVAL: a file system that does not sync folders, so there is nothing to wait for. */
+    if (fsync(file->folder) != 0 && errno != EINVAL) {
+        status = quipu_error_errno(err, errno, "sync the folder of %s", file->path);
+        quipu_export_file_retract(file);
+    }
+    return status;
+}
+
+void quipu_export_file_retract(struct quipu_export_file *file)
+{
+    (void)unlinkat(file->folder, file->base, 0); /* the failure before it is what is told */
+    (void)fsync(file->folder);
+}
+
+void quipu_export_file_discard(struct quipu_export_file *file)
+{
+    if (file->fd >= 0) {
+        (void)close(file->fd); /* nothing of it is kept */
+    }
+    if (file->temp[0] != 0) {
+        (void)unlinkat(file->folder, file->temp,
+                       0); /* best effort: a name of ours, not in the way */
+    }
+    if (file->folder >= 0) {
+        (void)close(file->folder); /* was only read */
+    }
+    quipu_buf_release(&file->pending);
+    *file = (struct quipu_export_file)QUIPU_EXPORT_FILE_INIT;
+}

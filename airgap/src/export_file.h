@@ -1,0 +1,61 @@
+/*
+ * A new file that is either complete under its name or not there: written under a temporary name
+ * beside it, synced, and given its name only when that is free.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_AIRGAP_EXPORT_FILE_H
+#define QUIPU_AIRGAP_EXPORT_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "quipu/buf.h"
+#include "quipu/error.h"
+#include "quipu/io.h"
+#include "quipu/sha256.h"
+
+#define QUIPU_EXPORT_TEMP_BYTES 48
+
+/* Make it with QUIPU_EXPORT_FILE_INIT; discard works from then on. */
+struct quipu_export_file {
+    const char *path; /* as the caller names it; borrowed */
+    const char *base; /* its last part */
+    int folder;
+    int fd;
+    char temp[QUIPU_EXPORT_TEMP_BYTES]; /* empty: no temporary file is there */
+    struct quipu_buf pending;
+    uint64_t bytes; /* taken so far */
+    struct quipu_sha256_stream stream;
+    uint8_t sha256[QUIPU_SHA256_BYTES]; /* after finish */
+};
+
+#define QUIPU_EXPORT_FILE_INIT                                                                     \
+    {                                                                                              \
+        .folder = -1, .fd = -1                                                                     \
+    }
+
+/* QUIPU_EXISTS: something has the name. QUIPU_NOT_FOUND: no such folder. QUIPU_INVALID: the path
+ * names no file. */
+QUIPU_MUST_CHECK enum quipu_status
+quipu_export_file_create(struct quipu_export_file *file, const char *path, struct quipu_error *err);
+
+struct quipu_sink quipu_export_file_sink(struct quipu_export_file *file);
+
+/* Write out what is pending, sync, and drop the file from the cache, so that what is read back
+ * comes from the medium. */
+QUIPU_MUST_CHECK enum quipu_status quipu_export_file_finish(struct quipu_export_file *file,
+                                                            struct quipu_error *err);
+
+/* Give it its name, and make the name durable. On failure the name is not there, or still
+ * another's. QUIPU_EXISTS: it was taken meanwhile. */
+QUIPU_MUST_CHECK enum quipu_status quipu_export_file_publish(struct quipu_export_file *file,
+                                                             struct quipu_error *err);
+
+/* Take back what publish has done. */
+void quipu_export_file_retract(struct quipu_export_file *file);
+
+/* Remove the temporary file where there still is one, and release everything. */
+void quipu_export_file_discard(struct quipu_export_file *file);
+
+#endif

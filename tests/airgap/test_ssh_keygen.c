@@ -1,0 +1,202 @@
+/*
+ * The real ssh-keygen checks our signatures, and we check those it makes. Skipped, with exit code
+ * 77, where there is no ssh-keygen.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "run.h"
+#include "sign_kit.h"
+#include "temp_dir.h"
+
+#define NAME_SPACE "quipu-bundle@v1"
+#define PRINCIPAL  "vault-7"
+
+static struct temp_dir dir;
+static char message_path[2 * TEMP_DIR_BYTES];
+static char signature_path[2 * TEMP_DIR_BYTES];
+static char signers_path[2 * TEMP_DIR_BYTES];
+
+static void set_up(void)
+{
+    temp_dir_init(&dir);
+    temp_dir_join(&dir, "manifest", message_path);
+    temp_dir_join(&dir, "manifest.sig", signature_path);
+    temp_dir_join(&dir, "allowed_signers", signers_path);
+    write_file(message_path, quipu_slice_text("the manifest\n"));
+}
+
+static void tear_down(void)
+{
+    temp_dir_release(&dir);
+}
+
+TestSuite(ssh_keygen, .init = set_up, .fini = tear_down);
+
+static int verify(const char *name_space)
+{
+    const char *argv[] = {"ssh-keygen", "-Y", "verify",   "-f", signers_path,   "-I",
+                          PRINCIPAL,    "-n", name_space, "-s", signature_path, NULL};
+    return run(argv, message_path);
+}
+
+static void write_signature(const struct sign_kit *kit, enum quipu_sshsig_hash hash)
+{
+    struct quipu_buf blob = QUIPU_BUF_INIT;
+    struct quipu_buf text = QUIPU_BUF_INIT;
+    sign_kit_sign(kit, NAME_SPACE, hash, quipu_slice_text("the manifest\n"), &blob);
+    quipu_sshsig_armor(quipu_buf_slice(&blob), &text);
+    write_file(signature_path, quipu_buf_slice(&text));
+    quipu_buf_release(&blob);
+    quipu_buf_release(&text);
+}
+
+static void write_signers(const struct sign_kit *kit, const char *name_space)
+{
+    struct quipu_buf text = QUIPU_BUF_INIT;
+    cr_assert_eq(
+        quipu_ssh_allowed_signers_line(PRINCIPAL, name_space, kit->public_key, &text, NULL),
+        QUIPU_OK);
+    write_file(signers_path, quipu_buf_slice(&text));
+    quipu_buf_release(&text);
+}
+
+Test(ssh_keygen, verifies_our_signatures)
+{
+    struct sign_kit kit;
+    sign_kit_init(&kit);
+    write_signers(&kit, NAME_SPACE);
+
+    for (int hash = QUIPU_SSHSIG_SHA512; hash <= QUIPU_SSHSIG_SHA256; hash++) {
+        write_signature(&kit, (enum quipu_sshsig_hash)hash);
+        cr_assert_eq(verify(NAME_SPACE), 0);
+        cr_assert_neq(verify("git"), 0, "another namespace must not verify");
+    }
+    write_file(message_path, quipu_slice_text("the manifesT\n"));
+    cr_assert_neq(verify(NAME_SPACE), 0, "a changed message must not verify");
+}
+
+Test(ssh_keygen, heeds_the_namespace_of_our_allowed_signers_line)
+{
+    struct sign_kit kit;
+    sign_kit_init(&kit);
+    write_signature(&kit, QUIPU_SSHSIG_SHA512);
+
+    write_signers(&kit, "git");
+    cr_assert_neq(verify(NAME_SPACE), 0);
+    write_signers(&kit, NULL);
+    cr_assert_eq(verify(NAME_SPACE), 0);
+}
+
+Test(ssh_keygen, reads_our_public_key_line)
+{
+    struct sign_kit kit;
+    struct quipu_buf text = QUIPU_BUF_INIT;
+    const char *argv[] = {"ssh-keygen", "-l", "-f", signers_path, NULL};
+    sign_kit_init(&kit);
+    cr_assert_eq(quipu_ssh_public_key_line(kit.public_key, "vault seven", &text, NULL), QUIPU_OK);
+    write_file(signers_path, quipu_buf_slice(&text));
+
+    cr_assert_eq(run(argv, NULL), 0);
+    quipu_buf_release(&text);
+}
+
+/* Binary SSHSIG of an armored file. */
+static void dearmor(const char *path, struct quipu_buf *out)
+{
+    struct quipu_slice text = read_file(path);
+    uint8_t storage[QUIPU_SSHSIG_BYTES_MAX];
+    size_t len = 0;
+    const char *head = "-----BEGIN SSH SIGNATURE-----\n";
+    const char *end = NULL;
+    cr_assert_eq(memcmp(text.data, head, strlen(head)), 0);
+    cr_assert_eq(sodium_base642bin(storage, sizeof storage, (const char *)text.data + strlen(head),
+                                   text.len - strlen(head), "\n", &len, &end,
+                                   sodium_base64_VARIANT_ORIGINAL),
+                 0);
+    quipu_buf_append(out, storage, len);
+
+    /* Our armor of the same bytes is what ssh-keygen wrote. */
+    struct quipu_buf armored = QUIPU_BUF_INIT;
+    quipu_sshsig_armor(quipu_buf_slice(out), &armored);
+    cr_assert(quipu_slice_equal(quipu_buf_slice(&armored), text));
+    quipu_buf_release(&armored);
+    free_file(&text);
+}
+
+static void key_of_ssh_keygen(const char *type, const char *path)
+{
+    const char *argv[] = {"ssh-keygen", "-q", "-t", type, "-N", "", "-C", "", "-f", path, NULL};
+    cr_assert_eq(run(argv, NULL), 0);
+}
+
+static void sign_by_ssh_keygen(const char *key, const char *option)
+{
+    const char *argv[] = {"ssh-keygen", "-q", "-Y", "sign", "-n",         NAME_SPACE,
+                          "-f",         key,  "-O", option, message_path, NULL};
+    (void)remove(signature_path); /* ssh-keygen asks before it overwrites */
+    cr_assert_eq(run(argv, NULL), 0);
+}
+
+Test(ssh_keygen, makes_signatures_that_we_verify)
+{
+    char key[2 * TEMP_DIR_BYTES];
+    char public_path[2 * TEMP_DIR_BYTES];
+    struct quipu_buf blob = QUIPU_BUF_INIT;
+    struct quipu_buf line = QUIPU_BUF_INIT;
+    uint8_t found[QUIPU_PUBLIC_KEY_BYTES];
+    static const char *const options[] = {"hashalg=sha512", "hashalg=sha256"};
+    temp_dir_join(&dir, "key", key);
+    temp_dir_join(&dir, "key.pub", public_path);
+    key_of_ssh_keygen("ed25519", key);
+
+    for (size_t i = 0; i < 2; i++) {
+        sign_by_ssh_keygen(key, options[i]);
+        quipu_buf_reset(&blob);
+        dearmor(signature_path, &blob);
+        cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE,
+                                         quipu_slice_text("the manifest\n"), found, NULL),
+                     QUIPU_OK, "%s", options[i]);
+    }
+
+    /* And the public key is the one in its .pub file, as we would write it. */
+    struct quipu_slice text = read_file(public_path);
+    cr_assert_eq(quipu_ssh_public_key_line(found, NULL, &line, NULL), QUIPU_OK);
+    cr_assert_eq(memcmp(text.data, line.data, line.len - 1), 0);
+    free_file(&text);
+    quipu_buf_release(&blob);
+    quipu_buf_release(&line);
+}
+
+Test(ssh_keygen, a_signature_by_another_kind_of_key_is_refused)
+{
+    char key[2 * TEMP_DIR_BYTES];
+    struct quipu_buf blob = QUIPU_BUF_INIT;
+    uint8_t found[QUIPU_PUBLIC_KEY_BYTES];
+    temp_dir_join(&dir, "key", key);
+    key_of_ssh_keygen("ecdsa", key);
+    sign_by_ssh_keygen(key, "hashalg=sha512");
+    dearmor(signature_path, &blob);
+
+    cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE,
+                                     quipu_slice_text("the manifest\n"), found, NULL),
+                 QUIPU_BAD_SIGNATURE);
+    quipu_buf_release(&blob);
+}
+
+int main(int argc, char **argv)
+{
+    if (!run_is_there("ssh-keygen")) {
+        puts("skipped: no ssh-keygen on PATH (Debian: openssh-client)");
+        return 77;
+    }
+    struct criterion_test_set *tests = criterion_initialize();
+    int result = 0;
+    if (criterion_handle_args(argc, argv, true)) {
+        result = criterion_run_all_tests(tests) ? 0 : 1;
+    }
+    criterion_finalize(tests);
+    return result;
+}
