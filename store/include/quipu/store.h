@@ -42,6 +42,7 @@ extern "C" {
 #define QUIPU_ENVELOPE_BYTES_MAX       (64u << 10)
 #define QUIPU_PAYLOAD_BYTES_MAX        (4u << 20)
 #define QUIPU_TABLE_KEY_BYTES_MAX      500
+#define QUIPU_TABLE_VALUE_BYTES_MAX    (16u << 20)
 
 /* ------------------------------------------------------------------ the store */
 
@@ -96,6 +97,9 @@ QUIPU_API void quipu_store_close(struct quipu_store **store);
 /** The folder as it was given to open; borrowed until close. */
 QUIPU_API const char *quipu_store_path(const struct quipu_store *store);
 
+/** UUIDv7 that the store got when it was made. A backup has the same one. */
+QUIPU_API struct quipu_uuid quipu_store_id(const struct quipu_store *store);
+
 /**
  * Write a consistent, compacted copy of the environment into the new or empty folder `path` while
  * others read and write. The copy is synced before this returns. Files beside the environment
@@ -106,8 +110,11 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_store_backup(struct quipu_store *store, const char *path, struct quipu_error *err);
 
 /** A named lock file in the folder, held by at most one process and within it by one holder, so
- * that one flusher runs at a time. Released by the system if the process dies.
- * @retval QUIPU_BUSY  held elsewhere; err names the process where the system tells */
+ * that one flusher runs at a time. Released by the system if the process dies. `name` is 1 to 32 of
+ * a-z, 0-9 and '-', and not "open" or "lock"; the file is "<name>.lock". Release it before the
+ * store is closed.
+ * @retval QUIPU_BUSY  held elsewhere; err names the process that holds it
+ * @retval QUIPU_MISUSE (name; after fork), QUIPU_IO, QUIPU_PERMISSION, QUIPU_NO_MEMORY */
 struct quipu_store_lock;
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_store_lock_take(struct quipu_store *store,
                                                                    const char *name,
@@ -166,6 +173,7 @@ struct quipu_record {
     uint64_t position;
     /** Position of the aggregate's event before this one, 0 where it is the first. */
     uint64_t aggregate_prev_position;
+    uint64_t version;
     struct quipu_uuid event_id;
     struct quipu_cid envelope_cid;
     struct quipu_cid payload_cid;
@@ -173,9 +181,11 @@ struct quipu_record {
     struct quipu_slice payload;
 };
 
-/** Last event of an aggregate. */
+/** Last event of an aggregate: the one that was appended last, also where it is of a fork. */
 struct quipu_head {
     uint64_t version;
+    /** Greatest version of all; above `version` only where an event of a fork was appended last. */
+    uint64_t version_max;
     uint64_t position;
     struct quipu_cid envelope_cid;
 };
@@ -188,8 +198,12 @@ QUIPU_API uint64_t quipu_txn_last_position(const struct quipu_txn *txn);
  * Append one event at the next position, update the aggregate's head and the indexes. The caller
  * has looked before: that event_id is new, and that version follows the head (or, for a fork that
  * it has decided to keep, does not); neither is checked again here.
- * @retval QUIPU_TOO_LARGE, QUIPU_MISUSE (read transaction), QUIPU_NO_SPACE, QUIPU_IO,
- * QUIPU_NO_MEMORY
+ * @retval QUIPU_TOO_LARGE  a field over its limit, or more than about 400 MiB in one transaction;
+ *                          nothing of this event is written, what was appended before may be
+ *                          committed
+ * @retval QUIPU_MISUSE     read transaction; empty type or id; envelope_cid not dag-cbor; envelope
+ *                          without the bytes of event_id or of the payload's digest. As above
+ * @retval QUIPU_NO_SPACE, QUIPU_IO, QUIPU_NO_MEMORY, QUIPU_CORRUPT  commit will refuse
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_append(struct quipu_txn *txn,
                                                               const struct quipu_record_new *record,
@@ -256,12 +270,13 @@ struct quipu_table {
     uint32_t number;
 };
 
-/** @retval QUIPU_NOT_FOUND, QUIPU_TOO_LARGE (key empty or over QUIPU_TABLE_KEY_BYTES_MAX) */
+/** @retval QUIPU_NOT_FOUND, QUIPU_TOO_LARGE (key empty or over QUIPU_TABLE_KEY_BYTES_MAX),
+ * QUIPU_CORRUPT */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_txn_table_get(struct quipu_txn *txn, struct quipu_table table, struct quipu_slice key,
                     struct quipu_slice *value, struct quipu_error *err);
-/** Insert or replace. @retval QUIPU_MISUSE (read transaction), QUIPU_TOO_LARGE, QUIPU_NO_SPACE, …
- */
+/** Insert or replace; the value may be empty. @retval QUIPU_MISUSE (read transaction),
+ * QUIPU_TOO_LARGE (key, value, or all that one transaction may hold), QUIPU_NO_SPACE, … */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_txn_table_put(struct quipu_txn *txn, struct quipu_table table, struct quipu_slice key,
                     struct quipu_slice value, struct quipu_error *err);

@@ -1,0 +1,198 @@
+/*
+ * The store's folder. Locks are those of open files (F_OFD_SETLK): they hold between threads and
+ * openings of one process as well as between processes, and closing some other descriptor of the
+ * file does not drop them.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* Numbers of linux/magic.h and of the file systems' own sources. */
+static const uint64_t network_magics[] = {
+    0x6969,     /* NFS */
+    0x517b,     /* SMB */
+    0xff534d42, /* CIFS */
+    0xfe534d42, /* SMB2 */
+    0x564c,     /* NCP */
+    0x5346414f, /* AFS */
+    0x6b414653, /* kAFS */
+    0x73757245, /* Coda */
+    0x01021997, /* 9P */
+    0x00c36400, /* Ceph */
+    0x0bd00bd0, /* Lustre */
+    0x47504653, /* GPFS */
+    0x7461636f, /* OCFS2 */
+    0x01161970, /* GFS2 */
+    0x20030528, /* PVFS2 */
+    0x786f4256, /* vboxsf */
+};
+
+bool quipu_folder_is_network(uint64_t magic)
+{
+    for (size_t i = 0; i < sizeof network_magics / sizeof network_magics[0]; i++) {
+        if (network_magics[i] == magic) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum quipu_status make_folder(const char *path, bool *was_made, struct quipu_error *err)
+{
+    *was_made = mkdir(path, 0700) == 0;
+    if (!*was_made && errno != EEXIST) {
+        return quipu_error_errno(err, errno, "make the folder %s", path);
+    }
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_folder_enter(const char *path, bool may_make, int *fd,
+                                     char real_path[PATH_MAX], struct quipu_error *err)
+{
+    bool was_made = false;
+    if (may_make) {
+        enum quipu_status status = make_folder(path, &was_made, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+    }
+    int opened = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (opened < 0) {
+        if (errno == ENOTDIR) {
+            return quipu_error_set(err, QUIPU_NOT_A_STORE, "%s is not a folder", path);
+        }
+        return quipu_error_errno(err, errno, "open the folder %s", path);
+    }
+
+    enum quipu_status status = QUIPU_OK;
+    struct statfs fs;
+    if (realpath(path, real_path) == NULL || fstatfs(opened, &fs) != 0) {
+        status = quipu_error_errno(err, errno, "look at the folder %s", path);
+    } else if (quipu_folder_is_network((uint64_t)(uint32_t)fs.f_type)) {
+        status =
+            quipu_error_set(err, QUIPU_INVALID,
+                            "%s is on a network file system (type 0x%lx), where locks and maps "
+                            "cannot be relied on: use a local disk",
+                            path, (unsigned long)fs.f_type);
+    }
+    if (status != QUIPU_OK) {
+        (void)close(opened); /* was only read */
+        if (was_made) {
+            (void)rmdir(path); /* best effort */
+        }
+        return status;
+    }
+    *fd = opened;
+    return QUIPU_OK;
+}
+
+static bool is_own_leftover(const char *name)
+{
+    size_t len = strlen(name);
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0 ||
+           strcmp(name, QUIPU_TEMP_NAME) == 0 || strcmp(name, QUIPU_LMDB_LOCK_NAME) == 0 ||
+           (len > 5 && strcmp(name + len - 5, ".lock") == 0);
+}
+
+enum quipu_status quipu_folder_is_blank(int fd, bool *is_blank, struct quipu_error *err)
+{
+    /* A descriptor of its own: closedir closes it, and reading moves its offset. */
+    int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = own < 0 ? NULL : fdopendir(own);
+    if (dir == NULL) {
+        int number = errno;
+        if (own >= 0) {
+            (void)close(own); /* was only read */
+        }
+        return quipu_error_errno(err, number, "list the folder");
+    }
+    bool blank = true;
+    for (struct dirent *entry = readdir(dir); entry != NULL && blank; entry = readdir(dir)) {
+        blank = is_own_leftover(entry->d_name);
+    }
+    (void)closedir(dir); /* was only read */
+    *is_blank = blank;
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_folder_has(int fd, const char *name, bool *has, struct quipu_error *err)
+{
+    struct stat info;
+    if (fstatat(fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0) {
+        *has = true;
+        return QUIPU_OK;
+    }
+    if (errno == ENOENT) {
+        *has = false;
+        return QUIPU_OK;
+    }
+    return quipu_error_errno(err, errno, "look for %s", name);
+}
+
+enum quipu_status quipu_folder_sync(int fd, struct quipu_error *err)
+{
+    if (fsync(fd) != 0) {
+        return quipu_error_errno(err, errno, "sync the folder");
+    }
+    int parent = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent < 0) {
+        /* A parent that may be passed through but not read cannot be synced by anybody like us. */
+        return errno == EACCES ? QUIPU_OK : quipu_error_errno(err, errno, "open the parent folder");
+    }
+    int result = fsync(parent);
+    int number = errno;
+    (void)close(parent); /* was only read */
+    if (result != 0) {
+        return quipu_error_errno(err, number, "sync the parent folder");
+    }
+    return QUIPU_OK;
+}
+
+static enum quipu_status remove_one(int fd, const char *name, int flags, struct quipu_error *err)
+{
+    if (unlinkat(fd, name, flags) != 0 && errno != ENOENT) {
+        return quipu_error_errno(err, errno, "remove %s", name);
+    }
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_folder_remove_temp(int fd, struct quipu_error *err)
+{
+    enum quipu_status status = remove_one(fd, QUIPU_TEMP_NAME "/" QUIPU_DATA_NAME, 0, err);
+    if (status == QUIPU_OK) {
+        status = remove_one(fd, QUIPU_TEMP_NAME, AT_REMOVEDIR, err);
+    }
+    return status;
+}
+
+enum quipu_status quipu_byte_lock(int fd, off_t byte, bool wait, bool *is_held,
+                                  struct quipu_error *err)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    int result;
+    do {
+        result = fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &lock);
+    } while (result != 0 && errno == EINTR);
+    if (result != 0 && errno != EAGAIN && errno != EACCES) {
+        return quipu_error_errno(err, errno, "lock a file of the store");
+    }
+    *is_held = result == 0;
+    return QUIPU_OK;
+}
+
+void quipu_byte_unlock(int fd, off_t byte)
+{
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    (void)fcntl(fd, F_OFD_SETLK, &lock); /* cannot fail for a lock that is held */
+}

@@ -1,0 +1,52 @@
+/*
+ * The store's folder: entering it, its lock bytes, syncing it. Never touches LMDB. Private to
+ * store/.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_STORE_FOLDER_H
+#define QUIPU_STORE_FOLDER_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "quipu/error.h"
+
+/* Byte of open.lock that is held while a store is made. The byte of a process that has the store
+ * open is its number, far below. */
+#define QUIPU_CREATION_BYTE (INT64_C(1) << 40)
+
+/* Open the folder for reading, after making it with mode 0700 where `may_make` and there is none.
+ * `real_path` gets its absolute path. Fails with QUIPU_NOT_FOUND, QUIPU_NOT_A_STORE (not a folder),
+ * QUIPU_INVALID (network file system), QUIPU_PERMISSION… */
+QUIPU_MUST_CHECK enum quipu_status quipu_folder_enter(const char *path, bool may_make, int *fd,
+                                                      char real_path[PATH_MAX],
+                                                      struct quipu_error *err);
+
+/* True for the magic numbers, as of statfs, of file systems on which LMDB's locks and map do not
+ * work between machines. */
+bool quipu_folder_is_network(uint64_t magic);
+
+/* True where nothing is in it but what a half-made store leaves: lock files, create.tmp,
+ * lost+found. */
+QUIPU_MUST_CHECK enum quipu_status quipu_folder_is_blank(int fd, bool *is_blank,
+                                                         struct quipu_error *err);
+
+/* Does it hold this name? */
+QUIPU_MUST_CHECK enum quipu_status quipu_folder_has(int fd, const char *name, bool *has,
+                                                    struct quipu_error *err);
+
+/* fsync the folder, and its parent where that may be read. */
+QUIPU_MUST_CHECK enum quipu_status quipu_folder_sync(int fd, struct quipu_error *err);
+
+/* Remove create.tmp and what is in it; fine where it is not there. */
+enum quipu_status quipu_folder_remove_temp(int fd, struct quipu_error *err);
+
+/* Lock one byte, for this open file only (not for the process): true where it is held now. */
+QUIPU_MUST_CHECK enum quipu_status quipu_byte_lock(int fd, off_t byte, bool wait, bool *is_held,
+                                                   struct quipu_error *err);
+void quipu_byte_unlock(int fd, off_t byte);
+
+#endif

@@ -1,0 +1,269 @@
+/*
+ * What the files of store/ share: the store, the transaction, the writer's state. The only header
+ * of the project that includes lmdb.h. Private to store/.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_STORE_INTERNAL_H
+#define QUIPU_STORE_INTERNAL_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include <lmdb.h>
+
+#include "lmdb_status.h"
+#include "manifest.h"
+#include "quipu/store.h"
+#include "tail.h"
+#include "tuning.h"
+
+#define QUIPU_STORE_FORMAT 1
+
+#define QUIPU_DATA_NAME      "data.mdb"
+#define QUIPU_LMDB_LOCK_NAME "lock.mdb"
+#define QUIPU_OPEN_LOCK_NAME "open.lock"
+#define QUIPU_TEMP_NAME      "create.tmp"
+
+/* Idle read transactions that are kept for the next reader. */
+#define QUIPU_IDLE_READS_MAX 64
+
+/* Named databases of the environment, SPEC §6.2. */
+enum quipu_db {
+    QUIPU_DB_META = 0,
+    QUIPU_DB_LOG,
+    QUIPU_DB_CID_RUN,
+    QUIPU_DB_EVENT_ID_RUN,
+    QUIPU_DB_HEAD,
+    QUIPU_DB_TABLE,
+    QUIPU_DBS
+};
+
+struct quipu_sort_entry {
+    uint64_t prefix;
+    uint64_t rest;
+};
+
+/* What the write transaction in progress works on. Whoever holds write_mutex owns it. */
+struct quipu_writer {
+    struct quipu_manifest manifest;
+    /* The manifest as it is stored, to see whether another process has changed it. */
+    struct quipu_buf manifest_bytes;
+    /* Events behind manifest.indexed, with those that are not committed yet. */
+    struct quipu_tail tail;
+    /* False where tail or manifest may hold what was never committed. */
+    bool is_valid;
+    /* Room to sort the entries of one flush: twice two entries an event. */
+    struct quipu_sort_entry *sort;
+};
+
+struct quipu_txn {
+    struct quipu_store *store;
+    MDB_txn *mdb;
+    bool is_write;
+    bool has_synced;  /* write: writer agrees with this transaction */
+    bool has_flushed; /* write: made a run, so the tail cannot be cut back to where it was */
+    bool has_runs;    /* read: runs are those of this snapshot */
+    uint64_t last_position;
+    uint64_t begin_position;
+    uint64_t writes; /* changes so far; slices and walks from before are old */
+    MDB_cursor *log_cursor;
+    MDB_cursor *table_cursor;
+    uint64_t cursor_position; /* of log_cursor in a read transaction, 0: nowhere */
+    struct quipu_table_walk *walks;
+    /* First failure; what is stored so far must not be committed. */
+    struct quipu_error failure;
+    /* For the bound on the pages that LMDB holds in memory, see check_room in txn.c. */
+    uint64_t log_pages_before;
+    uint64_t large_pages;
+    uint64_t small_values;
+    /* read: the runs, owned */
+    struct quipu_run *runs;
+    uint32_t run_count;
+    uint32_t run_cap;
+    uint64_t indexed;
+    struct quipu_txn *next_idle;
+};
+
+struct quipu_store {
+    char *path;               /* as given */
+    char real_path[PATH_MAX]; /* so that a later chdir does not matter */
+    pid_t pid;
+    int folder_fd;
+    int open_lock_fd;
+    struct quipu_store_options options;
+    struct quipu_store_tuning tuning;
+    struct quipu_uuid id;
+
+    MDB_env *env; /* NULL where a reopen has failed */
+    MDB_dbi dbi[QUIPU_DBS];
+    uint64_t map_bytes;
+
+    /* Guards what follows, up to write_mutex. Leaf-level, but for mapping anew. */
+    pthread_mutex_t mutex;
+    uint64_t active; /* transactions and backups in progress, waiting ones too */
+    struct quipu_txn *idle;
+    uint32_t idle_count;
+    bool wants_larger_map;
+    bool wants_reopen;
+
+    /* Held as long as a write transaction: LMDB's own lock would let the next thread in before
+     * commit could tidy up the writer. Of the error-checking kind: a thread that begins a second
+     * write transaction is told so instead of waiting for itself. */
+    pthread_mutex_t write_mutex;
+    struct quipu_txn write_txn;
+    struct quipu_writer writer;
+
+    /* Tail of the readers, and the lock over it. */
+    pthread_mutex_t read_tail_mutex;
+    struct quipu_tail read_tail;
+};
+
+/* ------------------------------------------------------------------ small helpers */
+
+/* LMDB's value type has no const; it does not write through what it is given to put or to seek. */
+static inline MDB_val quipu_val(const void *data, size_t len)
+{
+    MDB_val val = {.mv_size = len};
+    memcpy(&val.mv_data, &data, sizeof val.mv_data);
+    return val;
+}
+
+static inline MDB_val quipu_val_of(struct quipu_slice slice)
+{
+    return quipu_val(slice.data, slice.len);
+}
+
+static inline struct quipu_slice quipu_slice_of(MDB_val val)
+{
+    return quipu_slice(val.mv_data, val.mv_size);
+}
+
+/* Key of segment `segment` of a run; the directory of a run of several segments is the last one. */
+#define QUIPU_RUN_SEGMENT_BITS 24
+#define QUIPU_RUN_DIRECTORY    ((UINT64_C(1) << QUIPU_RUN_SEGMENT_BITS) - 1)
+
+static inline uint64_t quipu_run_key(uint64_t number, uint64_t segment)
+{
+    return number << QUIPU_RUN_SEGMENT_BITS | segment;
+}
+
+static inline enum quipu_db quipu_index_db(enum quipu_index index)
+{
+    return index == QUIPU_INDEX_CID ? QUIPU_DB_CID_RUN : QUIPU_DB_EVENT_ID_RUN;
+}
+
+/* ------------------------------------------------------------------ environment.c */
+
+/* Name and flags of each database. */
+const char *quipu_db_name(enum quipu_db db);
+unsigned quipu_db_flags(enum quipu_db db);
+
+/* Open store->env, check that it is ours and whole, fill in dbi, id and map_bytes. On failure
+ * store->env is NULL. */
+QUIPU_MUST_CHECK enum quipu_status quipu_env_open(struct quipu_store *store,
+                                                  struct quipu_error *err);
+/* Is the environment in this folder one of ours? Touches no lock file. */
+QUIPU_MUST_CHECK enum quipu_status quipu_env_probe(const char *folder, struct quipu_error *err);
+/* A larger map, or the one that another process has made. No transaction may be in progress. */
+QUIPU_MUST_CHECK enum quipu_status quipu_env_remap(struct quipu_store *store,
+                                                   struct quipu_error *err);
+void quipu_env_close(struct quipu_store *store);
+
+/* ------------------------------------------------------------------ data_file.c */
+
+/* Look at data.mdb before LMDB does. */
+QUIPU_MUST_CHECK enum quipu_status quipu_data_file_check(int folder_fd, struct quipu_error *err);
+/* Does the file hold every page in use? Call it with the environment open, before any page is
+ * read. */
+QUIPU_MUST_CHECK enum quipu_status quipu_data_file_check_length(struct quipu_store *store,
+                                                                struct quipu_error *err);
+
+/* ------------------------------------------------------------------ create.c */
+
+/* Make data.mdb where there is none, all or nothing, or finish what was left half done. The caller
+ * holds the creation lock. `*was_made` says whether it was there before. */
+QUIPU_MUST_CHECK enum quipu_status quipu_create_files(const struct quipu_store *store,
+                                                      bool may_create, bool *was_made,
+                                                      struct quipu_error *err);
+
+/* ------------------------------------------------------------------ store.c, txn.c */
+
+/* QUIPU_MISUSE in a forked child. */
+QUIPU_MUST_CHECK enum quipu_status quipu_store_check_process(const struct quipu_store *store,
+                                                             struct quipu_error *err);
+/* Count a transaction in; grows the map or opens the environment afresh where that is due. */
+QUIPU_MUST_CHECK enum quipu_status quipu_store_enter(struct quipu_store *store, bool will_write,
+                                                     struct quipu_error *err);
+void quipu_store_leave(struct quipu_store *store);
+/* Translate what a writing LMDB call returned and note what it means for the store. */
+enum quipu_status quipu_store_write_error(struct quipu_store *store, struct quipu_error *err,
+                                          int code, const char *what);
+/* Is hardly anything left on the file system of `path`? */
+bool quipu_disk_is_full(const char *path);
+/* End the idle read transactions; the caller holds store->mutex. */
+void quipu_store_drop_idle(struct quipu_store *store);
+
+/* QUIPU_MISUSE on a read transaction, the first failure after one, QUIPU_TOO_LARGE where there is
+ * no room left. Call it before each write; `bytes` is the value's size, 0 for an append. */
+QUIPU_MUST_CHECK enum quipu_status quipu_txn_may_write(struct quipu_txn *txn, uint64_t bytes,
+                                                       struct quipu_error *err);
+/* A write failed half-way: keep the failure, so that commit refuses. Returns the status. */
+enum quipu_status quipu_txn_fail(struct quipu_txn *txn, int code, const char *what,
+                                 struct quipu_error *err);
+enum quipu_status quipu_txn_fail_with(struct quipu_txn *txn, const struct quipu_error *failure,
+                                      struct quipu_error *err);
+
+/* ------------------------------------------------------------------ table_walk.c */
+
+/* Rows of `table` have changed: end its walks. */
+void quipu_walks_end(struct quipu_txn *txn, struct quipu_table table);
+/* The transaction ends: let go of all cursors. */
+void quipu_walks_detach(struct quipu_txn *txn);
+
+/* ------------------------------------------------------------------ log.c, head.c */
+
+/* The stored bytes of a record. */
+QUIPU_MUST_CHECK enum quipu_status quipu_log_value(struct quipu_txn *txn, uint64_t position,
+                                                   struct quipu_slice *out,
+                                                   struct quipu_error *err);
+
+#define QUIPU_HEAD_VALUE_BYTES 56
+QUIPU_MUST_CHECK enum quipu_status
+quipu_head_decode(struct quipu_slice value, struct quipu_head *out, struct quipu_error *err);
+void quipu_head_encode(const struct quipu_head *head, uint8_t out[QUIPU_HEAD_VALUE_BYTES]);
+
+/* ------------------------------------------------------------------ writer.c */
+
+QUIPU_MUST_CHECK enum quipu_status quipu_writer_init(struct quipu_writer *writer,
+                                                     const struct quipu_store_tuning *tuning,
+                                                     struct quipu_error *err);
+void quipu_writer_release(struct quipu_writer *writer);
+/* Make the writer's manifest and tail agree with what this write transaction sees. */
+QUIPU_MUST_CHECK enum quipu_status quipu_writer_sync(struct quipu_txn *txn,
+                                                     struct quipu_error *err);
+/* Push records from the tail's end up to `last`, reading them from the log. */
+QUIPU_MUST_CHECK enum quipu_status quipu_tail_catch_up(struct quipu_txn *txn,
+                                                       struct quipu_tail *tail, uint64_t last,
+                                                       struct quipu_error *err);
+/* The stored manifest, as bytes. */
+QUIPU_MUST_CHECK enum quipu_status
+quipu_manifest_load(struct quipu_txn *txn, struct quipu_slice *out, struct quipu_error *err);
+
+/* ------------------------------------------------------------------ runs.c, merge.c */
+
+/* Make a run of the whole tail, go on with the merges, store the manifest, empty the tail. */
+QUIPU_MUST_CHECK enum quipu_status quipu_runs_flush(struct quipu_txn *txn, struct quipu_error *err);
+/* Start merges that are due and do the work that is due: bounded by the size of one flush times
+ * the number of levels, plus one segment. */
+QUIPU_MUST_CHECK enum quipu_status quipu_merges_step(struct quipu_txn *txn,
+                                                     struct quipu_error *err);
+/* One segment of a run: its entries. `count` is what it must hold. Fails with QUIPU_CORRUPT. */
+QUIPU_MUST_CHECK enum quipu_status quipu_run_segment(struct quipu_txn *txn, enum quipu_index index,
+                                                     const struct quipu_run *run, uint64_t segment,
+                                                     struct quipu_slice *entries,
+                                                     struct quipu_error *err);
+
+#endif

@@ -1,0 +1,348 @@
+/*
+ * Merging runs off the append path: eight of one level become one of the next, a segment at a time.
+ *
+ * Each flush does its share. A merge may take as long as it takes for half as many events as it
+ * covers to arrive, so it is done before eight more runs of its level are there; and what it writes
+ * at once is in proportion to the flush, plus at most one segment. Its inputs stay as they are and
+ * are searched until all of the output is there. How many entries are taken from each input is kept
+ * in the manifest, so a merge goes on where it was after a reopen, in whatever process. SPEC §6.5.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <errno.h>
+
+#include "internal.h"
+#include "internal/bytes.h"
+#include "internal/invariant.h"
+
+/* So many runs, and merges no longer wait for their time. */
+#define RUNS_TOO_MANY (QUIPU_RUNS_MAX / 2)
+
+/* One input of a merge while a segment is made. */
+struct source {
+    const struct quipu_run *run;
+    uint64_t taken;
+    struct quipu_slice segment;
+    size_t at; /* next entry of the segment, bytes */
+    uint64_t prefix;
+    uint64_t rest;
+};
+
+static bool level_is_merging(const struct quipu_manifest *manifest, uint32_t first, uint32_t end)
+{
+    for (uint32_t i = 0; i < manifest->merge_count; i++) {
+        uint32_t input = quipu_manifest_find(manifest, manifest->merges[i].first_run);
+        if (input >= first && input < end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Begin a merge on each level that has enough runs and none under way. */
+static void start_merges(struct quipu_manifest *manifest, const struct quipu_store_tuning *tuning)
+{
+    uint32_t first = 0;
+    while (first < manifest->run_count) {
+        uint32_t end = first + 1;
+        while (end < manifest->run_count &&
+               manifest->runs[end].level == manifest->runs[first].level) {
+            end++;
+        }
+        if (end - first >= tuning->fan_out && manifest->merge_count < QUIPU_MERGES_MAX &&
+            !level_is_merging(manifest, first, end)) {
+            manifest->merges[manifest->merge_count++] = (struct quipu_merge){
+                .number = manifest->next_run++,
+                .first_run = manifest->runs[first].number,
+                .started_at = manifest->runs[manifest->run_count - 1].first_position - 1,
+                .inputs = tuning->fan_out,
+                .segment_entries = tuning->segment_entries,
+            };
+        }
+        first = end;
+    }
+}
+
+static uint64_t taken_of(const struct quipu_merge *merge, enum quipu_index index)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < merge->inputs; i++) {
+        sum += merge->consumed[index][i];
+    }
+    return sum;
+}
+
+/* Events that the merge covers; an event has three entries. */
+static uint64_t events_of(const struct quipu_manifest *manifest, const struct quipu_merge *merge)
+{
+    uint32_t first = quipu_manifest_find(manifest, merge->first_run);
+    return manifest->runs[first + merge->inputs - 1].last_position -
+           manifest->runs[first].first_position + 1;
+}
+
+/* ------------------------------------------------------------------ one segment */
+
+/* Load the source's next entry; `*has_more` is false where its run is used up. */
+static enum quipu_status source_load(struct quipu_txn *txn, enum quipu_index index,
+                                     struct source *source, bool *has_more, struct quipu_error *err)
+{
+    *has_more = source->taken < quipu_run_entries(source->run, index);
+    if (!*has_more) {
+        return QUIPU_OK;
+    }
+    if (source->at == source->segment.len) {
+        enum quipu_status status =
+            quipu_run_segment(txn, index, source->run, source->taken / source->run->segment_entries,
+                              &source->segment, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        source->at = (size_t)(source->taken % source->run->segment_entries) * QUIPU_ENTRY_BYTES;
+    }
+    source->prefix = quipu_load_be64(source->segment.data + source->at);
+    source->rest = quipu_load_be64(source->segment.data + source->at + 8);
+    return QUIPU_OK;
+}
+
+static enum quipu_status source_step(struct quipu_txn *txn, enum quipu_index index,
+                                     struct source *source, bool *has_more, struct quipu_error *err)
+{
+    source->taken++;
+    source->at += QUIPU_ENTRY_BYTES;
+    return source_load(txn, index, source, has_more, err);
+}
+
+static size_t least(const struct source *const *sources, size_t count)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < count; i++) {
+        if (sources[i]->prefix < sources[best]->prefix ||
+            (sources[i]->prefix == sources[best]->prefix &&
+             sources[i]->rest < sources[best]->rest)) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* Write `count` entries, the least that are left, to `into`. Only reads LMDB. */
+static enum quipu_status merge_entries(struct quipu_txn *txn, struct quipu_merge *merge,
+                                       enum quipu_index index, uint8_t *into, uint64_t count,
+                                       struct quipu_error *err)
+{
+    const struct quipu_manifest *manifest = &txn->store->writer.manifest;
+    uint32_t first = quipu_manifest_find(manifest, merge->first_run);
+    struct source all[QUIPU_FAN_OUT_MAX];
+    struct source *live[QUIPU_FAN_OUT_MAX];
+    size_t live_count = 0;
+    for (uint32_t i = 0; i < merge->inputs; i++) {
+        all[i] =
+            (struct source){.run = &manifest->runs[first + i], .taken = merge->consumed[index][i]};
+        bool has_more = false;
+        enum quipu_status status = source_load(txn, index, &all[i], &has_more, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        if (has_more) {
+            live[live_count++] = &all[i];
+        }
+    }
+    for (uint64_t n = 0; n < count; n++, into += QUIPU_ENTRY_BYTES) {
+        QUIPU_INVARIANT(live_count > 0);
+        size_t i = least((const struct source *const *)live, live_count);
+        memcpy(into, live[i]->segment.data + live[i]->at, QUIPU_ENTRY_BYTES);
+        bool has_more = false;
+        enum quipu_status status = source_step(txn, index, live[i], &has_more, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        if (!has_more) {
+            live[i] = live[--live_count];
+        }
+    }
+    for (uint32_t i = 0; i < merge->inputs; i++) {
+        merge->consumed[index][i] = all[i].taken;
+    }
+    return QUIPU_OK;
+}
+
+/* Make the next segment of the merge's output. */
+static enum quipu_status emit_segment(struct quipu_txn *txn, struct quipu_merge *merge,
+                                      enum quipu_index index, struct quipu_error *err)
+{
+    uint64_t done = taken_of(merge, index);
+    uint64_t all =
+        events_of(&txn->store->writer.manifest, merge) * (index == QUIPU_INDEX_CID ? 2 : 1);
+    uint64_t count = all - done < merge->segment_entries ? all - done : merge->segment_entries;
+    uint64_t segment = done / merge->segment_entries;
+    if (segment >= QUIPU_RUN_DIRECTORY) {
+        return quipu_txn_fail(txn, EOVERFLOW, "merge runs", err);
+    }
+    uint64_t number = quipu_run_key(merge->number, segment);
+    MDB_val key = quipu_val(&number, sizeof number);
+    MDB_val val = quipu_val(NULL, (size_t)count * QUIPU_ENTRY_BYTES);
+    int code = mdb_put(txn->mdb, txn->store->dbi[quipu_index_db(index)], &key, &val, MDB_RESERVE);
+    if (code != 0) {
+        return quipu_txn_fail(txn, code, "write a segment of a merge", err);
+    }
+    txn->large_pages += val.mv_size / 4096 + 1;
+    return merge_entries(txn, merge, index, val.mv_data, count, err);
+}
+
+/* ------------------------------------------------------------------ the end of a merge */
+
+/* A run of several segments gets a directory: the prefix that each begins with. */
+static enum quipu_status put_directory(struct quipu_txn *txn, const struct quipu_run *run,
+                                       enum quipu_index index, struct quipu_error *err)
+{
+    uint64_t segments = quipu_segments(quipu_run_entries(run, index), run->segment_entries);
+    if (segments == 1) {
+        return QUIPU_OK;
+    }
+    uint64_t number = quipu_run_key(run->number, QUIPU_RUN_DIRECTORY);
+    MDB_val key = quipu_val(&number, sizeof number);
+    MDB_val val = quipu_val(NULL, (size_t)segments * 8);
+    int code = mdb_put(txn->mdb, txn->store->dbi[quipu_index_db(index)], &key, &val, MDB_RESERVE);
+    if (code != 0) {
+        return quipu_txn_fail(txn, code, "write the directory of a run", err);
+    }
+    txn->large_pages += val.mv_size / 4096 + 1;
+    uint8_t *into = val.mv_data;
+    for (uint64_t segment = 0; segment < segments; segment++, into += 8) {
+        struct quipu_slice entries;
+        enum quipu_status status = quipu_run_segment(txn, index, run, segment, &entries, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        memcpy(into, entries.data, 8);
+    }
+    return QUIPU_OK;
+}
+
+/* The run is searched no more: its directories go at once, its segments bit by bit. */
+static enum quipu_status throw_away(struct quipu_txn *txn, const struct quipu_run *run,
+                                    struct quipu_error *err)
+{
+    struct quipu_manifest *manifest = &txn->store->writer.manifest;
+    QUIPU_INVARIANT(manifest->trash_count < QUIPU_TRASH_MAX);
+    struct quipu_trash *trash = &manifest->trash[manifest->trash_count++];
+    trash->number = run->number;
+    for (int k = 0; k < QUIPU_INDEXES; k++) {
+        enum quipu_index index = (enum quipu_index)k;
+        uint64_t segments = quipu_segments(quipu_run_entries(run, index), run->segment_entries);
+        trash->values[k] = (uint32_t)segments; /* below 2^24, as the keys say */
+        if (segments == 1) {
+            continue;
+        }
+        uint64_t number = quipu_run_key(run->number, QUIPU_RUN_DIRECTORY);
+        MDB_val key = quipu_val(&number, sizeof number);
+        int code = mdb_del(txn->mdb, txn->store->dbi[quipu_index_db(index)], &key, NULL);
+        if (code != 0) {
+            return quipu_txn_fail(txn, code, "delete the directory of a run", err);
+        }
+    }
+    return QUIPU_OK;
+}
+
+/* All of the output is there: it takes the place of its inputs. */
+static enum quipu_status finish_merge(struct quipu_txn *txn, uint32_t which,
+                                      struct quipu_error *err)
+{
+    struct quipu_manifest *manifest = &txn->store->writer.manifest;
+    struct quipu_merge merge = manifest->merges[which];
+    uint32_t first = quipu_manifest_find(manifest, merge.first_run);
+    struct quipu_run *inputs = &manifest->runs[first];
+    struct quipu_run run = inputs[0];
+    run.number = merge.number;
+    run.level = inputs[0].level + 1;
+    run.segment_entries = merge.segment_entries;
+    run.last_position = inputs[merge.inputs - 1].last_position;
+    for (uint32_t i = 1; i < merge.inputs; i++) {
+        for (int k = 0; k < QUIPU_INDEXES; k++) {
+            run.min_key[k] =
+                inputs[i].min_key[k] < run.min_key[k] ? inputs[i].min_key[k] : run.min_key[k];
+            run.max_key[k] =
+                inputs[i].max_key[k] > run.max_key[k] ? inputs[i].max_key[k] : run.max_key[k];
+        }
+    }
+    enum quipu_status status = put_directory(txn, &run, QUIPU_INDEX_CID, err);
+    if (status == QUIPU_OK) {
+        status = put_directory(txn, &run, QUIPU_INDEX_EVENT_ID, err);
+    }
+    for (uint32_t i = 0; i < merge.inputs && status == QUIPU_OK; i++) {
+        status = throw_away(txn, &inputs[i], err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    inputs[0] = run;
+    memmove(&inputs[1], &inputs[merge.inputs],
+            (manifest->run_count - first - merge.inputs) * sizeof *inputs);
+    manifest->run_count -= merge.inputs - 1;
+    manifest->merges[which] = manifest->merges[--manifest->merge_count];
+    return QUIPU_OK;
+}
+
+/* ------------------------------------------------------------------ the work of one flush */
+
+static enum quipu_status work_on(struct quipu_txn *txn, uint32_t which, bool *is_done,
+                                 struct quipu_error *err)
+{
+    struct quipu_manifest *manifest = &txn->store->writer.manifest;
+    struct quipu_merge *merge = &manifest->merges[which];
+    uint64_t events = events_of(manifest, merge);
+    uint64_t elapsed = manifest->indexed - merge->started_at;
+    bool is_due = elapsed >= events / 2 || manifest->run_count > RUNS_TOO_MANY;
+    /* elapsed is below events / 2 here, and events far below 2^31. */
+    uint64_t needed = is_due ? 3 * events : 6 * elapsed;
+    uint64_t done = taken_of(merge, QUIPU_INDEX_CID) + taken_of(merge, QUIPU_INDEX_EVENT_ID);
+    enum quipu_status status = QUIPU_OK;
+    while (done < needed && status == QUIPU_OK) {
+        enum quipu_index index =
+            taken_of(merge, QUIPU_INDEX_CID) < 2 * events ? QUIPU_INDEX_CID : QUIPU_INDEX_EVENT_ID;
+        status = emit_segment(txn, merge, index, err);
+        done = taken_of(merge, QUIPU_INDEX_CID) + taken_of(merge, QUIPU_INDEX_EVENT_ID);
+    }
+    *is_done = status == QUIPU_OK && done == 3 * events;
+    return *is_done ? finish_merge(txn, which, err) : status;
+}
+
+/* Delete some values of runs that were merged. */
+static enum quipu_status empty_trash(struct quipu_txn *txn, struct quipu_error *err)
+{
+    struct quipu_manifest *manifest = &txn->store->writer.manifest;
+    uint32_t budget = txn->store->tuning.trash_values;
+    while (manifest->trash_count > 0 &&
+           (budget > 0 || manifest->trash_count > QUIPU_TRASH_MAX / 2)) {
+        struct quipu_trash *trash = &manifest->trash[manifest->trash_count - 1];
+        int k = trash->values[QUIPU_INDEX_CID] > 0 ? QUIPU_INDEX_CID : QUIPU_INDEX_EVENT_ID;
+        if (trash->values[k] == 0) {
+            manifest->trash_count--;
+            continue;
+        }
+        uint64_t number = quipu_run_key(trash->number, --trash->values[k]);
+        MDB_val key = quipu_val(&number, sizeof number);
+        int code =
+            mdb_del(txn->mdb, txn->store->dbi[quipu_index_db((enum quipu_index)k)], &key, NULL);
+        if (code != 0) {
+            return quipu_txn_fail(txn, code, "delete a merged run", err);
+        }
+        budget -= budget > 0;
+    }
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_merges_step(struct quipu_txn *txn, struct quipu_error *err)
+{
+    struct quipu_manifest *manifest = &txn->store->writer.manifest;
+    start_merges(manifest, &txn->store->tuning);
+    enum quipu_status status = QUIPU_OK;
+    uint32_t which = 0;
+    while (which < manifest->merge_count && status == QUIPU_OK) {
+        bool is_done = false;
+        status = work_on(txn, which, &is_done, err);
+        /* The place of a finished one is taken by the last. */
+        which += is_done ? 0 : 1;
+    }
+    return status == QUIPU_OK ? empty_trash(txn, err) : status;
+}

@@ -1,0 +1,269 @@
+/*
+ * Opening and closing a store, in the order in which it can be refused: the folder, what is in it,
+ * this process, the environment. SPEC §6.1.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "folder.h"
+#include "internal.h"
+#include "internal/failpoint.h"
+#include "quipu/alloc.h"
+
+/* Less than this left, and a write error is the disk being full. */
+#define DISK_LEAST_BYTES (UINT64_C(1) << 20)
+
+struct quipu_store_tuning quipu_store_tuning_default(void)
+{
+    return (struct quipu_store_tuning){
+        .tail_events = 1024,
+        .fan_out = QUIPU_FAN_OUT_MAX,
+        .segment_entries = 16384,
+        .trash_values = 24,
+        .dirty_pages_max = 100000,
+    };
+}
+
+bool quipu_disk_is_full(const char *path)
+{
+    struct statvfs fs;
+    return statvfs(path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < DISK_LEAST_BYTES;
+}
+
+enum quipu_status quipu_store_check_process(const struct quipu_store *store,
+                                            struct quipu_error *err)
+{
+    if (store->pid != getpid()) {
+        return quipu_error_set(err, QUIPU_MISUSE,
+                               "%s was opened by process %ld, before the fork: open it again here",
+                               store->path, (long)store->pid);
+    }
+    return QUIPU_OK;
+}
+
+/* Is there a store, and may there be one? What is asked of the folder before any file is made. */
+static enum quipu_status check_folder(const struct quipu_store *store, struct quipu_error *err)
+{
+    bool has_data = false;
+    bool has_open_lock = false;
+    enum quipu_status status = quipu_folder_has(store->folder_fd, QUIPU_DATA_NAME, &has_data, err);
+    if (status == QUIPU_OK) {
+        status = quipu_folder_has(store->folder_fd, QUIPU_OPEN_LOCK_NAME, &has_open_lock, err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (has_data) {
+        status = quipu_data_file_check(store->folder_fd, err);
+        if (status != QUIPU_OK) {
+            return quipu_error_wrap(err, status, "%s", store->path);
+        }
+        /* No quipu has worked here: it may be an environment of others, perhaps open in this very
+         * process, so that nothing may be made and no lock file touched before we know. */
+        return has_open_lock ? QUIPU_OK : quipu_env_probe(store->real_path, err);
+    }
+    if (store->options.create == QUIPU_STORE_OPEN_EXISTING) {
+        return quipu_error_set(err, QUIPU_NOT_FOUND, "%s: no store in this folder", store->path);
+    }
+    bool is_blank = false;
+    status = quipu_folder_is_blank(store->folder_fd, &is_blank, err);
+    if (status == QUIPU_OK && !is_blank) {
+        status = quipu_error_set(err, QUIPU_NOT_A_STORE,
+                                 "%s: no store in this folder, and it is not empty", store->path);
+    }
+    return status;
+}
+
+/* One byte of open.lock for each process that has the store open. LMDB's own locks would be dropped
+ * by a second opening in the same process, so it must not come that far. */
+static enum quipu_status take_open_lock(struct quipu_store *store, struct quipu_error *err)
+{
+    store->open_lock_fd =
+        openat(store->folder_fd, QUIPU_OPEN_LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (store->open_lock_fd < 0) {
+        return quipu_error_errno(err, errno, "%s: open %s", store->path, QUIPU_OPEN_LOCK_NAME);
+    }
+    bool is_held = false;
+    enum quipu_status status =
+        quipu_byte_lock(store->open_lock_fd, (off_t)store->pid, false, &is_held, err);
+    if (status == QUIPU_OK && !is_held) {
+        status =
+            quipu_error_set(err, QUIPU_EXISTS,
+                            "%s is open already in this process (or in another container, with "
+                            "the same process number): share the handle",
+                            store->path);
+    }
+    if (status != QUIPU_OK) {
+        (void)close(store->open_lock_fd); /* nothing was written */
+        store->open_lock_fd = -1;
+    }
+    return status;
+}
+
+static enum quipu_status create_under_lock(struct quipu_store *store, struct quipu_error *err)
+{
+    bool is_held = false;
+    bool was_made = false;
+    enum quipu_status status =
+        quipu_byte_lock(store->open_lock_fd, QUIPU_CREATION_BYTE, true, &is_held, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = quipu_create_files(store, store->options.create != QUIPU_STORE_OPEN_EXISTING,
+                                &was_made, err);
+    quipu_byte_unlock(store->open_lock_fd, QUIPU_CREATION_BYTE);
+    if (status == QUIPU_OK && store->options.create == QUIPU_STORE_CREATE_NEW && !was_made) {
+        status = quipu_error_set(err, QUIPU_EXISTS, "%s: there is a store already", store->path);
+    }
+    return status;
+}
+
+static enum quipu_status open_folder(struct quipu_store *store, struct quipu_error *err)
+{
+    enum quipu_status status =
+        quipu_folder_enter(store->path, store->options.create != QUIPU_STORE_OPEN_EXISTING,
+                           &store->folder_fd, store->real_path, err);
+    if (status == QUIPU_OK) {
+        status = quipu_failpoint("store.create.mkdir", err);
+    }
+    if (status == QUIPU_OK) {
+        status = check_folder(store, err);
+    }
+    if (status == QUIPU_OK) {
+        status = take_open_lock(store, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_failpoint("store.create.lock", err);
+    }
+    return status == QUIPU_OK ? create_under_lock(store, err) : status;
+}
+
+static enum quipu_status init_locks(struct quipu_store *store, struct quipu_error *err)
+{
+    pthread_mutexattr_t attributes;
+    int code = pthread_mutexattr_init(&attributes);
+    if (code == 0) {
+        code = pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
+        if (code == 0) {
+            code = pthread_mutex_init(&store->write_mutex, &attributes);
+        }
+        (void)pthread_mutexattr_destroy(&attributes); /* frees nothing on Linux */
+    }
+    if (code == 0) {
+        code = pthread_mutex_init(&store->mutex, NULL);
+    }
+    if (code == 0) {
+        code = pthread_mutex_init(&store->read_tail_mutex, NULL);
+    }
+    return code == 0 ? QUIPU_OK : quipu_error_errno(err, code, "%s: make a lock", store->path);
+}
+
+static enum quipu_status init_store(struct quipu_store *store, const char *path,
+                                    struct quipu_error *err)
+{
+    store->folder_fd = -1;
+    store->open_lock_fd = -1;
+    store->pid = getpid();
+    size_t bytes = strlen(path) + 1;
+    store->path = quipu_alloc(bytes, 1);
+    if (store->path == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to open %s", path);
+    }
+    memcpy(store->path, path, bytes);
+    enum quipu_status status = init_locks(store, err);
+    if (status == QUIPU_OK) {
+        status = quipu_writer_init(&store->writer, &store->tuning, err);
+    }
+    if (status == QUIPU_OK) {
+        /* Four flushes long, so that readers of somewhat different ages can share it. */
+        status = quipu_tail_init(&store->read_tail, 4 * store->tuning.tail_events, err);
+    }
+    return status;
+}
+
+enum quipu_status quipu_store_open_tuned(const char *path,
+                                         const struct quipu_store_options *options,
+                                         const struct quipu_store_tuning *tuning,
+                                         struct quipu_store **out, struct quipu_error *err)
+{
+    struct quipu_store_options defaults = QUIPU_STORE_OPTIONS_INIT;
+    const struct quipu_store_options *given = options == NULL ? &defaults : options;
+    if (path == NULL || path[0] == 0 || out == NULL || given->size != sizeof *given ||
+        (unsigned)given->create > QUIPU_STORE_CREATE_NEW ||
+        (unsigned)given->durability > QUIPU_RELAXED) {
+        return quipu_error_set(err, QUIPU_MISUSE,
+                               "open a store: path missing, or options out of range");
+    }
+    struct quipu_store *store = quipu_alloc_zero(1, sizeof *store);
+    if (store == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to open %s", path);
+    }
+    store->options = *given;
+    store->tuning = *tuning;
+    enum quipu_status status = init_store(store, path, err);
+    if (status == QUIPU_OK) {
+        status = open_folder(store, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_env_open(store, err);
+    }
+    if (status != QUIPU_OK) {
+        quipu_store_close(&store);
+        return status;
+    }
+    *out = store;
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_store_open(const char *path, const struct quipu_store_options *options,
+                                   struct quipu_store **out, struct quipu_error *err)
+{
+    struct quipu_store_tuning tuning = quipu_store_tuning_default();
+    return quipu_store_open_tuned(path, options, &tuning, out, err);
+}
+
+void quipu_store_close(struct quipu_store **store_pointer)
+{
+    if (store_pointer == NULL || *store_pointer == NULL) {
+        return;
+    }
+    struct quipu_store *store = *store_pointer;
+    *store_pointer = NULL;
+    quipu_store_drop_idle(store);
+    if (store->pid == getpid()) {
+        quipu_env_close(store);
+        if (store->open_lock_fd >= 0) {
+            /* Not left to close: a child that was forked meanwhile has the file open too. */
+            quipu_byte_unlock(store->open_lock_fd, (off_t)store->pid);
+        }
+    }
+    /* In a forked child the environment is the parent's: its map and locks are left alone. */
+    if (store->open_lock_fd >= 0) {
+        (void)close(store->open_lock_fd); /* nothing was written */
+    }
+    if (store->folder_fd >= 0) {
+        (void)close(store->folder_fd); /* was only read */
+    }
+    quipu_tail_release(&store->read_tail);
+    quipu_writer_release(&store->writer);
+    /* Fine for locks that were never made, too: glibc's are zeroes then. */
+    (void)pthread_mutex_destroy(&store->read_tail_mutex);
+    (void)pthread_mutex_destroy(&store->write_mutex);
+    (void)pthread_mutex_destroy(&store->mutex);
+    quipu_free(store->path);
+    quipu_free(store);
+}
+
+const char *quipu_store_path(const struct quipu_store *store)
+{
+    return store->path;
+}
+
+struct quipu_uuid quipu_store_id(const struct quipu_store *store)
+{
+    return store->id;
+}

@@ -1,0 +1,449 @@
+/*
+ * Transactions: counting them in and out, mapping anew when nobody is in the way, and what a failed
+ * write means for those to come.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "internal/failpoint.h"
+#include "internal/invariant.h"
+#include "quipu/alloc.h"
+
+/* How often a write looks at the room that is left. */
+#define ROOM_CHECK_WRITES 64
+
+void quipu_store_drop_idle(struct quipu_store *store)
+{
+    bool is_ours = store->pid == getpid();
+    while (store->idle != NULL) {
+        struct quipu_txn *txn = store->idle;
+        store->idle = txn->next_idle;
+        if (is_ours) {
+            mdb_txn_abort(txn->mdb);
+        }
+        quipu_free(txn->runs);
+        quipu_free(txn);
+    }
+    store->idle_count = 0;
+}
+
+static enum quipu_status reopen(struct quipu_store *store, struct quipu_error *err)
+{
+    quipu_store_drop_idle(store);
+    quipu_env_close(store);
+    enum quipu_status status = quipu_env_open(store, err);
+    if (status == QUIPU_OK) {
+        store->wants_reopen = false;
+        store->wants_larger_map = false;
+    }
+    return status;
+}
+
+enum quipu_status quipu_store_enter(struct quipu_store *store, bool will_write,
+                                    struct quipu_error *err)
+{
+    enum quipu_status status = QUIPU_OK;
+    pthread_mutex_lock(&store->mutex);
+    if (store->active == 0) {
+        if (store->wants_reopen || store->env == NULL) {
+            status = reopen(store, err);
+        } else if (store->wants_larger_map) {
+            quipu_store_drop_idle(store);
+            status = quipu_env_remap(store, err);
+            store->wants_larger_map = status != QUIPU_OK;
+        }
+    } else if (store->wants_reopen && will_write) {
+        status =
+            quipu_error_set(err, QUIPU_IO,
+                            "%s: a write failed before: end every transaction of this process, "
+                            "then writing is tried afresh",
+                            store->path);
+    }
+    if (status == QUIPU_OK) {
+        store->active++;
+    }
+    pthread_mutex_unlock(&store->mutex);
+    return status;
+}
+
+void quipu_store_leave(struct quipu_store *store)
+{
+    pthread_mutex_lock(&store->mutex);
+    QUIPU_INVARIANT(store->active > 0);
+    store->active--;
+    pthread_mutex_unlock(&store->mutex);
+}
+
+static void want(struct quipu_store *store, bool *flag)
+{
+    pthread_mutex_lock(&store->mutex);
+    *flag = true;
+    pthread_mutex_unlock(&store->mutex);
+}
+
+enum quipu_status quipu_store_write_error(struct quipu_store *store, struct quipu_error *err,
+                                          int code, const char *what)
+{
+    if (code == MDB_MAP_FULL) {
+        want(store, &store->wants_larger_map);
+        return quipu_error_set(err, QUIPU_NO_SPACE,
+                               "%s: %s: the reserved %" PRIu64 " bytes are used up: end every "
+                               "transaction of this process and try again, they are doubled then",
+                               store->path, what, store->map_bytes);
+    }
+    /* LMDB says EIO for a write that the file system has cut short. */
+    if (code == EIO && quipu_disk_is_full(store->real_path)) {
+        code = ENOSPC;
+    }
+    if (code == EIO || code == MDB_PANIC) {
+        want(store, &store->wants_reopen);
+    }
+    return quipu_lmdb_error(err, code, "%s: %s", store->path, what);
+}
+
+/* May beginning be tried once more after `code`? Notes what has to happen first. */
+static bool can_retry(struct quipu_store *store, int code)
+{
+    switch (code) {
+    case MDB_READERS_FULL: {
+        int dead = 0;
+        return mdb_reader_check(store->env, &dead) == 0 && dead > 0;
+    }
+    case MDB_MAP_RESIZED:
+        want(store, &store->wants_larger_map);
+        return true;
+    case MDB_PANIC:
+        want(store, &store->wants_reopen);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static enum quipu_status begin_error(const struct quipu_store *store, int code,
+                                     struct quipu_error *err)
+{
+    if (code == MDB_MAP_RESIZED) {
+        return quipu_error_set(err, QUIPU_BUSY,
+                               "%s has outgrown the map of this process: end its transactions and "
+                               "try again",
+                               store->path);
+    }
+    return quipu_lmdb_error(err, code, "%s: begin a transaction", store->path);
+}
+
+/* ------------------------------------------------------------------ read */
+
+static struct quipu_txn *take_idle(struct quipu_store *store)
+{
+    pthread_mutex_lock(&store->mutex);
+    struct quipu_txn *txn = store->idle;
+    if (txn != NULL) {
+        store->idle = txn->next_idle;
+        store->idle_count--;
+    }
+    pthread_mutex_unlock(&store->mutex);
+    return txn;
+}
+
+static int last_position_of(struct quipu_txn *txn)
+{
+    MDB_stat stat;
+    int code = mdb_stat(txn->mdb, txn->store->dbi[QUIPU_DB_LOG], &stat);
+    if (code == 0) {
+        txn->last_position = stat.ms_entries;
+        txn->begin_position = stat.ms_entries;
+        txn->log_pages_before = stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+    }
+    return code;
+}
+
+/* A snapshot in *txn, whose struct is made or taken from the idle ones. */
+static int begin_snapshot(struct quipu_store *store, struct quipu_txn **out)
+{
+    struct quipu_txn *txn = take_idle(store);
+    int code;
+    if (txn != NULL) {
+        code = mdb_txn_renew(txn->mdb);
+    } else {
+        txn = quipu_alloc_zero(1, sizeof *txn);
+        if (txn == NULL) {
+            return ENOMEM;
+        }
+        txn->store = store;
+        code = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn->mdb);
+    }
+    if (code == 0) {
+        code = last_position_of(txn);
+    }
+    if (code != 0) {
+        if (txn->mdb != NULL) {
+            mdb_txn_abort(txn->mdb);
+        }
+        quipu_free(txn->runs);
+        quipu_free(txn);
+        return code;
+    }
+    *out = txn;
+    return 0;
+}
+
+enum quipu_status quipu_txn_begin_read(struct quipu_store *store, struct quipu_txn **out,
+                                       struct quipu_error *err)
+{
+    enum quipu_status status = quipu_store_check_process(store, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    int code = 0;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        status = quipu_store_enter(store, false, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        code = begin_snapshot(store, out);
+        if (code == 0) {
+            return QUIPU_OK;
+        }
+        bool is_worth_it = can_retry(store, code);
+        quipu_store_leave(store);
+        if (!is_worth_it) {
+            break;
+        }
+    }
+    return begin_error(store, code, err);
+}
+
+static void close_cursors(struct quipu_txn *txn)
+{
+    quipu_walks_detach(txn);
+    if (txn->log_cursor != NULL) {
+        mdb_cursor_close(txn->log_cursor);
+        txn->log_cursor = NULL;
+    }
+    if (txn->table_cursor != NULL) {
+        mdb_cursor_close(txn->table_cursor);
+        txn->table_cursor = NULL;
+    }
+    txn->cursor_position = 0;
+}
+
+static void end_read(struct quipu_txn *txn)
+{
+    struct quipu_store *store = txn->store;
+    if (store->pid != getpid()) {
+        return; /* the parent's, and in the parent's reader table */
+    }
+    close_cursors(txn);
+    txn->has_runs = false;
+    mdb_txn_reset(txn->mdb);
+    pthread_mutex_lock(&store->mutex);
+    bool keep = store->idle_count < QUIPU_IDLE_READS_MAX;
+    if (keep) {
+        txn->next_idle = store->idle;
+        store->idle = txn;
+        store->idle_count++;
+    }
+    store->active--;
+    pthread_mutex_unlock(&store->mutex);
+    if (!keep) {
+        mdb_txn_abort(txn->mdb);
+        quipu_free(txn->runs);
+        quipu_free(txn);
+    }
+}
+
+/* ------------------------------------------------------------------ write */
+
+enum quipu_status quipu_txn_begin_write(struct quipu_store *store, struct quipu_txn **out,
+                                        struct quipu_error *err)
+{
+    enum quipu_status status = quipu_store_check_process(store, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    int code = pthread_mutex_lock(&store->write_mutex);
+    if (code != 0) {
+        return quipu_error_set(err, QUIPU_MISUSE,
+                               "%s: this thread has a write transaction in progress already",
+                               store->path);
+    }
+    struct quipu_txn *txn = &store->write_txn;
+    *txn = (struct quipu_txn){.store = store, .is_write = true};
+    for (int attempt = 0; attempt < 2; attempt++) {
+        status = quipu_store_enter(store, true, err);
+        if (status != QUIPU_OK) {
+            break;
+        }
+        code = mdb_txn_begin(store->env, NULL, 0, &txn->mdb);
+        if (code == 0 && (code = last_position_of(txn)) == 0) {
+            *out = txn;
+            return QUIPU_OK;
+        }
+        if (txn->mdb != NULL) {
+            mdb_txn_abort(txn->mdb);
+            txn->mdb = NULL;
+        }
+        bool is_worth_it = can_retry(store, code);
+        quipu_store_leave(store);
+        status = begin_error(store, code, err);
+        if (!is_worth_it) {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&store->write_mutex);
+    return status;
+}
+
+/* The lock of LMDB is released already, or `txn->mdb` is still to be aborted. */
+static void end_write(struct quipu_txn *txn, bool was_committed)
+{
+    struct quipu_store *store = txn->store;
+    struct quipu_writer *writer = &store->writer;
+    if (txn->mdb != NULL) {
+        close_cursors(txn);
+        mdb_txn_abort(txn->mdb);
+        txn->mdb = NULL;
+    }
+    if (!was_committed && txn->has_synced) {
+        if (txn->has_flushed || !writer->is_valid) {
+            writer->is_valid = false;
+        } else {
+            quipu_tail_truncate(&writer->tail, (uint32_t)(txn->begin_position - writer->tail.base));
+        }
+    }
+    quipu_store_leave(store);
+    pthread_mutex_unlock(&store->write_mutex);
+}
+
+enum quipu_status quipu_txn_commit(struct quipu_txn **txn_pointer, struct quipu_error *err)
+{
+    struct quipu_txn *txn = *txn_pointer;
+    *txn_pointer = NULL;
+    if (!txn->is_write) {
+        end_read(txn);
+        return QUIPU_OK;
+    }
+    struct quipu_store *store = txn->store;
+    enum quipu_status status = quipu_store_check_process(store, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = txn->failure.status;
+    if (status != QUIPU_OK) {
+        (void)quipu_txn_fail_with(txn, &txn->failure, err); /* copies it out */
+        end_write(txn, false);
+        return status;
+    }
+    status = quipu_failpoint("store.commit.before", err);
+    if (status != QUIPU_OK) {
+        end_write(txn, false);
+        return status;
+    }
+
+    close_cursors(txn);
+    int code = mdb_txn_commit(txn->mdb);
+    txn->mdb = NULL;
+    if (code != 0) {
+        /* What became of the pages is LMDB's knowledge only. */
+        store->writer.is_valid = false;
+        status = quipu_store_write_error(store, err, code, "commit");
+    }
+    end_write(txn, code == 0);
+    if (status == QUIPU_OK) {
+        /* What is committed cannot fail any more: this one is to be killed at. */
+        (void)quipu_failpoint("store.commit.after", NULL);
+    }
+    return status;
+}
+
+void quipu_txn_abort(struct quipu_txn **txn_pointer)
+{
+    if (txn_pointer == NULL || *txn_pointer == NULL) {
+        return;
+    }
+    struct quipu_txn *txn = *txn_pointer;
+    *txn_pointer = NULL;
+    if (!txn->is_write) {
+        end_read(txn);
+    } else if (txn->store->pid == getpid()) {
+        end_write(txn, false);
+    }
+}
+
+/* ------------------------------------------------------------------ writing */
+
+enum quipu_status quipu_txn_fail_with(struct quipu_txn *txn, const struct quipu_error *failure,
+                                      struct quipu_error *err)
+{
+    if (txn->failure.status == QUIPU_OK) {
+        txn->failure = *failure;
+    }
+    if (err != NULL) {
+        *err = *failure;
+    }
+    return failure->status;
+}
+
+enum quipu_status quipu_txn_fail(struct quipu_txn *txn, int code, const char *what,
+                                 struct quipu_error *err)
+{
+    struct quipu_error failure;
+    (void)quipu_store_write_error(txn->store, &failure, code, what);
+    return quipu_txn_fail_with(txn, &failure, err);
+}
+
+static uint64_t pages_of(const struct quipu_txn *txn, enum quipu_db db)
+{
+    MDB_stat stat;
+    return mdb_stat(txn->mdb, txn->store->dbi[db], &stat) == 0
+               ? stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages
+               : 0;
+}
+
+/* LMDB holds what a transaction has changed in memory, and 0.9.24 has bugs where that is more than
+ * 131,071 pages. The bound counts the log's growth and large values in full, and for small values
+ * elsewhere one page each, but no more than there are. */
+static enum quipu_status check_room(const struct quipu_txn *txn, struct quipu_error *err)
+{
+    uint64_t log_pages = pages_of(txn, QUIPU_DB_LOG);
+    uint64_t others = pages_of(txn, QUIPU_DB_HEAD) + pages_of(txn, QUIPU_DB_TABLE);
+    uint64_t used = txn->large_pages;
+    used += log_pages > txn->log_pages_before ? log_pages - txn->log_pages_before : 0;
+    used += txn->small_values < others ? txn->small_values : others;
+    if (used > txn->store->tuning.dirty_pages_max) {
+        return quipu_error_set(err, QUIPU_TOO_LARGE,
+                               "%s: this transaction holds %" PRIu64 " pages in memory, limit %u: "
+                               "commit and go on in a new one",
+                               txn->store->path, used, txn->store->tuning.dirty_pages_max);
+    }
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_txn_may_write(struct quipu_txn *txn, uint64_t bytes,
+                                      struct quipu_error *err)
+{
+    if (!txn->is_write) {
+        return quipu_error_set(err, QUIPU_MISUSE, "a read transaction cannot write");
+    }
+    if (txn->failure.status != QUIPU_OK) {
+        return quipu_txn_fail_with(txn, &txn->failure, err);
+    }
+    if (txn->writes % ROOM_CHECK_WRITES == ROOM_CHECK_WRITES - 1) {
+        enum quipu_status status = check_room(txn, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+    }
+    if (bytes > 1024) {
+        txn->large_pages += bytes / 4096 + 1;
+    } else {
+        txn->small_values++;
+    }
+    txn->writes++;
+    return QUIPU_OK;
+}

@@ -1,0 +1,147 @@
+/*
+ * The fixture of the store's tests. Uses no Criterion, so that helper programs can use it too.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "store_fixture.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal/bytes.h"
+
+#define REQUIRE(call, err)                                                                         \
+    do {                                                                                           \
+        if ((call) != QUIPU_OK) {                                                                  \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, (err).message);                     \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+struct quipu_store_tuning tuning_small(void)
+{
+    struct quipu_store_tuning tuning = quipu_store_tuning_default();
+    tuning.tail_events = 4;
+    tuning.fan_out = 2;
+    tuning.segment_entries = 3;
+    tuning.trash_values = 5;
+    return tuning;
+}
+
+void fixture_init(struct fixture *fixture, const struct quipu_store_tuning *tuning)
+{
+    temp_dir_init(&fixture->dir);
+    temp_dir_join(&fixture->dir, "store", fixture->path);
+    fixture->store = NULL;
+    fixture_reopen(fixture, tuning);
+}
+
+void fixture_reopen(struct fixture *fixture, const struct quipu_store_tuning *tuning)
+{
+    struct quipu_error err;
+    quipu_store_close(&fixture->store);
+    REQUIRE(quipu_store_open_tuned(fixture->path, NULL, tuning, &fixture->store, &err), err);
+}
+
+void fixture_release(struct fixture *fixture)
+{
+    quipu_store_close(&fixture->store);
+    temp_dir_release(&fixture->dir);
+}
+
+/* SplitMix64: one number to another, one to one. */
+static uint64_t scatter(uint64_t x)
+{
+    x += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return x ^ x >> 31;
+}
+
+void sample_make(struct sample *sample, uint64_t seed, uint64_t aggregates, bool is_ordered)
+{
+    memset(sample, 0, sizeof *sample);
+    struct quipu_record_new *record = &sample->record;
+    int id_len = snprintf(sample->aggregate_id, sizeof sample->aggregate_id, "agg-%" PRIu64,
+                          seed % aggregates);
+    record->aggregate.type = quipu_slice_text("sample");
+    record->aggregate.id = quipu_slice(sample->aggregate_id, (size_t)id_len);
+    record->version = 1;
+    quipu_store_be64(record->event_id.bytes, is_ordered ? seed << 8 : scatter(seed));
+    quipu_store_be64(record->event_id.bytes + 8, ~seed);
+
+    uint64_t payload_seed = seed % 7 == 0 ? 0 : seed;
+    size_t payload_len = 16 + (size_t)(scatter(payload_seed) % (sizeof sample->payload - 15));
+    for (size_t i = 0; i < payload_len; i++) {
+        sample->payload[i] = (uint8_t)(scatter(payload_seed + i / 8) >> (i % 8));
+    }
+    record->payload = quipu_slice(sample->payload, payload_len);
+    record->payload_cid =
+        quipu_cid_of(seed % 2 == 0 ? QUIPU_CODEC_DAG_CBOR : QUIPU_CODEC_RAW, record->payload);
+
+    /* Event_id and digest at places that differ from event to event. */
+    size_t shift = (size_t)(seed % 32);
+    quipu_store_be64(sample->envelope, scatter(~seed));
+    memcpy(sample->envelope + 8 + shift, record->event_id.bytes, QUIPU_UUID_BYTES);
+    memcpy(sample->envelope + 60 + shift, record->payload_cid.digest, QUIPU_SHA256_BYTES);
+    record->envelope = quipu_slice(sample->envelope, sizeof sample->envelope - shift);
+    record->envelope_cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, record->envelope);
+}
+
+enum quipu_status sample_append(struct quipu_txn *txn, struct sample *sample, uint64_t *position,
+                                struct quipu_error *err)
+{
+    struct quipu_head head;
+    enum quipu_status status = quipu_txn_head(txn, sample->record.aggregate, &head, err);
+    if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
+        return status;
+    }
+    sample->record.version = status == QUIPU_OK ? head.version + 1 : 1;
+    return quipu_txn_append(txn, &sample->record, position, err);
+}
+
+void samples_commit(struct quipu_store *store, uint64_t from, uint64_t to, uint64_t batch)
+{
+    struct quipu_error err;
+    while (from < to) {
+        struct quipu_txn *txn = NULL;
+        REQUIRE(quipu_txn_begin_write(store, &txn, &err), err);
+        for (uint64_t i = 0; i < batch && from < to; i++, from++) {
+            struct sample sample;
+            uint64_t position;
+            sample_make(&sample, from, 10, true);
+            REQUIRE(sample_append(txn, &sample, &position, &err), err);
+        }
+        REQUIRE(quipu_txn_commit(&txn, &err), err);
+    }
+}
+
+static bool print_problem(void *ctx, uint64_t position, const char *line)
+{
+    (void)ctx;
+    fprintf(stderr, "position %" PRIu64 ": %s\n", position, line);
+    return true;
+}
+
+uint64_t problems_of(struct quipu_store *store)
+{
+    struct quipu_error err;
+    struct quipu_txn *txn = NULL;
+    uint64_t problems = 0;
+    REQUIRE(quipu_txn_begin_read(store, &txn, &err), err);
+    REQUIRE(quipu_txn_check_indexes(txn, print_problem, NULL, &problems, &err), err);
+    quipu_txn_abort(&txn);
+    return problems;
+}
+
+uint64_t last_position_of(struct quipu_store *store)
+{
+    struct quipu_error err;
+    struct quipu_txn *txn = NULL;
+    REQUIRE(quipu_txn_begin_read(store, &txn, &err), err);
+    uint64_t last = quipu_txn_last_position(txn);
+    quipu_txn_abort(&txn);
+    return last;
+}
