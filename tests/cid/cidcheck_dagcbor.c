@@ -11,88 +11,11 @@
 #include "internal/bytes.h"
 #include "quipu/dagcbor.h"
 #include "quipu/dagjson.h"
+#include "recode.h"
 
-/* A link of the generic profile: the writer's own call takes event CIDs only. */
-static void write_generic_link(struct quipu_dagcbor_writer *writer, struct quipu_slice cid)
+static void judge_link(void *ctx, const struct quipu_cid_view *link)
 {
-    struct quipu_buf bytes = QUIPU_BUF_INIT;
-    struct quipu_buf item = QUIPU_BUF_INIT;
-    struct quipu_dagcbor_writer inner;
-    quipu_buf_append_byte(&bytes, 0);
-    quipu_buf_append_slice(&bytes, cid);
-    quipu_buf_append(&item, "\xd8\x2a", 2);
-    quipu_dagcbor_writer_init(&inner, &item);
-    quipu_dagcbor_write_bytes(&inner, quipu_buf_slice(&bytes));
-    if (quipu_dagcbor_writer_finish(&inner, NULL) == QUIPU_OK) {
-        quipu_dagcbor_write_item(writer, quipu_buf_slice(&item));
-    }
-    quipu_buf_release(&bytes);
-    quipu_buf_release(&item);
-}
-
-static void write_item(struct quipu_dagcbor_writer *writer, const struct quipu_dagcbor_item *item,
-                       struct cidcheck_verdict *verdict)
-{
-    struct quipu_cid cid;
-    switch (item->kind) {
-    case QUIPU_DAGCBOR_UINT:
-        quipu_dagcbor_write_uint(writer, item->number);
-        return;
-    case QUIPU_DAGCBOR_NEGATIVE:
-        quipu_dagcbor_write_negative(writer, item->number);
-        return;
-    case QUIPU_DAGCBOR_BYTES:
-        quipu_dagcbor_write_bytes(writer, item->bytes);
-        return;
-    case QUIPU_DAGCBOR_TEXT:
-        quipu_dagcbor_write_text(writer, item->bytes);
-        return;
-    case QUIPU_DAGCBOR_LIST:
-        quipu_dagcbor_write_list(writer, item->number);
-        return;
-    case QUIPU_DAGCBOR_MAP:
-        quipu_dagcbor_write_map(writer, item->number);
-        return;
-    case QUIPU_DAGCBOR_LINK:
-        cidcheck_judge_profiles(verdict, &item->link);
-        if (quipu_cid_from_view(&item->link, &cid, NULL) == QUIPU_OK) {
-            quipu_dagcbor_write_link(writer, &cid);
-            return;
-        }
-        write_generic_link(writer, item->link.bytes);
-        return;
-    case QUIPU_DAGCBOR_BOOL:
-        quipu_dagcbor_write_bool(writer, item->number != 0);
-        return;
-    case QUIPU_DAGCBOR_NULL:
-        quipu_dagcbor_write_null(writer);
-        return;
-    case QUIPU_DAGCBOR_FLOAT:
-        quipu_dagcbor_write_float(writer, item->real);
-        return;
-    }
-}
-
-/* Decode `block` and encode it again into `out`. */
-static enum quipu_status recode(struct quipu_slice block, struct quipu_buf *out,
-                                struct cidcheck_verdict *verdict)
-{
-    struct quipu_error *err = &verdict->err;
-    struct quipu_dagcbor_reader reader;
-    struct quipu_dagcbor_writer writer;
-    struct quipu_dagcbor_item item;
-    quipu_dagcbor_reader_init(&reader, block);
-    quipu_dagcbor_writer_init(&writer, out);
-    for (;;) {
-        enum quipu_status status = quipu_dagcbor_next(&reader, &item, err);
-        if (status == QUIPU_DONE) {
-            return quipu_dagcbor_writer_finish(&writer, err);
-        }
-        if (status != QUIPU_OK) {
-            return status;
-        }
-        write_item(&writer, &item, verdict);
-    }
+    cidcheck_judge_profiles(ctx, link);
 }
 
 void cidcheck_dagcbor(const struct cidcheck_input *input, struct cidcheck_verdict *verdict)
@@ -102,7 +25,8 @@ void cidcheck_dagcbor(const struct cidcheck_input *input, struct cidcheck_verdic
         return;
     }
     struct quipu_buf out = QUIPU_BUF_INIT;
-    enum quipu_status status = recode(input->bytes, &out, verdict);
+    enum quipu_status status =
+        recode_dagcbor(input->bytes, &out, judge_link, verdict, &verdict->err);
     if (status == QUIPU_OK && !quipu_slice_equal(quipu_buf_slice(&out), input->bytes)) {
         status = quipu_error_set(&verdict->err, QUIPU_CORRUPT, "encoding again gave other bytes");
     }
@@ -254,7 +178,7 @@ static enum quipu_status write_tagged(struct quipu_dagcbor_writer *writer, uint6
         status = quipu_cid_view_take(&bytes, &view, err);
     }
     if (status == QUIPU_OK) {
-        write_generic_link(writer, view.bytes);
+        recode_link(writer, view.bytes);
     }
     return status;
 }

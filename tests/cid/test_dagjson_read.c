@@ -162,7 +162,7 @@ Test(dagjson_read, refuses_what_is_no_json_and_says_where)
         {"1 2", 2},
         {"[] []", 3},
         {"nul", 0},
-        {"nulll", 4},
+        {"nullx", 4},
         {"True", 0},
         {"NaN", 0},
         {"Infinity", 0},
