@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "sha256_lanes.h"
+
 #ifdef QUIPU_HAVE_LIBCRYPTO_SHA256
 
 /* Deprecated in favour of EVP since 3.0, and kept through all of 3.x. */
@@ -32,6 +34,15 @@ static void engine_final(engine_state *state, uint8_t *digest)
     (void)SHA256_Final(digest, state); /* always 1 */
 }
 
+/* As if `done` bytes, whole blocks, had gone in and left `words`. */
+static void engine_resume(engine_state *state, const uint32_t *words, uint64_t done)
+{
+    engine_init(state);
+    memcpy(state->h, words, sizeof state->h);
+    state->Nl = (SHA_LONG)(done << 3);
+    state->Nh = (SHA_LONG)(done >> 29);
+}
+
 #else
 
 #include <sodium.h>
@@ -53,6 +64,14 @@ static void engine_final(engine_state *state, uint8_t *digest)
     (void)crypto_hash_sha256_final(state, digest); /* always 0 */
 }
 
+/* As if `done` bytes, whole blocks, had gone in and left `words`. */
+static void engine_resume(engine_state *state, const uint32_t *words, uint64_t done)
+{
+    engine_init(state);
+    memcpy(state->state, words, sizeof state->state);
+    state->count = done << 3;
+}
+
 #endif
 
 _Static_assert(sizeof(engine_state) <= sizeof(struct quipu_sha256_stream),
@@ -66,12 +85,13 @@ void quipu_sha256(struct quipu_slice message, uint8_t digest[QUIPU_SHA256_BYTES]
     engine_final(&state, digest);
 }
 
-void quipu_sha256_batch(const struct quipu_slice *messages, size_t count,
-                        uint8_t (*digests)[QUIPU_SHA256_BYTES])
+void sha256_resume(const uint32_t words[SHA256_WORDS], struct quipu_slice message, size_t done,
+                   uint8_t digest[QUIPU_SHA256_BYTES])
 {
-    for (size_t i = 0; i < count; i++) {
-        quipu_sha256(messages[i], digests[i]);
-    }
+    engine_state state;
+    engine_resume(&state, words, done);
+    engine_update(&state, quipu_slice(message.data + done, message.len - done));
+    engine_final(&state, digest);
 }
 
 /* The public struct holds the state's bytes; they are copied out and in because its own type is

@@ -7,10 +7,13 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+/* Private: the engines one by one. */
+#include "../../cid/src/sha256_lanes.h"
 #include "quipu/sha256.h"
 #include "quipu/text.h"
 
-#define BYTES_MAX 4096
+/* Long enough for messages that a batch hashes alone. */
+#define BYTES_MAX 5000
 
 static uint8_t noise[BYTES_MAX * 2];
 
@@ -103,4 +106,84 @@ Test(sha256_stream, starts_afresh_after_init)
     quipu_sha256_stream_update(&stream, quipu_slice_text("abc"));
     quipu_sha256_stream_final(&stream, digest);
     assert_digest(digest, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+/* ------------------------------------------------------------------ many messages at once */
+
+#define MESSAGES_MAX 70
+
+static void check_batch(const struct sha256_engine *engine, size_t count, size_t len_max)
+{
+    static struct quipu_slice messages[MESSAGES_MAX];
+    static uint8_t digests[MESSAGES_MAX + 1][QUIPU_SHA256_BYTES];
+    static uint8_t untouched[QUIPU_SHA256_BYTES];
+    for (size_t i = 0; i < count; i++) {
+        size_t len = len_max == 0 ? 0 : (size_t)random() % (len_max + 1);
+        messages[i] = quipu_slice(noise + (size_t)random() % 16, len);
+    }
+    memset(digests, 0xee, sizeof digests);
+    memset(untouched, 0xee, sizeof untouched);
+    if (engine != NULL) {
+        sha256_batch_with(engine, messages, count, digests);
+    } else {
+        quipu_sha256_batch(messages, count, digests);
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint8_t other[crypto_hash_sha256_BYTES];
+        crypto_hash_sha256(other, messages[i].data, messages[i].len);
+        cr_assert_eq(memcmp(digests[i], other, sizeof other), 0, "message %zu of %zu, %zu bytes", i,
+                     count, messages[i].len);
+    }
+    cr_assert_eq(memcmp(digests[count], untouched, sizeof untouched), 0);
+}
+
+static void check_engine(const struct sha256_engine *engine)
+{
+    fill_noise(3);
+    for (size_t count = 0; count <= 40; count++) {
+        check_batch(engine, count, 0);
+        check_batch(engine, count, 150);
+        check_batch(engine, count, 700);
+    }
+    for (size_t round = 0; round < 60; round++) {
+        check_batch(engine, MESSAGES_MAX, 60 + round * 5);
+        check_batch(engine, MESSAGES_MAX, sizeof noise - 16);
+    }
+}
+
+Test(sha256_batch, agrees_with_libsodium_on_this_processor)
+{
+    check_engine(NULL);
+}
+
+/* Each engine that this processor can run, also those that it would not choose. */
+Test(sha256_batch, agrees_with_libsodium_in_every_engine)
+{
+    static const char *const names[] = {"sha-ni", "avx512", "avx2"};
+    for (size_t i = 0; i < 3; i++) {
+        const struct sha256_engine *engine = sha256_engine_find(names[i]);
+        if (engine != NULL) {
+            cr_assert_str_eq(engine->name, names[i]);
+            check_engine(engine);
+        }
+    }
+    cr_assert_null(sha256_engine_find("none"));
+}
+
+Test(sha256_batch, hashes_every_length_around_the_padding)
+{
+    static struct quipu_slice messages[MESSAGES_MAX];
+    static uint8_t digests[MESSAGES_MAX][QUIPU_SHA256_BYTES];
+    fill_noise(4);
+    for (size_t base = 0; base < 9000; base += base < 300 ? MESSAGES_MAX : 977) {
+        for (size_t i = 0; i < MESSAGES_MAX; i++) {
+            messages[i] = quipu_slice(noise, (base + i) % sizeof noise);
+        }
+        quipu_sha256_batch(messages, MESSAGES_MAX, digests);
+        for (size_t i = 0; i < MESSAGES_MAX; i++) {
+            uint8_t other[crypto_hash_sha256_BYTES];
+            crypto_hash_sha256(other, messages[i].data, messages[i].len);
+            cr_assert_eq(memcmp(digests[i], other, sizeof other), 0, "%zu bytes", messages[i].len);
+        }
+    }
 }
