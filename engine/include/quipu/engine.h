@@ -53,6 +53,8 @@ QUIPU_API struct quipu_store *quipu_engine_store(const struct quipu_engine *engi
 /* ------------------------------------------------------------------ appending */
 
 #define QUIPU_APPEND_EVENTS_MAX 65536
+/* Payloads and metas of one call together. */
+#define QUIPU_APPEND_BYTES_MAX (256u << 20)
 
 enum quipu_expected_kind { QUIPU_EXPECT_ANY = 0, QUIPU_EXPECT_NO_STREAM, QUIPU_EXPECT_EXACT };
 

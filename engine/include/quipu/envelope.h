@@ -28,6 +28,9 @@ extern "C" {
 #define QUIPU_EVENT_TYPE_BYTES_MAX 128
 #define QUIPU_SOURCE_BYTES_MAX     64
 #define QUIPU_ENVELOPE_PREV_MAX    16
+#define QUIPU_META_BYTES_MAX       (32u << 10)
+/* Integers of the envelope stay within ±(2^53-1): popular readers cannot carry more. */
+#define QUIPU_ENVELOPE_INTEGER_MAX ((INT64_C(1) << 53) - 1)
 
 /** What an envelope says. Slices are borrowed from the block (decode) or the caller (encode). */
 struct quipu_envelope {

@@ -73,13 +73,16 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_ingest_commit(struct quipu_in
                                                                  struct quipu_error *err);
 QUIPU_API void quipu_ingest_abort(struct quipu_ingest **ingest);
 
-/** What is in quarantine. */
+/** What is in quarantine: kept until it is taken in after all. Slices live during the callback. */
 struct quipu_quarantined {
     struct quipu_cid cid;
     enum quipu_status reason;
-    struct quipu_slice line; /* the error's message */
-    struct quipu_slice envelope;
-    struct quipu_slice payload;
+    struct quipu_slice line;     /* the error's message */
+    struct quipu_slice envelope; /* empty where it was over its limit */
+    struct quipu_slice payload;  /* the same */
+    struct quipu_slice stream;   /* empty: not from a stream */
+    uint64_t sequence;
+    int64_t received_unix_us;
 };
 typedef enum quipu_status (*quipu_quarantine_fn)(void *ctx, const struct quipu_quarantined *event,
                                                  struct quipu_error *err);

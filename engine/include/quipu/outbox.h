@@ -34,8 +34,9 @@ struct quipu_ack {
 
 /**
  * Call `visit` for up to `limit` events after position `after` that have neither receipt nor dead
- * letter, oldest first. Views are valid during the call. `*next` (may be NULL) is where to go on:
- * the last position that was looked at.
+ * letter, oldest first (`limit` 0: none). Views are valid during the call. `*next` (may be NULL) is
+ * where to go on: the last position that was looked at. QUIPU_DONE from the callback ends well,
+ * with its event looked at.
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_outbox_each_pending(struct quipu_engine *engine, uint64_t after, uint64_t limit,
@@ -45,6 +46,8 @@ quipu_outbox_each_pending(struct quipu_engine *engine, uint64_t after, uint64_t 
  * Record receipts, in any order, and move the cursor over every position that is settled, in one
  * durable transaction. An ack for a position that has one is ignored.
  * @retval QUIPU_NOT_FOUND  no such position (nothing recorded)
+ * @retval QUIPU_INVALID    stream's name not 1 to 255 bytes, or a sequence over 2^63-1 (nothing
+ * recorded)
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_outbox_acknowledge(struct quipu_engine *engine, struct quipu_slice stream,
@@ -56,8 +59,9 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_receipt_at(struct quipu_txn *
                                                               struct quipu_receipt *out,
                                                               struct quipu_error *err);
 
-/** Put an event aside as a dead letter: the server will never take it. Durable. `line`: for people.
- */
+/** Put an event aside as a dead letter: the server will never take it. Durable. `line`: for people;
+ * over 1,000 bytes it is cut. Again for the same event: replaces reason and line.
+ * @retval QUIPU_NOT_FOUND  no such position. @retval QUIPU_INVALID  it is published already */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_outbox_bury(struct quipu_engine *engine, uint64_t position, enum quipu_status reason,
                   struct quipu_slice line, struct quipu_error *err);

@@ -16,6 +16,7 @@ extern "C" {
 #endif
 
 #define QUIPU_PROJECTION_NAME_BYTES_MAX 64
+#define QUIPU_ROW_VALUE_BYTES_MAX       (1u << 20)
 
 /** The rows of one projection, ordered bytewise by key, for the time of a callback. */
 struct quipu_rows;

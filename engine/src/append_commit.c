@@ -1,0 +1,204 @@
+/*
+ * The leader's work: one write transaction for the calls of a group.
+ *
+ *  1. Begin; only the leader is in here, so the store's write lock is waited for once a group.
+ *  2. Each call is planned by itself (append_plan.c). A call that fails there has written nothing,
+ *     and the others go on.
+ *  3. The planned events are encoded, hashed and written; each gets the next source_seq.
+ *  4. Commit once. Then every caller has its answer.
+ *
+ * Where the transaction itself fails, every call of the group fails with it, also one that had a
+ * conflict: what it was in conflict with may not have been written.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "append.h"
+
+#include "engine_impl.h"
+#include "envelope_keys.h"
+#include "identity.h"
+#include "internal/failpoint.h"
+
+/* What the calls of a group share. */
+struct group_state {
+    struct quipu_engine *engine;
+    struct quipu_txn *txn;
+    struct identity_row identity;
+    bool has_identity;
+    bool has_written;
+};
+
+static struct append_request *request_of(struct append_ticket *ticket)
+{
+    /* The ticket is the request's first member. */
+    return (struct append_request *)ticket;
+}
+
+/* The group's failure is that of each of its calls. */
+static void group_fail(struct append_ticket *group, enum quipu_status status,
+                       const struct quipu_error *line)
+{
+    for (struct append_ticket *ticket = group; ticket != NULL; ticket = ticket->next) {
+        struct append_request *request = request_of(ticket);
+        request->status = status;
+        request->failed = request->count;
+        if (request->err != NULL) {
+            *request->err = *line;
+        }
+    }
+}
+
+static void item_to_envelope(const struct append_request *request, const struct append_item *item,
+                             const struct identity_row *identity, struct quipu_envelope *out)
+{
+    out->event_id = item->event_id;
+    out->event_type = item->type;
+    out->schema = item->schema;
+    out->aggregate_type = item->aggregate.type;
+    out->aggregate_id = item->aggregate.id;
+    out->version = item->result.version;
+    out->prev_count = item->result.version == 1 ? 0 : 1;
+    out->prev[0] = item->prev_item == APPEND_NO_INDEX ? item->prev
+                                                      : request->items[item->prev_item].result.cid;
+    out->payload = item->payload_cid;
+    out->correlation_id = item->correlation_id;
+    out->causation_id = item->event->causation_id;
+    out->has_causation = item->has_cause;
+    out->causation = item->cause_item == APPEND_NO_INDEX
+                         ? item->cause
+                         : request->items[item->cause_item].result.cid;
+    out->occurred_unix_us = item->occurred_unix_us;
+    out->source = quipu_slice_text(identity->source);
+    out->source_seq = identity->last_seq;
+    out->meta = item->event->meta;
+    out->enc = quipu_slice(NULL, 0);
+}
+
+static enum quipu_status item_write(struct group_state *state, const struct append_request *request,
+                                    struct append_item *item, struct quipu_error *err)
+{
+    state->identity.last_seq++;
+    struct quipu_envelope envelope;
+    item_to_envelope(request, item, &state->identity, &envelope);
+    struct quipu_buf *block = &state->engine->envelope;
+    quipu_buf_reset(block);
+    enum quipu_status status = envelope_write(&envelope, block, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    struct quipu_record_new record = {
+        .aggregate = item->aggregate,
+        .version = envelope.version,
+        .event_id = item->event_id,
+        .envelope_cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_buf_slice(block)),
+        .payload_cid = item->payload_cid,
+        .envelope = quipu_buf_slice(block),
+        .payload = item->event->payload,
+    };
+    status = quipu_txn_append(state->txn, &record, &item->result.position, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    state->has_written = true;
+    item->result.event_id = item->event_id;
+    item->result.cid = record.envelope_cid;
+    item->result.was_duplicate = false;
+    return QUIPU_OK;
+}
+
+/* Write what was planned. A failure here is the transaction's. */
+static enum quipu_status request_write(struct group_state *state, struct append_request *request,
+                                       struct quipu_error *err)
+{
+    for (uint32_t i = 0; i < request->count; i++) {
+        struct append_item *item = &request->items[i];
+        if (item->same_as != APPEND_NO_INDEX) {
+            item->result = request->items[item->same_as].result;
+            item->result.was_duplicate = true;
+        }
+        if (item->is_duplicate) {
+            continue;
+        }
+        enum quipu_status status = QUIPU_OK;
+        if (!state->has_identity) {
+            status = identity_take(state->engine, state->txn, &state->identity, err);
+            state->has_identity = status == QUIPU_OK;
+        }
+        if (status == QUIPU_OK) {
+            status = item_write(state, request, item, err);
+        }
+        if (status != QUIPU_OK) {
+            return status;
+        }
+    }
+    return QUIPU_OK;
+}
+
+/* What the store could not read for one call, it cannot read for the others either. */
+static bool is_callers_own(enum quipu_status status)
+{
+    return status == QUIPU_VERSION_CONFLICT || status == QUIPU_EVENT_ID_CONFLICT;
+}
+
+static enum quipu_status group_write(struct group_state *state, struct append_ticket *group,
+                                     struct quipu_error *err)
+{
+    for (struct append_ticket *ticket = group; ticket != NULL; ticket = ticket->next) {
+        struct append_request *request = request_of(ticket);
+        request->status = append_plan(state->txn, request);
+        if (is_callers_own(request->status)) {
+            continue;
+        }
+        if (request->status != QUIPU_OK) {
+            if (request->err != NULL) {
+                *err = *request->err;
+            } else {
+                (void)quipu_error_set(err, request->status, "append: %s",
+                                      quipu_status_text(request->status));
+            }
+            return request->status;
+        }
+        enum quipu_status status = request_write(state, request, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+    }
+    return QUIPU_OK;
+}
+
+static enum quipu_status group_commit(struct group_state *state, struct quipu_error *err)
+{
+    if (!state->has_written) {
+        quipu_txn_abort(&state->txn);
+        return QUIPU_OK;
+    }
+    enum quipu_status status = identity_row_put(state->txn, &state->identity, err);
+    if (status == QUIPU_OK) {
+        status = quipu_failpoint("engine.append.before_commit", err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = quipu_txn_commit(&state->txn, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    return quipu_failpoint("engine.append.after_commit", err);
+}
+
+void append_commit_group(void *ctx, struct append_ticket *group)
+{
+    struct group_state state = {.engine = ctx};
+    struct quipu_error err;
+    enum quipu_status status = quipu_txn_begin_write(state.engine->store, &state.txn, &err);
+    if (status == QUIPU_OK) {
+        status = group_write(&state, group, &err);
+    }
+    if (status == QUIPU_OK) {
+        status = group_commit(&state, &err);
+    }
+    quipu_txn_abort(&state.txn);
+    if (status != QUIPU_OK) {
+        group_fail(group, status, &err);
+    }
+}

@@ -1,0 +1,329 @@
+/*
+ * Deciding what a call would write, before any of it is written: which events are there already,
+ * which version each of the others gets, what its prev and its cause are. So a call that fails
+ * leaves no trace in the transaction that it shares with others.
+ *
+ * Looks at the store as the transaction sees it (with the calls before it in the same group) and at
+ * the earlier events of the same call. Writes nothing.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "append.h"
+
+/* ------------------------------------------------------------------ what is in this call */
+
+static uint32_t hash_bytes(uint64_t hash, struct quipu_slice bytes)
+{
+    /* FNV-1a. Collisions cost the caller who made them time, and nobody else. */
+    for (size_t i = 0; i < bytes.len; i++) {
+        hash = (hash ^ bytes.data[i]) * UINT64_C(0x100000001b3);
+    }
+    return (uint32_t)(hash ^ hash >> 32);
+}
+
+static uint32_t hash_id(const struct quipu_uuid *id)
+{
+    return hash_bytes(UINT64_C(0xcbf29ce484222325), quipu_slice(id->bytes, sizeof id->bytes));
+}
+
+static uint32_t hash_aggregate(const struct quipu_aggregate *aggregate)
+{
+    uint32_t type = hash_bytes(UINT64_C(0xcbf29ce484222325), aggregate->type);
+    return hash_bytes(UINT64_C(0xcbf29ce484222325) ^ type, aggregate->id);
+}
+
+static bool aggregate_equal(const struct quipu_aggregate *a, const struct quipu_aggregate *b)
+{
+    return quipu_slice_equal(a->type, b->type) && quipu_slice_equal(a->id, b->id);
+}
+
+/* The slot that holds an item with this id, or the free one where it would go; NULL for a call of
+ * one event, which has none before it. */
+static uint32_t *id_slot(const struct append_request *request, const struct quipu_uuid *id)
+{
+    if (request->id_slots == NULL) {
+        return NULL;
+    }
+    uint32_t at = hash_id(id) & request->slot_mask;
+    while (request->id_slots[at] != 0 &&
+           !quipu_uuid_equal(request->items[request->id_slots[at] - 1].event_id, *id)) {
+        at = (at + 1) & request->slot_mask;
+    }
+    return &request->id_slots[at];
+}
+
+static uint32_t *aggregate_slot(const struct append_request *request,
+                                const struct quipu_aggregate *aggregate)
+{
+    if (request->aggregate_slots == NULL) {
+        return NULL;
+    }
+    uint32_t at = hash_aggregate(aggregate) & request->slot_mask;
+    while (
+        request->aggregate_slots[at] != 0 &&
+        !aggregate_equal(&request->items[request->aggregate_slots[at] - 1].aggregate, aggregate)) {
+        at = (at + 1) & request->slot_mask;
+    }
+    return &request->aggregate_slots[at];
+}
+
+static uint32_t slot_index(const uint32_t *slot)
+{
+    return slot == NULL || *slot == 0 ? APPEND_NO_INDEX : *slot - 1;
+}
+
+/* ------------------------------------------------------------------ duplicates */
+
+/* What is compared to tell the same event from another one under its id. */
+struct event_facts {
+    struct quipu_slice type;
+    struct quipu_aggregate aggregate;
+    uint64_t schema;
+    struct quipu_cid payload;
+    struct quipu_uuid correlation_id;
+    struct quipu_uuid causation_id;
+    int64_t occurred_unix_us;
+    struct quipu_slice meta;
+};
+
+/* Name of the first given field of `item` that says otherwise than `facts`, or NULL. */
+static const char *first_difference(const struct append_item *item, const struct event_facts *facts)
+{
+    const struct quipu_event *given = item->event;
+    if (!quipu_slice_equal(item->type, facts->type)) {
+        return "event_type";
+    }
+    if (!aggregate_equal(&item->aggregate, &facts->aggregate)) {
+        return "aggregate";
+    }
+    if (!quipu_cid_equal(&item->payload_cid, &facts->payload)) {
+        return "payload";
+    }
+    if (item->schema != facts->schema) {
+        return "schema";
+    }
+    if (!quipu_uuid_is_nil(given->correlation_id) &&
+        !quipu_uuid_equal(given->correlation_id, facts->correlation_id)) {
+        return "correlation_id";
+    }
+    if (!quipu_uuid_is_nil(given->causation_id) &&
+        !quipu_uuid_equal(given->causation_id, facts->causation_id)) {
+        return "causation_id";
+    }
+    if (given->occurred_at.is_set && given->occurred_at.unix_us != facts->occurred_unix_us) {
+        return "occurred_at";
+    }
+    if (given->meta.len > 0 && !quipu_slice_equal(given->meta, facts->meta)) {
+        return "meta";
+    }
+    return NULL;
+}
+
+static enum quipu_status id_conflict(const struct append_item *item, const char *field,
+                                     const char *where, const struct event_facts *facts,
+                                     struct quipu_error *err)
+{
+    char id[QUIPU_UUID_TEXT_BYTES];
+    char there[QUIPU_CID_TEXT_BYTES];
+    char here[QUIPU_CID_TEXT_BYTES];
+    quipu_uuid_format(item->event_id, id);
+    quipu_cid_format(&facts->payload, there);
+    quipu_cid_format(&item->payload_cid, here);
+    return quipu_error_set(err, QUIPU_EVENT_ID_CONFLICT,
+                           "event_id %s is %s with payload %s; this event has payload %s and "
+                           "differs in %s; give it an event_id of its own",
+                           id, where, there, here, field);
+}
+
+static enum quipu_status duplicate_of_stored(struct append_item *item,
+                                             const struct quipu_record *record,
+                                             struct quipu_error *err)
+{
+    struct quipu_event_view view;
+    enum quipu_status status = quipu_event_view_of(record, &view, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    const struct quipu_envelope *envelope = &view.envelope;
+    struct event_facts facts = {
+        .type = envelope->event_type,
+        .aggregate = {envelope->aggregate_type, envelope->aggregate_id},
+        .schema = envelope->schema,
+        .payload = envelope->payload,
+        .correlation_id = envelope->correlation_id,
+        .causation_id = envelope->causation_id,
+        .occurred_unix_us = envelope->occurred_unix_us,
+        .meta = envelope->meta,
+    };
+    const char *field = first_difference(item, &facts);
+    if (field != NULL) {
+        char cid[QUIPU_CID_TEXT_BYTES];
+        char where[128];
+        quipu_cid_format(&view.cid, cid);
+        (void)snprintf(where, sizeof where, "stored already as %s, position %" PRIu64 ",", cid,
+                       view.position);
+        return id_conflict(item, field, where, &facts, err);
+    }
+    item->is_duplicate = true;
+    item->result = (struct quipu_appended){
+        .position = view.position,
+        .version = envelope->version,
+        .event_id = item->event_id,
+        .cid = view.cid,
+        .was_duplicate = true,
+    };
+    return QUIPU_OK;
+}
+
+static enum quipu_status duplicate_in_call(const struct append_request *request, uint32_t first,
+                                           struct append_item *item)
+{
+    const struct append_item *other = &request->items[first];
+    struct event_facts facts = {
+        .type = other->type,
+        .aggregate = other->aggregate,
+        .schema = other->schema,
+        .payload = other->payload_cid,
+        .correlation_id = other->correlation_id,
+        .causation_id = other->event->causation_id,
+        .occurred_unix_us = other->occurred_unix_us,
+        .meta = other->event->meta,
+    };
+    const char *field = first_difference(item, &facts);
+    if (field != NULL) {
+        char where[64];
+        (void)snprintf(where, sizeof where, "events[%" PRIu32 "] of this call", first);
+        return id_conflict(item, field, where, &facts, request->err);
+    }
+    item->is_duplicate = true;
+    item->same_as = first;
+    return QUIPU_OK;
+}
+
+/* ------------------------------------------------------------------ versions and causes */
+
+static enum quipu_status expectation_check(const struct append_item *item, uint64_t found,
+                                           struct quipu_error *err)
+{
+    const struct quipu_expected *expected = &item->event->expected;
+    uint64_t wanted = 0;
+    switch (expected->kind) {
+    case QUIPU_EXPECT_ANY:
+        return QUIPU_OK;
+    case QUIPU_EXPECT_NO_STREAM:
+        break;
+    case QUIPU_EXPECT_EXACT:
+        wanted = expected->version;
+        break;
+    }
+    if (found == wanted) {
+        return QUIPU_OK;
+    }
+    return quipu_error_set(err, QUIPU_VERSION_CONFLICT,
+                           "aggregate %.*s/%.*s: expected version %" PRIu64 "%s, found %" PRIu64
+                           "; read it again and decide",
+                           QUIPU_SLICE_FMT(item->aggregate.type),
+                           QUIPU_SLICE_FMT(item->aggregate.id), wanted,
+                           wanted == 0 ? " (no event)" : "", found);
+}
+
+static enum quipu_status version_plan(struct quipu_txn *txn, const struct append_request *request,
+                                      struct append_item *item)
+{
+    uint64_t found = 0;
+    uint32_t before = slot_index(aggregate_slot(request, &item->aggregate));
+    if (before != APPEND_NO_INDEX) {
+        found = request->items[before].result.version;
+        item->prev_item = before;
+    } else {
+        struct quipu_head head;
+        enum quipu_status status = quipu_txn_head(txn, item->aggregate, &head, request->err);
+        if (status == QUIPU_OK) {
+            found = head.version;
+            item->prev = head.envelope_cid;
+        } else if (status != QUIPU_NOT_FOUND) {
+            return status;
+        }
+    }
+    item->result.version = found + 1;
+    return expectation_check(item, found, request->err);
+}
+
+/* The cause gets a link where it is here; else its id alone is recorded. */
+static enum quipu_status cause_plan(struct quipu_txn *txn, const struct append_request *request,
+                                    struct append_item *item)
+{
+    struct quipu_uuid cause = item->event->causation_id;
+    if (quipu_uuid_is_nil(cause)) {
+        return QUIPU_OK;
+    }
+    item->cause_item = slot_index(id_slot(request, &cause));
+    if (item->cause_item != APPEND_NO_INDEX) {
+        item->has_cause = true;
+        return QUIPU_OK;
+    }
+    struct quipu_record record;
+    enum quipu_status status = quipu_txn_find_event_id(txn, cause, &record, request->err);
+    if (status == QUIPU_OK) {
+        item->has_cause = true;
+        item->cause = record.envelope_cid;
+    }
+    return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
+}
+
+static enum quipu_status item_plan(struct quipu_txn *txn, struct append_request *request,
+                                   uint32_t index)
+{
+    struct append_item *item = &request->items[index];
+    item->is_duplicate = false;
+    item->has_cause = false;
+    item->same_as = APPEND_NO_INDEX;
+    item->prev_item = APPEND_NO_INDEX;
+    item->cause_item = APPEND_NO_INDEX;
+
+    struct quipu_record record;
+    enum quipu_status status = quipu_txn_find_event_id(txn, item->event_id, &record, request->err);
+    if (status == QUIPU_OK) {
+        return duplicate_of_stored(item, &record, request->err);
+    }
+    if (status != QUIPU_NOT_FOUND) {
+        return status;
+    }
+    uint32_t *same_id = id_slot(request, &item->event_id);
+    if (slot_index(same_id) != APPEND_NO_INDEX) {
+        return duplicate_in_call(request, *same_id - 1, item);
+    }
+    status = version_plan(txn, request, item);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = cause_plan(txn, request, item);
+    if (status == QUIPU_OK && same_id != NULL) {
+        *same_id = index + 1;
+        *aggregate_slot(request, &item->aggregate) = index + 1;
+    }
+    return status;
+}
+
+enum quipu_status append_plan(struct quipu_txn *txn, struct append_request *request)
+{
+    if (request->id_slots != NULL) {
+        size_t slots = (size_t)request->slot_mask + 1;
+        memset(request->id_slots, 0, slots * sizeof *request->id_slots);
+        memset(request->aggregate_slots, 0, slots * sizeof *request->aggregate_slots);
+    }
+    for (uint32_t i = 0; i < request->count; i++) {
+        enum quipu_status status = item_plan(txn, request, i);
+        if (status != QUIPU_OK) {
+            /* The store's own failures are no event's fault. */
+            bool is_event = status == QUIPU_VERSION_CONFLICT || status == QUIPU_EVENT_ID_CONFLICT;
+            request->failed = is_event ? i : request->count;
+            return is_event ? append_failure(request, i, status) : status;
+        }
+    }
+    return QUIPU_OK;
+}

@@ -1,0 +1,88 @@
+/*
+ * Opening and closing an engine. It starts no thread and touches no file.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "engine_impl.h"
+
+#include "quipu/alloc.h"
+#include "scratch.h"
+
+static enum quipu_status options_check(const struct quipu_engine_options *options,
+                                       struct quipu_error *err)
+{
+    if (options != NULL && options->size != sizeof *options) {
+        return quipu_error_set(err, QUIPU_MISUSE,
+                               "engine options: size %zu, expected %zu; start from "
+                               "QUIPU_ENGINE_OPTIONS_INIT",
+                               options->size, sizeof *options);
+    }
+    return QUIPU_OK;
+}
+
+static enum quipu_status locks_init(struct quipu_engine *engine)
+{
+    if (append_queue_init(&engine->queue) != 0) {
+        return QUIPU_NO_MEMORY;
+    }
+    if (pthread_mutex_init(&engine->ids_lock, NULL) != 0) {
+        append_queue_release(&engine->queue);
+        return QUIPU_NO_MEMORY;
+    }
+    if (pthread_mutex_init(&engine->scratch_lock, NULL) != 0) {
+        (void)pthread_mutex_destroy(&engine->ids_lock); /* nobody holds it */
+        append_queue_release(&engine->queue);
+        return QUIPU_NO_MEMORY;
+    }
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_engine_open(struct quipu_store *store,
+                                    const struct quipu_engine_options *options,
+                                    struct quipu_engine **out, struct quipu_error *err)
+{
+    if (store == NULL || out == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "engine: no store, or nowhere to put the handle");
+    }
+    enum quipu_status status = options_check(options, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    struct quipu_engine *engine = quipu_alloc_zero(1, sizeof *engine);
+    if (engine == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "engine: out of memory");
+    }
+    engine->store = store;
+    engine->clock =
+        options != NULL && options->clock != NULL ? *options->clock : quipu_clock_system();
+    engine->random =
+        options != NULL && options->random != NULL ? *options->random : quipu_random_system();
+    if (quipu_buf_reserve(&engine->envelope, QUIPU_ENVELOPE_BYTES_MAX) == NULL ||
+        locks_init(engine) != QUIPU_OK) {
+        quipu_buf_release(&engine->envelope);
+        quipu_free(engine);
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "engine: out of memory");
+    }
+    *out = engine;
+    return QUIPU_OK;
+}
+
+void quipu_engine_close(struct quipu_engine **engine)
+{
+    struct quipu_engine *closing = *engine;
+    *engine = NULL;
+    if (closing == NULL) {
+        return;
+    }
+    append_scratch_release(closing);
+    (void)pthread_mutex_destroy(&closing->scratch_lock); /* no call is in progress */
+    (void)pthread_mutex_destroy(&closing->ids_lock);     /* as above */
+    append_queue_release(&closing->queue);
+    quipu_buf_release(&closing->envelope);
+    quipu_free(closing);
+}
+
+struct quipu_store *quipu_engine_store(const struct quipu_engine *engine)
+{
+    return engine->store;
+}

@@ -1,0 +1,35 @@
+/*
+ * What an engine holds. Each member says what guards it.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_ENGINE_IMPL_H
+#define QUIPU_ENGINE_IMPL_H
+
+#include <pthread.h>
+
+#include "append_queue.h"
+#include "quipu/buf.h"
+#include "quipu/engine.h"
+
+struct append_scratch;
+
+struct quipu_engine {
+    struct quipu_store *store;
+    struct quipu_clock clock;
+    struct quipu_random random;
+
+    struct append_queue queue; /* has its own lock */
+
+    pthread_mutex_t ids_lock; /* guards last_id */
+    struct quipu_uuid last_id;
+
+    pthread_mutex_t scratch_lock; /* guards scratch_free */
+    struct append_scratch *scratch_free;
+
+    /* Used only by the thread that holds the store's write transaction, which is their lock. */
+    char source[QUIPU_SOURCE_TEXT_BYTES]; /* empty: not loaded yet */
+    struct quipu_buf envelope; /* QUIPU_ENVELOPE_BYTES_MAX, so that encoding never grows it */
+};
+
+#endif

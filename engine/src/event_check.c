@@ -1,0 +1,237 @@
+/*
+ * What an event must be before it is let into the log: names that are safe in NATS subjects,
+ * limits, strict DAG-CBOR, and no secret material in clear. Looks at the event alone, never at the
+ * store.
+ *
+ * Specification: docs/SPEC.md §3.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "event_check.h"
+
+#include <inttypes.h>
+
+#include "quipu/dagcbor.h"
+#include "quipu/text.h"
+#include "secret_guard.h"
+
+static bool is_token_byte(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+}
+
+bool name_is_token(struct quipu_slice name, size_t max)
+{
+    if (name.len == 0 || name.len > max) {
+        return false;
+    }
+    for (size_t i = 0; i < name.len; i++) {
+        if (!is_token_byte(name.data[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool name_is_tokens(struct quipu_slice name, size_t max)
+{
+    if (name.len == 0 || name.len > max) {
+        return false;
+    }
+    bool is_in_token = false;
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.data[i] == '.' && is_in_token) {
+            is_in_token = false;
+        } else if (is_token_byte(name.data[i])) {
+            is_in_token = true;
+        } else {
+            return false;
+        }
+    }
+    return is_in_token;
+}
+
+bool name_is_aggregate_id(struct quipu_slice name)
+{
+    return name.len > 0 && name.len <= QUIPU_AGGREGATE_ID_BYTES_MAX &&
+           quipu_text_is_printable(name);
+}
+
+/* One name: absent, too long or of other characters, each with its own line. */
+static enum quipu_status name_check(const char *text, const char *field, bool is_valid, size_t max,
+                                    struct quipu_error *err)
+{
+    struct quipu_slice name = quipu_slice_text(text);
+    if (name.len == 0) {
+        return quipu_error_set(err, QUIPU_INVALID, "%s is missing", field);
+    }
+    if (name.len > max) {
+        return quipu_error_set(err, QUIPU_TOO_LARGE, "%s: %zu bytes, at most %zu are allowed",
+                               field, name.len, max);
+    }
+    if (!is_valid) {
+        return quipu_error_set(err, QUIPU_INVALID, "%s: %s", field,
+                               max == QUIPU_AGGREGATE_ID_BYTES_MAX
+                                   ? "must be UTF-8 without control characters"
+                                   : "must be made of a-z, 0-9, _ and - (an event type joins such "
+                                     "words with single dots)");
+    }
+    return QUIPU_OK;
+}
+
+static enum quipu_status names_check(const struct quipu_event *event, struct quipu_error *err)
+{
+    struct quipu_slice type = quipu_slice_text(event->type);
+    struct quipu_slice aggregate_type = quipu_slice_text(event->aggregate.type);
+    struct quipu_slice aggregate_id = quipu_slice_text(event->aggregate.id);
+
+    enum quipu_status status =
+        name_check(event->type, "event_type", name_is_tokens(type, QUIPU_EVENT_TYPE_BYTES_MAX),
+                   QUIPU_EVENT_TYPE_BYTES_MAX, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = name_check(event->aggregate.type, "aggregate_type",
+                        name_is_token(aggregate_type, QUIPU_AGGREGATE_TYPE_BYTES_MAX),
+                        QUIPU_AGGREGATE_TYPE_BYTES_MAX, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    return name_check(event->aggregate.id, "aggregate_id", name_is_aggregate_id(aggregate_id),
+                      QUIPU_AGGREGATE_ID_BYTES_MAX, err);
+}
+
+static enum quipu_status numbers_check(const struct quipu_event *event, struct quipu_error *err)
+{
+    if (event->schema > QUIPU_ENVELOPE_INTEGER_MAX) {
+        return quipu_error_set(err, QUIPU_INVALID, "schema: %" PRIu64 " is over 2^53-1",
+                               event->schema);
+    }
+    if (event->occurred_at.is_set && (event->occurred_at.unix_us > QUIPU_ENVELOPE_INTEGER_MAX ||
+                                      event->occurred_at.unix_us < -QUIPU_ENVELOPE_INTEGER_MAX)) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "occurred_at: %" PRId64 " microseconds are outside ±(2^53-1)",
+                               event->occurred_at.unix_us);
+    }
+    switch (event->expected.kind) {
+    case QUIPU_EXPECT_ANY:
+    case QUIPU_EXPECT_NO_STREAM:
+    case QUIPU_EXPECT_EXACT:
+        break;
+    }
+    if (!quipu_uuid_is_nil(event->causation_id) &&
+        quipu_uuid_equal(event->causation_id, event->event_id)) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "causation_id: an event cannot be its own cause; leave it out");
+    }
+    return QUIPU_OK;
+}
+
+static enum quipu_status secret_refuse(const char *rule, const char *what, struct quipu_error *err)
+{
+    return quipu_error_set(err, QUIPU_SECRET_REFUSED,
+                           "%s holds secret material in clear (rule %s); store the public half or "
+                           "a digest of it, or allow it by name",
+                           what, rule);
+}
+
+/* Strict DAG-CBOR and, unless allowed, no secret in any text or byte string of it. */
+static enum quipu_status block_check(struct quipu_slice block, enum quipu_secret_policy policy,
+                                     const char *what, struct quipu_error *err)
+{
+    if (policy == QUIPU_SECRET_ALLOW) {
+        enum quipu_status status = quipu_dagcbor_validate(block, err);
+        return status == QUIPU_OK ? status : quipu_error_wrap(err, status, "%s", what);
+    }
+    struct quipu_dagcbor_reader reader;
+    quipu_dagcbor_reader_init(&reader, block);
+    for (;;) {
+        struct quipu_dagcbor_item item;
+        enum quipu_status status = quipu_dagcbor_next(&reader, &item, err);
+        if (status == QUIPU_DONE) {
+            return QUIPU_OK;
+        }
+        if (status != QUIPU_OK) {
+            return quipu_error_wrap(err, status, "%s", what);
+        }
+        if (item.kind != QUIPU_DAGCBOR_TEXT && item.kind != QUIPU_DAGCBOR_BYTES) {
+            continue;
+        }
+        const char *rule = secret_guard_rule(item.bytes);
+        if (rule != NULL) {
+            return secret_refuse(rule, what, err);
+        }
+    }
+}
+
+enum quipu_status map_check(struct quipu_slice block, const char *what, struct quipu_error *err)
+{
+    struct quipu_dagcbor_reader reader;
+    quipu_dagcbor_reader_init(&reader, block);
+    uint64_t pairs;
+    enum quipu_status status = quipu_dagcbor_read_map(&reader, &pairs, err);
+    if (status == QUIPU_CBOR_KIND) {
+        return quipu_error_set(err, QUIPU_INVALID, "%s must be a map", what);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_dagcbor_validate(block, err);
+    }
+    return status == QUIPU_OK ? status : quipu_error_wrap(err, status, "%s", what);
+}
+
+static enum quipu_status size_check(struct quipu_slice block, size_t max, const char *what,
+                                    struct quipu_error *err)
+{
+    if (block.len > max) {
+        return quipu_error_set(err, QUIPU_TOO_LARGE, "%s: %zu bytes, at most %zu are allowed", what,
+                               block.len, max);
+    }
+    return QUIPU_OK;
+}
+
+static enum quipu_status meta_check(const struct quipu_event *event, struct quipu_error *err)
+{
+    if (event->meta.len == 0) {
+        return QUIPU_OK;
+    }
+    enum quipu_status status = size_check(event->meta, QUIPU_META_BYTES_MAX, "meta", err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = map_check(event->meta, "meta", err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    return block_check(event->meta, event->secrets, "meta", err);
+}
+
+enum quipu_status event_check(const struct quipu_event *event, struct quipu_error *err)
+{
+    enum quipu_status status = names_check(event, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = numbers_check(event, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    const char *rule = event->secrets == QUIPU_SECRET_ALLOW
+                           ? NULL
+                           : secret_guard_rule(quipu_slice_text(event->aggregate.id));
+    if (rule != NULL) {
+        return secret_refuse(rule, "aggregate_id", err);
+    }
+    status = meta_check(event, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (event->payload.len == 0) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "payload is missing; null is one byte of DAG-CBOR, f6");
+    }
+    status = size_check(event->payload, QUIPU_PAYLOAD_BYTES_MAX, "payload", err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    return block_check(event->payload, event->secrets, "payload", err);
+}

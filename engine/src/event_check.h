@@ -1,0 +1,29 @@
+/*
+ * Names, limits and contents of what the caller wants to append.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_ENGINE_EVENT_CHECK_H
+#define QUIPU_ENGINE_EVENT_CHECK_H
+
+#include <stdbool.h>
+
+#include "quipu/engine.h"
+
+/* One token of [a-z0-9_-], 1 to `max` bytes. */
+bool name_is_token(struct quipu_slice name, size_t max);
+/* Tokens joined by single dots, 1 to `max` bytes. */
+bool name_is_tokens(struct quipu_slice name, size_t max);
+/* UTF-8 without control characters, 1 to QUIPU_AGGREGATE_ID_BYTES_MAX bytes. */
+bool name_is_aggregate_id(struct quipu_slice name);
+
+/* Is `block` one item of DAG-CBOR, and a map? @retval QUIPU_INVALID, QUIPU_CBOR_* */
+QUIPU_MUST_CHECK enum quipu_status map_check(struct quipu_slice block, const char *what,
+                                             struct quipu_error *err);
+
+/* All that can be said of an event without the store: fields, limits, strict DAG-CBOR, secrets.
+ * @retval QUIPU_INVALID, QUIPU_TOO_LARGE, QUIPU_CBOR_*, QUIPU_SECRET_REFUSED */
+QUIPU_MUST_CHECK enum quipu_status event_check(const struct quipu_event *event,
+                                               struct quipu_error *err);
+
+#endif

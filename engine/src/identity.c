@@ -1,0 +1,272 @@
+/*
+ * Who records: the Ed25519 key in the store's folder and the row that counts what it has recorded.
+ *
+ * The row names a source and the last number it gave out. The key in the folder decides:
+ *   no key                     a new one is made; a row that is there belongs to a lost key (the
+ *                              store was restored from a backup, which holds no key), so the new
+ *                              source starts at 1 and cannot fork the old one
+ *   key of the row's source    goes on from the row
+ *   key of another source      goes on from that source's last number here, 0 where it has none
+ * Numbers of sources that are no longer the store's own stay in rows of their own.
+ *
+ * The key is read for each signature and wiped after it; what is kept is the public text.
+ *
+ * Specification: docs/SPEC.md §3, §7.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "identity.h"
+
+#include <sodium.h>
+#include <string.h>
+
+#include "identity_file.h"
+#include "internal/bytes.h"
+#include "tables.h"
+
+#define ROW_BYTES (NKEY_PUBLIC_CHARS + 8)
+
+/* ------------------------------------------------------------------ rows */
+
+enum quipu_status identity_row_get(struct quipu_txn *txn, struct identity_row *out,
+                                   struct quipu_error *err)
+{
+    struct quipu_slice value;
+    enum quipu_status status =
+        quipu_txn_table_get(txn, TABLE_META, quipu_slice_text(META_SOURCE), &value, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (value.len != ROW_BYTES ||
+        !nkey_looks_like_source(quipu_slice(value.data, NKEY_PUBLIC_CHARS))) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "meta row %s: expected %d bytes that begin with "
+                               "a source, found %zu bytes",
+                               META_SOURCE, ROW_BYTES, value.len);
+    }
+    memcpy(out->source, value.data, NKEY_PUBLIC_CHARS);
+    out->source[NKEY_PUBLIC_CHARS] = 0;
+    out->last_seq = quipu_load_be64(value.data + NKEY_PUBLIC_CHARS);
+    return QUIPU_OK;
+}
+
+enum quipu_status identity_row_put(struct quipu_txn *txn, const struct identity_row *row,
+                                   struct quipu_error *err)
+{
+    uint8_t value[ROW_BYTES];
+    memcpy(value, row->source, NKEY_PUBLIC_CHARS);
+    quipu_store_be64(value + NKEY_PUBLIC_CHARS, row->last_seq);
+    return quipu_txn_table_put(txn, TABLE_META, quipu_slice_text(META_SOURCE),
+                               quipu_slice(value, sizeof value), err);
+}
+
+/* "past_source/U…" */
+static struct quipu_slice past_key(const char *source,
+                                   char storage[sizeof META_PAST_SOURCE + QUIPU_SOURCE_TEXT_BYTES])
+{
+    memcpy(storage, META_PAST_SOURCE, sizeof META_PAST_SOURCE - 1);
+    memcpy(storage + sizeof META_PAST_SOURCE - 1, source, QUIPU_SOURCE_TEXT_BYTES);
+    return quipu_slice_text(storage);
+}
+
+/* Put the row of `source` in the place of `old` (NULL: there was none). */
+static enum quipu_status row_switch(struct quipu_txn *txn, const struct identity_row *old,
+                                    const char *source, struct identity_row *out,
+                                    struct quipu_error *err)
+{
+    char key[sizeof META_PAST_SOURCE + QUIPU_SOURCE_TEXT_BYTES];
+    if (old != NULL) {
+        uint8_t last[8];
+        quipu_store_be64(last, old->last_seq);
+        enum quipu_status status = quipu_txn_table_put(txn, TABLE_META, past_key(old->source, key),
+                                                       quipu_slice(last, sizeof last), err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+    }
+    struct identity_row row;
+    memcpy(row.source, source, sizeof row.source);
+    (void)past_key(source, key);
+    enum quipu_status status = meta_get_u64(txn, key, &row.last_seq, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    *out = row;
+    return identity_row_put(txn, &row, err);
+}
+
+/* ------------------------------------------------------------------ the key */
+
+static enum quipu_status sodium_ready(struct quipu_error *err)
+{
+    /* 1: done before. Threads may race here; libsodium sees to it. */
+    if (sodium_init() < 0) {
+        return quipu_error_set(err, QUIPU_NO_RANDOM, "libsodium cannot start");
+    }
+    return QUIPU_OK;
+}
+
+static void seed_to_source(const uint8_t seed[NKEY_SEED_BYTES], char out[QUIPU_SOURCE_TEXT_BYTES])
+{
+    uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
+    uint8_t secret_key[crypto_sign_SECRETKEYBYTES];
+    (void)crypto_sign_seed_keypair(public_key, secret_key, seed); /* always 0 */
+    sodium_memzero(secret_key, sizeof secret_key);
+    quipu_nkey_format('U', public_key, out);
+}
+
+/* Source of the key in the folder. */
+static enum quipu_status source_of_file(const struct quipu_engine *engine,
+                                        char out[QUIPU_SOURCE_TEXT_BYTES], struct quipu_error *err)
+{
+    enum quipu_status status = sodium_ready(err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    uint8_t seed[NKEY_SEED_BYTES];
+    status = identity_file_read(quipu_store_path(engine->store), seed, err);
+    if (status == QUIPU_OK) {
+        seed_to_source(seed, out);
+    }
+    sodium_memzero(seed, sizeof seed);
+    return status;
+}
+
+static enum quipu_status key_make(const struct quipu_engine *engine,
+                                  char out[QUIPU_SOURCE_TEXT_BYTES], struct quipu_error *err)
+{
+    uint8_t seed[NKEY_SEED_BYTES];
+    enum quipu_status status = engine->random.fill(engine->random.ctx, seed, sizeof seed, err);
+    if (status == QUIPU_OK) {
+        status = identity_file_write(quipu_store_path(engine->store), seed, err);
+    }
+    if (status == QUIPU_OK) {
+        seed_to_source(seed, out);
+    }
+    sodium_memzero(seed, sizeof seed);
+    return status;
+}
+
+bool identity_file_exists(const struct quipu_engine *engine)
+{
+    return identity_file_is_there(quipu_store_path(engine->store));
+}
+
+enum quipu_status identity_take(struct quipu_engine *engine, struct quipu_txn *txn,
+                                struct identity_row *out, struct quipu_error *err)
+{
+    struct identity_row row;
+    enum quipu_status status = identity_row_get(txn, &row, err);
+    bool has_row = status == QUIPU_OK;
+    if (!has_row && status != QUIPU_NOT_FOUND) {
+        return status;
+    }
+    /* The usual way: this engine has seen that key before. */
+    if (has_row && strcmp(row.source, engine->source) == 0) {
+        *out = row;
+        return QUIPU_OK;
+    }
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    status = source_of_file(engine, source, err);
+    if (status == QUIPU_NOT_FOUND) {
+        status = key_make(engine, source, err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (!has_row || strcmp(row.source, source) != 0) {
+        status = row_switch(txn, has_row ? &row : NULL, source, &row, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+    }
+    memcpy(engine->source, source, sizeof source);
+    *out = row;
+    return QUIPU_OK;
+}
+
+/* ------------------------------------------------------------------ public */
+
+/* Is the row that of the key in the folder? */
+static enum quipu_status identity_is_ready(struct quipu_engine *engine, bool *is_ready,
+                                           struct quipu_error *err)
+{
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    enum quipu_status status = source_of_file(engine, source, err);
+    if (status == QUIPU_NOT_FOUND) {
+        *is_ready = false;
+        return QUIPU_OK;
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    struct quipu_txn *txn = NULL;
+    status = quipu_txn_begin_read(engine->store, &txn, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    struct identity_row row;
+    status = identity_row_get(txn, &row, err);
+    quipu_txn_abort(&txn);
+    if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
+        return status;
+    }
+    *is_ready = status == QUIPU_OK && strcmp(row.source, source) == 0;
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_identity_ensure(struct quipu_engine *engine, struct quipu_error *err)
+{
+    bool is_ready = false;
+    enum quipu_status status = identity_is_ready(engine, &is_ready, err);
+    if (status != QUIPU_OK || is_ready) {
+        return status;
+    }
+    struct quipu_txn *txn = NULL;
+    status = quipu_txn_begin_write(engine->store, &txn, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    /* Whatever this engine knew is out of date. */
+    engine->source[0] = 0;
+    struct identity_row row;
+    status = identity_take(engine, txn, &row, err);
+    if (status != QUIPU_OK) {
+        quipu_txn_abort(&txn);
+        return status;
+    }
+    return quipu_txn_commit(&txn, err);
+}
+
+enum quipu_status quipu_identity_source(struct quipu_engine *engine,
+                                        char out[QUIPU_SOURCE_TEXT_BYTES], struct quipu_error *err)
+{
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    enum quipu_status status = source_of_file(engine, source, err);
+    if (status == QUIPU_OK) {
+        memcpy(out, source, sizeof source);
+    }
+    return status;
+}
+
+enum quipu_status quipu_identity_sign(struct quipu_engine *engine, struct quipu_slice message,
+                                      uint8_t signature[QUIPU_SIGNATURE_BYTES],
+                                      struct quipu_error *err)
+{
+    enum quipu_status status = sodium_ready(err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    uint8_t seed[NKEY_SEED_BYTES];
+    status = identity_file_read(quipu_store_path(engine->store), seed, err);
+    if (status == QUIPU_OK) {
+        uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
+        uint8_t secret_key[crypto_sign_SECRETKEYBYTES];
+        (void)crypto_sign_seed_keypair(public_key, secret_key, seed); /* always 0 */
+        /* always 0 */
+        (void)crypto_sign_detached(signature, NULL, message.data, message.len, secret_key);
+        sodium_memzero(secret_key, sizeof secret_key);
+    }
+    sodium_memzero(seed, sizeof seed);
+    return status;
+}

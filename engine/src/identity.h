@@ -1,0 +1,33 @@
+/*
+ * The store's signing key and its source, inside a write transaction.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_ENGINE_IDENTITY_H
+#define QUIPU_ENGINE_IDENTITY_H
+
+#include "engine_impl.h"
+
+#define IDENTITY_FILE "signing.key"
+
+/* Who records, and the last number it gave out: the row META_SOURCE. */
+struct identity_row {
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    uint64_t last_seq;
+};
+
+/* The row as it is stored. @retval QUIPU_NOT_FOUND, QUIPU_CORRUPT */
+QUIPU_MUST_CHECK enum quipu_status identity_row_get(struct quipu_txn *txn, struct identity_row *out,
+                                                    struct quipu_error *err);
+QUIPU_MUST_CHECK enum quipu_status
+identity_row_put(struct quipu_txn *txn, const struct identity_row *row, struct quipu_error *err);
+
+/* The row to go on from: that of the key in the folder, which is made where there is none. Puts the
+ * row where it is new. The write transaction is the lock over folder and engine->source. */
+QUIPU_MUST_CHECK enum quipu_status identity_take(struct quipu_engine *engine, struct quipu_txn *txn,
+                                                 struct identity_row *out, struct quipu_error *err);
+
+/* Is there a key in the folder? Looks, reads nothing. */
+bool identity_file_exists(const struct quipu_engine *engine);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * The rows of a projection while a slice of events is applied to them.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_ENGINE_ROWS_H
+#define QUIPU_ENGINE_ROWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quipu/projection.h"
+#include "quipu/store.h"
+
+/* Changes of one slice are written before they take more than this. */
+#define ROWS_CHANGES_BYTES_MAX ((size_t)16 << 20)
+
+struct row_change;
+struct row_undo;
+struct rows_chunk;
+
+/* Changes are kept here, by key, until rows_flush writes them in the order of their keys: hot rows
+ * are written once a slice, and an event that fails is taken back without a trace. */
+struct quipu_rows {
+    struct quipu_txn *txn;
+    struct quipu_table table;
+    struct row_change *changes; /* dense, in order of first change */
+    size_t changes_len;
+    size_t changes_cap;
+    uint32_t *slots; /* hash table: index + 1, 0 free; a power of two */
+    size_t slots_cap;
+    struct row_undo *undos; /* what this event changed, to take it back */
+    size_t undos_len;
+    size_t undos_cap;
+    struct rows_chunk *chunks; /* keys and values; they never move */
+    size_t bytes;              /* in chunks */
+};
+
+void rows_init(struct quipu_rows *rows);
+void rows_release(struct quipu_rows *rows);
+
+/* Work on `table` in this write transaction from now on; no change is waiting. */
+void rows_attach(struct quipu_rows *rows, struct quipu_txn *txn, struct quipu_table table);
+
+/* The event before is done; what comes now can be taken back by itself. */
+void rows_event_begin(struct quipu_rows *rows);
+void rows_event_undo(struct quipu_rows *rows);
+
+/* Is it time to write? */
+static inline bool rows_are_many(const struct quipu_rows *rows)
+{
+    return rows->bytes >= ROWS_CHANGES_BYTES_MAX;
+}
+
+/* Write all changes in the order of their keys, and forget them. */
+QUIPU_MUST_CHECK enum quipu_status rows_flush(struct quipu_rows *rows, struct quipu_error *err);
+
+/* Forget all changes. */
+void rows_discard(struct quipu_rows *rows);
+
+#endif

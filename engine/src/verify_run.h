@@ -1,0 +1,60 @@
+/*
+ * A verification under way.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_ENGINE_VERIFY_RUN_H
+#define QUIPU_ENGINE_VERIFY_RUN_H
+
+#include "engine_impl.h"
+#include "identity.h"
+#include "quipu/verify.h"
+
+#define VERIFY_HASHES_MAX 64
+
+/* A block that still has to be hashed, with the CID it should have. */
+struct verify_block {
+    uint64_t position;
+    struct quipu_cid cid;
+    const char *what;
+};
+
+struct verify_run {
+    struct quipu_engine *engine;
+    struct quipu_verify_options options;
+    struct quipu_verify_report report;
+    struct quipu_error first; /* the first finding's line */
+
+    uint64_t end; /* last position, fixed at the beginning */
+    struct identity_row own;
+    bool has_own;
+    uint64_t own_seq; /* the last number of our own source that was met */
+
+    /* Sources that were met, sorted; as many as there are writers, not events. */
+    char (*sources)[QUIPU_SOURCE_TEXT_BYTES];
+    size_t sources_cap;
+
+    struct verify_block blocks[VERIFY_HASHES_MAX];
+    struct quipu_slice messages[VERIFY_HASHES_MAX];
+    size_t blocks_len;
+};
+
+/* Note one finding. */
+void verify_problem(struct verify_run *run, uint64_t position, const char *format, ...)
+    QUIPU_PRINTF(3, 4);
+
+/* Queue a block for hashing; it must stay readable until verify_hash. */
+void verify_block_add(struct verify_run *run, uint64_t position, const struct quipu_cid *cid,
+                      struct quipu_slice block, const char *what);
+/* Hash what is queued. */
+void verify_hash(struct verify_run *run);
+
+/* Check one position by itself, against the event before it and against its cause.
+ * Only a failure of the machine is returned; findings are noted. */
+QUIPU_MUST_CHECK enum quipu_status verify_position(struct verify_run *run, struct quipu_txn *txn,
+                                                   uint64_t position, struct quipu_error *err);
+
+/* Check outbox, dead letters, projections and quarantine. */
+QUIPU_MUST_CHECK enum quipu_status verify_tables(struct verify_run *run, struct quipu_error *err);
+
+#endif

@@ -1,0 +1,216 @@
+/*
+ * Verifying what stands beside the log: receipts, dead letters and their counters, the outbox
+ * cursor, checkpoints of projections, quarantine. All in one snapshot; these tables are small
+ * against the log.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+
+#include "outbox_state.h"
+#include "quipu/ingest.h"
+#include "receipts.h"
+#include "registry.h"
+#include "verify_run.h"
+
+/* Go through the runs; `*published` counts their receipts. */
+static enum quipu_status receipts_check(struct verify_run *run, struct quipu_txn *txn,
+                                        uint64_t *published, struct quipu_error *err)
+{
+    uint64_t last = quipu_txn_last_position(txn);
+    uint64_t settled = 0;
+    for (;;) {
+        struct receipt_run row;
+        enum quipu_status status = receipt_run_seek(txn, settled, QUIPU_SEEK_GT, &row, err);
+        if (status == QUIPU_DONE) {
+            return QUIPU_OK;
+        }
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        if (row.first > last || row.count > last - row.first + 1) {
+            verify_problem(run, row.first, "receipts for positions beyond the log's end, %" PRIu64,
+                           last);
+            return QUIPU_OK;
+        }
+        settled = row.first;
+        *published += row.count;
+        struct receipt_run next;
+        status = receipt_run_seek(txn, row.first, QUIPU_SEEK_GT, &next, err);
+        if (status == QUIPU_OK && next.first < row.first + row.count) {
+            verify_problem(run, next.first, "has two receipts");
+        } else if (status != QUIPU_OK && status != QUIPU_DONE) {
+            return status;
+        }
+    }
+}
+
+static enum quipu_status letters_check(struct verify_run *run, struct quipu_txn *txn,
+                                       uint64_t *dead, struct quipu_error *err)
+{
+    uint64_t last = quipu_txn_last_position(txn);
+    uint64_t after = 0;
+    for (;;) {
+        uint8_t storage[POSITION_KEY_BYTES];
+        struct quipu_slice key;
+        struct quipu_slice value;
+        enum quipu_status status =
+            quipu_txn_table_seek(txn, TABLE_DEAD_LETTERS, position_key(after, storage),
+                                 QUIPU_SEEK_GT, &key, &value, err);
+        if (status == QUIPU_DONE) {
+            return QUIPU_OK;
+        }
+        struct quipu_dead_letter letter;
+        if (status == QUIPU_OK) {
+            status = dead_letter_decode(key, value, &letter, err);
+        }
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        after = letter.position;
+        ++*dead;
+        struct receipt_run row;
+        status = receipt_run_seek(txn, letter.position, QUIPU_SEEK_LE, &row, err);
+        if (status == QUIPU_OK && receipt_run_covers(&row, letter.position)) {
+            verify_problem(run, letter.position, "is a dead letter and has a receipt");
+        } else if (status != QUIPU_OK && status != QUIPU_DONE) {
+            return status;
+        }
+        if (letter.position > last) {
+            verify_problem(run, letter.position, "is a dead letter beyond the log's end, %" PRIu64,
+                           last);
+        }
+    }
+}
+
+static enum quipu_status counter_check(struct verify_run *run, struct quipu_txn *txn,
+                                       const char *key, uint64_t counted, struct quipu_error *err)
+{
+    uint64_t stored = 0;
+    enum quipu_status status = meta_get_u64(txn, key, &stored, err);
+    if (status == QUIPU_OK && stored != counted) {
+        verify_problem(run, 0, "outbox: %s says %" PRIu64 ", counted %" PRIu64, key, stored,
+                       counted);
+    }
+    return status;
+}
+
+static enum quipu_status cursor_check(struct verify_run *run, struct quipu_txn *txn,
+                                      struct quipu_error *err)
+{
+    uint64_t cursor = 0;
+    enum quipu_status status = meta_get_u64(txn, META_OUTBOX_CURSOR, &cursor, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    uint64_t last = quipu_txn_last_position(txn);
+    if (cursor > last) {
+        verify_problem(run, 0,
+                       "outbox: the cursor is at %" PRIu64 ", beyond the log's end, %" PRIu64,
+                       cursor, last);
+        return QUIPU_OK;
+    }
+    struct outbox_stretch stretch;
+    status = outbox_next_stretch(txn, 1, &stretch, err);
+    if (status == QUIPU_OK && stretch.from <= cursor) {
+        verify_problem(run, stretch.from,
+                       "is neither published nor a dead letter, but the outbox cursor is at "
+                       "%" PRIu64,
+                       cursor);
+    }
+    return status == QUIPU_DONE ? QUIPU_OK : status;
+}
+
+static enum quipu_status outbox_check(struct verify_run *run, struct quipu_txn *txn,
+                                      struct quipu_error *err)
+{
+    uint64_t published = 0;
+    uint64_t dead = 0;
+    enum quipu_status status = receipts_check(run, txn, &published, err);
+    if (status == QUIPU_OK) {
+        status = letters_check(run, txn, &dead, err);
+    }
+    if (status == QUIPU_OK) {
+        status = counter_check(run, txn, META_PUBLISHED, published, err);
+    }
+    if (status == QUIPU_OK) {
+        status = counter_check(run, txn, META_DEAD, dead, err);
+    }
+    return status == QUIPU_OK ? cursor_check(run, txn, err) : status;
+}
+
+static void projection_check(struct verify_run *run, struct quipu_slice name,
+                             const struct registry_row *row, uint64_t last)
+{
+    if (row->table < TABLE_ROWS_FIRST || row->version == 0) {
+        verify_problem(run, 0, "projection %.*s: its row names table %" PRIu32 ", version %" PRIu64,
+                       QUIPU_SLICE_FMT(name), row->table, row->version);
+    }
+    if (row->position > last || row->beside_position > last) {
+        verify_problem(run, 0, "projection %.*s: its checkpoint is beyond the log's end, %" PRIu64,
+                       QUIPU_SLICE_FMT(name), last);
+    }
+}
+
+static enum quipu_status projections_check(struct verify_run *run, struct quipu_txn *txn,
+                                           struct quipu_error *err)
+{
+    uint64_t last = quipu_txn_last_position(txn);
+    struct quipu_table_walk *walk = NULL;
+    enum quipu_status status =
+        quipu_table_walk_open(txn, TABLE_PROJECTIONS, quipu_slice(NULL, 0), &walk, err);
+    while (status == QUIPU_OK) {
+        struct quipu_slice name;
+        struct quipu_slice value;
+        struct registry_row row;
+        status = quipu_table_walk_next(walk, &name, &value, err);
+        if (status == QUIPU_OK) {
+            status = registry_decode(value, &row, err);
+        }
+        if (status == QUIPU_OK) {
+            projection_check(run, name, &row, last);
+        }
+    }
+    quipu_table_walk_close(&walk);
+    return status == QUIPU_DONE ? QUIPU_OK : status;
+}
+
+static enum quipu_status quarantined_seen(void *ctx, const struct quipu_quarantined *event,
+                                          struct quipu_error *err)
+{
+    (void)ctx;
+    (void)event;
+    (void)err;
+    return QUIPU_OK;
+}
+
+/* A part that is too damaged to be read on is one finding; the other parts are still looked at. */
+static enum quipu_status part_end(struct verify_run *run, enum quipu_status status,
+                                  const struct quipu_error *why, struct quipu_error *err)
+{
+    if (status == QUIPU_CORRUPT) {
+        verify_problem(run, 0, "%s", why->message);
+        return QUIPU_OK;
+    }
+    return status == QUIPU_OK ? status : quipu_error_set(err, status, "%s", why->message);
+}
+
+enum quipu_status verify_tables(struct verify_run *run, struct quipu_error *err)
+{
+    struct quipu_txn *txn = NULL;
+    enum quipu_status status = quipu_txn_begin_read(run->engine->store, &txn, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    struct quipu_error why = {0};
+    status = part_end(run, outbox_check(run, txn, &why), &why, err);
+    if (status == QUIPU_OK) {
+        status = part_end(run, projections_check(run, txn, &why), &why, err);
+    }
+    quipu_txn_abort(&txn);
+    if (status == QUIPU_OK) {
+        status = part_end(run, quipu_each_quarantined(run->engine, quarantined_seen, NULL, &why),
+                          &why, err);
+    }
+    return status;
+}
