@@ -1,0 +1,170 @@
+/*
+ * Export and import killed, or made to fail, at each of their steps: nothing half done, and the
+ * next run is not in anyone's way.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bundle_kit.h"
+
+#define EVENTS 80
+
+static struct temp_dir dir;
+static char path[PATH_BYTES];
+
+static void fill_vault(void)
+{
+    struct store_kit vault;
+    temp_dir_init(&dir);
+    temp_dir_join(&dir, "out.car", path);
+    store_kit_open(&vault, &dir, "vault");
+    store_kit_append(&vault, EVENTS, 16000); /* so that writing takes several steps */
+    store_kit_close(&vault);
+}
+
+static void remove_all(void)
+{
+    temp_dir_release(&dir);
+}
+
+TestSuite(crash, .init = fill_vault, .fini = remove_all, .timeout = 300);
+
+static size_t count_temporaries(void)
+{
+    size_t count = 0;
+    DIR *folder = opendir(dir.path);
+    cr_assert_not_null(folder);
+    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+        count += strncmp(entry->d_name, ".quipu-export-", 14) == 0;
+    }
+    closedir(folder);
+    return count;
+}
+
+/* Run `work` in a process of its own with a failpoint armed; how it ended: a status, or -signal. */
+static int run_armed(const char *failpoint, enum quipu_status (*work)(struct quipu_error *err))
+{
+    int state = 0;
+    (void)fflush(NULL);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        struct quipu_error err;
+        setenv("QUIPU_FAILPOINT", failpoint, 1);
+        _exit((int)work(&err));
+    }
+    cr_assert_eq(waitpid(child, &state, 0), child);
+    return WIFSIGNALED(state) ? -WTERMSIG(state) : WEXITSTATUS(state);
+}
+
+static enum quipu_status export_vault(struct quipu_error *err)
+{
+    struct store_kit vault;
+    store_kit_open(&vault, &dir, "vault");
+    enum quipu_status status = quipu_export(vault.engine, path, NULL, NULL, err);
+    store_kit_close(&vault);
+    return status;
+}
+
+static enum quipu_status import_office(struct quipu_error *err)
+{
+    struct store_kit office;
+    store_kit_open(&office, &dir, "office");
+    enum quipu_status status = quipu_import(office.engine, path, NULL, NULL, err);
+    store_kit_close(&office);
+    return status;
+}
+
+static uint64_t office_events(void)
+{
+    struct store_kit office;
+    uint8_t digest[QUIPU_SHA256_BYTES];
+    store_kit_open(&office, &dir, "office");
+    uint64_t events = store_kit_digest(&office, digest);
+    store_kit_close(&office);
+    return events;
+}
+
+static const struct {
+    const char *name;
+    bool is_file_there; /* after a kill */
+} steps[] = {
+    {"airgap.export.create", false}, {"airgap.export.write", false},
+    {"airgap.export.sync", false},   {"airgap.export.check", false},
+    {"airgap.export.rename", false}, {"airgap.export.record", true},
+};
+
+static void export_again(uint64_t number)
+{
+    struct store_kit vault;
+    struct quipu_export_report report;
+    store_kit_open(&vault, &dir, "vault");
+    store_kit_export(&vault, path, &report);
+    cr_assert_eq(report.events, EVENTS);
+    cr_assert_eq(report.number, number);
+    store_kit_close(&vault);
+}
+
+Test(crash, killed_export_leaves_no_half_file_and_blocks_nobody)
+{
+    char failpoint[64];
+    size_t leftovers = 0;
+    uint64_t finished = 0;
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        for (int nth = 1; nth <= 3; nth++) {
+            (void)snprintf(failpoint, sizeof failpoint, "%s:kill:%d", steps[i].name, nth);
+            int ended = run_armed(failpoint, export_vault);
+            if (ended == QUIPU_OK) {
+                cr_assert_gt(nth, 1, "%s is reached", failpoint);
+                cr_assert_eq(remove(path), 0);
+                finished++;
+                break;
+            }
+            cr_assert_eq(ended, -SIGKILL, "%s: %d", failpoint, ended);
+            cr_assert_eq(access(path, F_OK) == 0, steps[i].is_file_there, "%s", failpoint);
+            if (steps[i].is_file_there) {
+                cr_assert_eq(quipu_bundle_check(path, NULL, NULL), QUIPU_OK);
+                cr_assert_eq(remove(path), 0);
+            } else {
+                leftovers++;
+            }
+            cr_assert_eq(count_temporaries(), leftovers, "%s", failpoint);
+        }
+    }
+    cr_assert_gt(leftovers, 5u);
+    export_again(finished + 1);
+}
+
+Test(crash, failed_export_leaves_nothing_at_all)
+{
+    char failpoint[64];
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        (void)snprintf(failpoint, sizeof failpoint, "%s:fail", steps[i].name);
+        cr_assert_eq(run_armed(failpoint, export_vault), QUIPU_IO, "%s", failpoint);
+        cr_assert_eq(access(path, F_OK), -1, "%s", failpoint);
+        cr_assert_eq(count_temporaries(), 0u, "%s", failpoint);
+    }
+    export_again(1);
+}
+
+Test(crash, killed_import_takes_in_nothing)
+{
+    static const char *const kills[] = {"airgap.import.event:kill:1", "airgap.import.event:kill:2",
+                                        "airgap.import.event:kill:80", "airgap.import.commit:kill"};
+    export_again(1);
+    for (size_t i = 0; i < sizeof kills / sizeof kills[0]; i++) {
+        cr_assert_eq(run_armed(kills[i], import_office), -SIGKILL, "%s", kills[i]);
+        cr_assert_eq(office_events(), 0u, "%s", kills[i]);
+    }
+    cr_assert_eq(run_armed("airgap.import.event:fail:40", import_office), QUIPU_IO);
+    cr_assert_eq(office_events(), 0u);
+    cr_assert_eq(run_armed("none:fail", import_office), QUIPU_OK);
+    cr_assert_eq(office_events(), EVENTS);
+}
