@@ -98,10 +98,9 @@ enum quipu_status quipu_error_errno(struct quipu_error *err, int number, const c
         va_start(args, format);
         format_line(err, status, format, args);
         va_end(args);
-        char reason[128];
-        if (strerror_r(number, reason, sizeof reason) != 0) {
-            (void)snprintf(reason, sizeof reason, "error %d", number);
-        }
+        char storage[128];
+        /* The GNU form (_GNU_SOURCE): it returns the text, which need not be in `storage`. */
+        const char *reason = strerror_r(number, storage, sizeof storage);
         size_t used = strlen(err->message);
         (void)snprintf(err->message + used, sizeof err->message - used, ": %s", reason);
     }

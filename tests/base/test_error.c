@@ -34,6 +34,14 @@ Test(error, may_be_null_everywhere)
     cr_assert_eq(quipu_error_errno(NULL, ENOSPC, "x"), QUIPU_NO_SPACE);
 }
 
+Test(error, says_in_words_what_the_system_said)
+{
+    struct quipu_error err;
+
+    cr_assert_eq(quipu_error_errno(&err, ENOENT, "open \"%s\"", "here"), QUIPU_NOT_FOUND);
+    cr_assert_str_eq(err.message, "open \"here\": No such file or directory");
+}
+
 Test(error, cuts_a_line_that_is_too_long)
 {
     struct quipu_error err;
