@@ -1,136 +1,215 @@
 /*
- * The projection "roles" over the events of a TUF root: for each root version, the thresholds that
- * its keyholders agreed on.
+ * The projection "roles": who may sign, at which threshold, in every published version of a TUF
+ * root, out of the history of a public repository in which such roots are prepared and signed.
  *
- * A root file goes through drafts: it is put in place unsigned, changed, signed by one keyholder
- * after the other, and copied into the folders of ceremonies, some of which came to nothing. So an
- * event counts only where
- *   - it is about the aggregate role/root and carries thresholds,
- *   - its path is the published copy: <version>.root.json, not below ceremony/,
- *   - at least as many keys have signed as the draft itself asks of the role root.
- * The last one that counts stands. A later change that takes the signatures away does not replace
- * it.
+ * The rule. An event of aggregate role/root publishes version N where all of this holds:
+ *
+ *  1. It says that a root file came to be or got a signature: its type is root_metadata_published
+ *     or signature_added.
+ *  2. The file is the one that clients fetch for version N: its path ends in "/N.root.json" where N
+ *     is the version that stands in the file, counted from 1. (A file called root.json is a moving
+ *     copy of the newest one.)
+ *  3. It is in a place of publication, not of preparation: the path does not begin with "ceremony/"
+ *     and no folder in it is called "staged" or ends in ".staged".
+ *  4. Enough have signed: it carries signatures of at least as many different keys as its own
+ *     threshold for root asks for. A root that is not signed yet is a draft: version 13, for
+ *     instance, was a draft with four root keys for two days before it was signed with five.
+ *
+ * The last such event of a version, in the order of the log, counts: signatures come in one by one,
+ * and a version is sometimes put right while it is still the newest. Removals do not count: the
+ * files move between folders, and what was published stays published.
+ *
+ * Where signatures were added on two sides and joined by a merge, the history has the two sides and
+ * not the merge: thresholds are the same on both, but then `signatures` and `sha256` are those of
+ * the side that was recorded last (version 15).
+ *
+ * An event that does not say all of this is no publication; it is passed over, never an error.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "catalogue.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "catalogue.h"
 #include "quipu/dagcbor.h"
 
-/* What a payload says about a root; slices borrow from it. */
-struct root_state {
+#define VERSION_MAX 9999 /* four digits in the row's key keep the rows in order */
+#define SIGNERS_MAX 64
+
+/* What an event says of a root file. Slices borrow from the payload. */
+struct root_file {
     struct quipu_slice path;
-    struct quipu_slice thresholds; /* DAG-CBOR map */
+    struct quipu_slice sha256;
+    struct quipu_slice expires;
+    struct quipu_slice thresholds; /* an item: {role: [threshold, keys]} */
     uint64_t version;
-    uint64_t signed_by;
-    uint64_t root_threshold;
+    uint64_t threshold;  /* of root */
+    uint64_t signatures; /* of different keys */
 };
 
-static bool has_prefix(struct quipu_slice text, const char *prefix)
+static bool get_text(struct quipu_slice map, const char *key, struct quipu_slice *out)
 {
-    struct quipu_slice want = quipu_slice_text(prefix);
-    return text.len >= want.len && memcmp(text.data, want.data, want.len) == 0;
-}
-
-static bool has_suffix(struct quipu_slice text, const char *suffix)
-{
-    struct quipu_slice want = quipu_slice_text(suffix);
-    return text.len >= want.len &&
-           memcmp(text.data + text.len - want.len, want.data, want.len) == 0;
-}
-
-/* The integer, or a list's length, or a list's first integer; QUIPU_NOT_FOUND where it is neither.
- */
-static enum quipu_status read_number(struct quipu_slice item, uint64_t *out)
-{
+    struct quipu_slice value;
     struct quipu_dagcbor_reader reader;
-    quipu_dagcbor_reader_init(&reader, item);
-    return quipu_dagcbor_read_uint(&reader, out, NULL) == QUIPU_OK ? QUIPU_OK : QUIPU_NOT_FOUND;
+    if (quipu_dagcbor_map_get(map, key, &value, NULL) != QUIPU_OK) {
+        return false;
+    }
+    quipu_dagcbor_reader_init(&reader, value);
+    return quipu_dagcbor_read_text(&reader, out, NULL) == QUIPU_OK;
 }
 
-static enum quipu_status read_length(struct quipu_slice item, uint64_t *out)
+static bool get_number(struct quipu_slice map, const char *key, uint64_t *out)
 {
+    struct quipu_slice value;
     struct quipu_dagcbor_reader reader;
-    quipu_dagcbor_reader_init(&reader, item);
-    return quipu_dagcbor_read_list(&reader, out, NULL) == QUIPU_OK ? QUIPU_OK : QUIPU_NOT_FOUND;
+    if (quipu_dagcbor_map_get(map, key, &value, NULL) != QUIPU_OK) {
+        return false;
+    }
+    quipu_dagcbor_reader_init(&reader, value);
+    return quipu_dagcbor_read_uint(&reader, out, NULL) == QUIPU_OK;
 }
 
-static enum quipu_status read_first(struct quipu_slice item, uint64_t *out)
+/* The threshold of root: the first number of its pair. */
+static bool get_threshold(struct quipu_slice thresholds, uint64_t *out)
 {
+    struct quipu_slice pair;
     struct quipu_dagcbor_reader reader;
     uint64_t items;
-    quipu_dagcbor_reader_init(&reader, item);
-    if (quipu_dagcbor_read_list(&reader, &items, NULL) != QUIPU_OK || items == 0) {
-        return QUIPU_NOT_FOUND;
+    if (quipu_dagcbor_map_get(thresholds, "root", &pair, NULL) != QUIPU_OK) {
+        return false;
     }
-    return quipu_dagcbor_read_uint(&reader, out, NULL) == QUIPU_OK ? QUIPU_OK : QUIPU_NOT_FOUND;
+    quipu_dagcbor_reader_init(&reader, pair);
+    return quipu_dagcbor_read_list(&reader, &items, NULL) == QUIPU_OK && items == 2 &&
+           quipu_dagcbor_read_uint(&reader, out, NULL) == QUIPU_OK;
 }
 
-/* QUIPU_NOT_FOUND where the payload is not about a root: other events of the role have other
- * payloads. */
-static enum quipu_status read_root_state(struct quipu_slice payload, struct root_state *out)
+/* How many different keys have signed: a key that signs twice counts once. */
+static bool count_signers(struct quipu_slice data, uint64_t *out)
+{
+    struct quipu_slice list;
+    struct quipu_slice signers[SIGNERS_MAX];
+    struct quipu_dagcbor_reader reader;
+    uint64_t items;
+    if (quipu_dagcbor_map_get(data, "signed_by", &list, NULL) != QUIPU_OK) {
+        return false;
+    }
+    quipu_dagcbor_reader_init(&reader, list);
+    if (quipu_dagcbor_read_list(&reader, &items, NULL) != QUIPU_OK || items > SIGNERS_MAX) {
+        return false;
+    }
+    size_t count = 0;
+    for (uint64_t i = 0; i < items; i++) {
+        if (quipu_dagcbor_read_text(&reader, &signers[count], NULL) != QUIPU_OK) {
+            return false;
+        }
+        size_t same = 0;
+        while (!quipu_slice_equal(signers[same], signers[count])) {
+            same++;
+        }
+        count += same == count ? 1 : 0;
+    }
+    *out = count;
+    return true;
+}
+
+static bool read_file(struct quipu_slice payload, struct root_file *out)
 {
     struct quipu_slice data;
-    struct quipu_slice item;
-    struct quipu_dagcbor_reader reader;
-    if (quipu_dagcbor_map_get(payload, "path", &item, NULL) != QUIPU_OK) {
-        return QUIPU_NOT_FOUND;
-    }
-    quipu_dagcbor_reader_init(&reader, item);
-    if (quipu_dagcbor_read_text(&reader, &out->path, NULL) != QUIPU_OK ||
-        quipu_dagcbor_map_get(payload, "data", &data, NULL) != QUIPU_OK ||
-        quipu_dagcbor_map_get(data, "thresholds", &out->thresholds, NULL) != QUIPU_OK ||
-        quipu_dagcbor_map_get(data, "version", &item, NULL) != QUIPU_OK ||
-        read_number(item, &out->version) != QUIPU_OK ||
-        quipu_dagcbor_map_get(data, "signed_by", &item, NULL) != QUIPU_OK ||
-        read_length(item, &out->signed_by) != QUIPU_OK ||
-        quipu_dagcbor_map_get(out->thresholds, "root", &item, NULL) != QUIPU_OK) {
-        return QUIPU_NOT_FOUND;
-    }
-    return read_first(item, &out->root_threshold);
+    return quipu_dagcbor_map_get(payload, "data", &data, NULL) == QUIPU_OK &&
+           quipu_dagcbor_map_get(data, "thresholds", &out->thresholds, NULL) == QUIPU_OK &&
+           get_text(payload, "path", &out->path) && get_text(payload, "sha256", &out->sha256) &&
+           get_text(data, "expires", &out->expires) && get_number(data, "version", &out->version) &&
+           get_threshold(out->thresholds, &out->threshold) && count_signers(data, &out->signatures);
 }
 
-static bool is_published(const struct root_state *root)
+static bool ends_with(struct quipu_slice text, struct quipu_slice end)
 {
-    char name[48];
-    (void)snprintf(name, sizeof name, "/%" PRIu64 ".root.json", root->version);
-    return has_suffix(root->path, name) && !has_prefix(root->path, "ceremony/") &&
-           root->signed_by >= root->root_threshold;
+    return text.len >= end.len &&
+           quipu_slice_equal(quipu_slice(text.data + (text.len - end.len), end.len), end);
+}
+
+/* Rule 2. */
+static bool is_versioned_name(const struct root_file *file)
+{
+    char name[32];
+    int len = snprintf(name, sizeof name, "/%" PRIu64 ".root.json", file->version);
+    return file->version >= 1 && file->version <= VERSION_MAX &&
+           ends_with(file->path, quipu_slice(name, (size_t)len));
+}
+
+/* Rule 3. */
+static bool is_place_of_publication(struct quipu_slice path)
+{
+    struct quipu_slice ceremony = quipu_slice_text("ceremony/");
+    if (path.len >= ceremony.len &&
+        quipu_slice_equal(quipu_slice(path.data, ceremony.len), ceremony)) {
+        return false;
+    }
+    size_t begin = 0;
+    for (size_t i = 0; i < path.len; i++) {
+        if (path.data[i] != '/') {
+            continue;
+        }
+        struct quipu_slice folder = quipu_slice(path.data + begin, i - begin);
+        if (quipu_slice_equal(folder, quipu_slice_text("staged")) ||
+            ends_with(folder, quipu_slice_text(".staged"))) {
+            return false;
+        }
+        begin = i + 1;
+    }
+    return true;
+}
+
+static bool is_publication(const struct quipu_event_view *event, struct root_file *file)
+{
+    const struct quipu_envelope *envelope = &event->envelope;
+    if (!quipu_slice_equal(envelope->aggregate_type, quipu_slice_text("role")) ||
+        !quipu_slice_equal(envelope->aggregate_id, quipu_slice_text("root")) ||
+        (!quipu_slice_equal(envelope->event_type, quipu_slice_text("root_metadata_published")) &&
+         !quipu_slice_equal(envelope->event_type, quipu_slice_text("signature_added")))) {
+        return false;
+    }
+    return read_file(event->payload, file) && is_versioned_name(file) &&
+           is_place_of_publication(file->path) && file->signatures >= file->threshold;
 }
 
 static enum quipu_status apply(void *ctx, struct quipu_rows *rows,
                                const struct quipu_event_view *event, struct quipu_error *err)
 {
     (void)ctx;
-    struct root_state root;
-    if (!quipu_slice_equal(event->envelope.aggregate_type, quipu_slice_text("role")) ||
-        !quipu_slice_equal(event->envelope.aggregate_id, quipu_slice_text("root")) ||
-        read_root_state(event->payload, &root) != QUIPU_OK || !is_published(&root)) {
+    struct root_file file;
+    if (!is_publication(event, &file)) {
         return QUIPU_OK;
     }
-
-    struct quipu_buf value = QUIPU_BUF_INIT;
+    struct quipu_buf row = QUIPU_BUF_INIT;
     struct quipu_dagcbor_writer writer;
-    quipu_dagcbor_writer_init(&writer, &value);
-    quipu_dagcbor_write_map(&writer, 2);
-    quipu_dagcbor_write_key(&writer, "signed_by");
-    quipu_dagcbor_write_uint(&writer, root.signed_by);
+    quipu_dagcbor_writer_init(&writer, &row);
+    quipu_dagcbor_write_map(&writer, 6);
+    quipu_dagcbor_write_key(&writer, "path");
+    quipu_dagcbor_write_text(&writer, file.path);
+    quipu_dagcbor_write_key(&writer, "sha256");
+    quipu_dagcbor_write_text(&writer, file.sha256);
+    quipu_dagcbor_write_key(&writer, "expires");
+    quipu_dagcbor_write_text(&writer, file.expires);
+    quipu_dagcbor_write_key(&writer, "version");
+    quipu_dagcbor_write_uint(&writer, file.version);
+    quipu_dagcbor_write_key(&writer, "signatures");
+    quipu_dagcbor_write_uint(&writer, file.signatures);
     quipu_dagcbor_write_key(&writer, "thresholds");
-    quipu_dagcbor_write_item(&writer, root.thresholds);
+    quipu_dagcbor_write_item(&writer, file.thresholds);
     enum quipu_status status = quipu_dagcbor_writer_finish(&writer, err);
     if (status == QUIPU_OK) {
-        /* Ten digits, so that rows are in the order of versions. */
         char key[32];
-        (void)snprintf(key, sizeof key, "root/%010" PRIu64, root.version);
-        status = quipu_rows_put(rows, quipu_slice_text(key), quipu_buf_slice(&value), err);
+        int len = snprintf(key, sizeof key, "root/%04" PRIu64, file.version);
+        status = quipu_rows_put(rows, quipu_slice(key, (size_t)len), quipu_buf_slice(&row), err);
     }
-    quipu_buf_release(&value);
+    quipu_buf_release(&row);
     return status;
 }
 
-struct quipu_projection catalogue_roles(void)
-{
-    return (struct quipu_projection){.name = "roles", .version = 1, .apply = apply};
-}
+const struct quipu_projection catalogue_roles = {
+    .name = "roles",
+    .version = 1,
+    .apply = apply,
+};

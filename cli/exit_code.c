@@ -1,0 +1,217 @@
+/*
+ * The one table from status to exit code, and the one from status to cure. The first has no
+ * default, so that a new status does not compile until somebody has decided on it.
+ *
+ * The numbers are part of the interface (docs/quipu.1, EXIT STATUS): scripts depend on them.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "exit_code.h"
+
+#include <stddef.h>
+
+/* X(code, meaning) */
+#define EXIT_TEXTS(X)                                                                              \
+    X(CLI_EXIT_OK, "done")                                                                         \
+    X(CLI_EXIT_MACHINE, "this machine failed: input or output, memory, disk full, permission")     \
+    X(CLI_EXIT_USAGE, "wrong options or arguments")                                                \
+    X(CLI_EXIT_INPUT, "bad input")                                                                 \
+    X(CLI_EXIT_CONFLICT, "conflict: version, event_id, exists already, busy, fork, gap")           \
+    X(CLI_EXIT_NOT_FOUND, "not found")                                                             \
+    X(CLI_EXIT_DAMAGED, "damaged, not a store or bundle, bad signature, or a newer format")        \
+    X(CLI_EXIT_OFFLINE, "no server, no answer in time, or not provisioned")                        \
+    X(CLI_EXIT_REFUSED, "the server refused: credentials, permission, other configuration")
+
+const char *cli_exit_text(enum cli_exit code)
+{
+    switch (code) {
+#define EXIT_TEXT(name, text)                                                                      \
+    case name:                                                                                     \
+        return text;
+        EXIT_TEXTS(EXIT_TEXT)
+#undef EXIT_TEXT
+    }
+    return "";
+}
+
+enum cli_exit cli_exit_code(enum quipu_status status)
+{
+    switch (status) {
+    case QUIPU_OK:
+    case QUIPU_DONE:
+        return CLI_EXIT_OK;
+    case QUIPU_STOPPED:
+    case QUIPU_NO_MEMORY:
+    case QUIPU_IO:
+    case QUIPU_NO_SPACE:
+    case QUIPU_PERMISSION:
+    case QUIPU_NO_RANDOM:
+        return CLI_EXIT_MACHINE;
+    case QUIPU_MISUSE:
+        return CLI_EXIT_USAGE;
+    case QUIPU_INVALID:
+    case QUIPU_TOO_LARGE:
+    case QUIPU_SECRET_REFUSED:
+    case QUIPU_CBOR_TRUNCATED:
+    case QUIPU_CBOR_TRAILING:
+    case QUIPU_CBOR_NOT_SHORTEST:
+    case QUIPU_CBOR_INDEFINITE:
+    case QUIPU_CBOR_RESERVED:
+    case QUIPU_CBOR_KEY_NOT_TEXT:
+    case QUIPU_CBOR_KEY_ORDER:
+    case QUIPU_CBOR_KEY_DUPLICATE:
+    case QUIPU_CBOR_FLOAT_WIDTH:
+    case QUIPU_CBOR_FLOAT_NOT_FINITE:
+    case QUIPU_CBOR_SIMPLE:
+    case QUIPU_CBOR_TAG:
+    case QUIPU_CBOR_LINK:
+    case QUIPU_CBOR_UTF8:
+    case QUIPU_CBOR_DEPTH:
+    case QUIPU_CBOR_KIND:
+    case QUIPU_CBOR_INCOMPLETE:
+    case QUIPU_VARINT:
+    case QUIPU_MULTIBASE:
+    case QUIPU_MULTIHASH:
+    case QUIPU_CID:
+    case QUIPU_CID_PROFILE:
+    case QUIPU_JSON:
+    case QUIPU_DAGJSON:
+        return CLI_EXIT_INPUT;
+    case QUIPU_VERSION_CONFLICT:
+    case QUIPU_EVENT_ID_CONFLICT:
+    case QUIPU_EXISTS:
+    case QUIPU_BUSY:
+    case QUIPU_FORK:
+    case QUIPU_GAP:
+        return CLI_EXIT_CONFLICT;
+    case QUIPU_NOT_FOUND:
+        return CLI_EXIT_NOT_FOUND;
+    case QUIPU_NOT_A_STORE:
+    case QUIPU_FORMAT_NEWER:
+    case QUIPU_CORRUPT:
+    case QUIPU_BAD_SIGNATURE:
+    case QUIPU_CID_MISMATCH:
+    case QUIPU_CID_UNVERIFIABLE:
+    case QUIPU_CAR:
+    case QUIPU_CAR_TRUNCATED:
+    case QUIPU_CAR_VERSION:
+    case QUIPU_CAR_ROOT_MISSING:
+    case QUIPU_BUNDLE:
+    case QUIPU_ENVELOPE:
+        return CLI_EXIT_DAMAGED;
+    case QUIPU_OFFLINE:
+    case QUIPU_TIMEOUT:
+    case QUIPU_NOT_PROVISIONED:
+        return CLI_EXIT_OFFLINE;
+    case QUIPU_AUTH:
+    case QUIPU_DRIFT:
+    case QUIPU_SERVER:
+        return CLI_EXIT_REFUSED;
+    }
+    return CLI_EXIT_MACHINE;
+}
+
+/* Cures of what the caller or this machine did; NULL where the status is of another band. */
+static const char *cure_here(enum quipu_status status)
+{
+    switch ((int)status) {
+    case QUIPU_OK:
+    case QUIPU_DONE:
+        return "";
+    case QUIPU_MISUSE:
+        return "this is a defect of the program: please report it with the command line";
+    case QUIPU_INVALID:
+        return "see --help of this verb for what is expected";
+    case QUIPU_TOO_LARGE:
+        return "make it smaller, or split it";
+    case QUIPU_NOT_FOUND:
+        return "`quipu log` lists what is there";
+    case QUIPU_VERSION_CONFLICT:
+        return "read the aggregate again with `quipu log --aggregate T/ID`, then decide anew";
+    case QUIPU_EVENT_ID_CONFLICT:
+        return "give the new event an event_id of its own";
+    case QUIPU_SECRET_REFUSED:
+        return "take the secret out; --allow-secret stores it in clear all the same";
+    case QUIPU_EXISTS:
+        return "choose another path";
+    case QUIPU_BUSY:
+        return "wait until that process has finished, then run it again";
+    case QUIPU_STOPPED:
+        return "run it again to go on";
+    case QUIPU_NO_MEMORY:
+        return "free memory, then run it again";
+    case QUIPU_IO:
+        return "check the disk, then run `quipu verify`";
+    case QUIPU_NO_SPACE:
+        return "free space on that disk, then run it again";
+    case QUIPU_PERMISSION:
+        return "check owner and mode of that path";
+    case QUIPU_NO_RANDOM:
+        return "run it where the system's randomness is available";
+    default:
+        return NULL;
+    }
+}
+
+/* Cures of what is stored, carried or sent; NULL where the status is of another band. */
+static const char *cure_there(enum quipu_status status)
+{
+    switch ((int)status) {
+    case QUIPU_NOT_A_STORE:
+        return "name a store with --store DIR, or make one with `quipu init`";
+    case QUIPU_FORMAT_NEWER:
+        return "use the quipu that made it, or a newer one";
+    case QUIPU_CORRUPT:
+        return "`quipu verify` lists all damage; then restore a backup or import a bundle";
+    case QUIPU_FORK:
+        return "two writers claim one place: decide which one is right, then import only that one";
+    case QUIPU_GAP:
+        return "import the bundle that holds the events before this one first";
+    case QUIPU_BAD_SIGNATURE:
+        return "get the bundle again from its maker, or name its signer with --trust U…";
+    case QUIPU_CAR_TRUNCATED:
+    case QUIPU_CID_MISMATCH:
+        return "get the file again: it was cut or changed on its way";
+    case QUIPU_CID_UNVERIFIABLE:
+        return "have it made with sha2-256";
+    case QUIPU_CAR:
+    case QUIPU_CAR_VERSION:
+    case QUIPU_CAR_ROOT_MISSING:
+    case QUIPU_BUNDLE:
+    case QUIPU_ENVELOPE:
+        return "name a file that `quipu export` wrote";
+    case QUIPU_JSON:
+    case QUIPU_DAGJSON:
+        return "write one JSON object per line, links as {\"/\":\"bafy…\"}";
+    case QUIPU_VARINT:
+    case QUIPU_MULTIBASE:
+    case QUIPU_MULTIHASH:
+    case QUIPU_CID:
+    case QUIPU_CID_PROFILE:
+        return "give the CID as `quipu log --json` shows it";
+    case QUIPU_OFFLINE:
+        return "start nats-server, or name one that runs with --server URL";
+    case QUIPU_AUTH:
+        return "give valid credentials: --creds FILE, or --user NAME with --password-fd N";
+    case QUIPU_TIMEOUT:
+        return "check that the server runs with JetStream (nats-server -js), then run it again";
+    case QUIPU_NOT_PROVISIONED:
+        return "make them with `quipu provision`";
+    case QUIPU_DRIFT:
+        return "configure the server so, or choose others with --stream and --bucket";
+    case QUIPU_SERVER:
+        return "the server's log says more; run it again when that is settled";
+    default:
+        return NULL;
+    }
+}
+
+const char *cli_cure(enum quipu_status status)
+{
+    const char *cure = cure_here(status);
+    if (cure == NULL) {
+        cure = cure_there(status);
+    }
+    /* What is left is the DAG-CBOR band. */
+    return cure == NULL ? "write it as canonical DAG-CBOR" : cure;
+}

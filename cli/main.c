@@ -1,0 +1,122 @@
+/*
+ * The program quipu: finds the verb, reads the options, runs it, and answers for stdout.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "print.h"
+#include "quipu/alloc.h"
+
+const struct cli_verb *const cli_verbs[] = {
+    &cli_verb_init,   &cli_verb_append,  &cli_verb_log,
+    &cli_verb_show,   &cli_verb_cat,     &cli_verb_verify,
+    &cli_verb_status, &cli_verb_replay,  &cli_verb_export,
+    &cli_verb_import, &cli_verb_backup,  &cli_verb_provision,
+    &cli_verb_flush,  &cli_verb_pull,    &cli_verb_deadletter,
+    &cli_verb_cid,    &cli_verb_car,     &cli_verb_demo,
+    &cli_verb_help,   &cli_verb_version, NULL,
+};
+
+const struct cli_verb *cli_verb_find(const char *name)
+{
+    for (size_t i = 0; cli_verbs[i] != NULL; i++) {
+        if (strcmp(cli_verbs[i]->name, name) == 0) {
+            return cli_verbs[i];
+        }
+    }
+    return NULL;
+}
+
+/* An environment variable, NULL where it is empty. */
+static const char *setting(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && value[0] != 0 ? value : NULL;
+}
+
+static void init(struct cli *cli)
+{
+    *cli = (struct cli){0};
+    cli->store_path = setting("QUIPU_STORE");
+    if (cli->store_path == NULL) {
+        cli->store_path = CLI_STORE_DEFAULT;
+    }
+    cli->server = setting("QUIPU_SERVER");
+}
+
+/* What depends on the options: called when they are known. */
+static void look_at_terminal(struct cli *cli)
+{
+    const char *term = getenv("TERM");
+    cli->has_colour = !cli->is_json && isatty(STDOUT_FILENO) == 1 && setting("NO_COLOR") == NULL &&
+                      term != NULL && strcmp(term, "dumb") != 0;
+    cli->has_progress = !cli->is_quiet && isatty(STDERR_FILENO) == 1;
+}
+
+static int run_verb(struct cli *cli, int argc, char **argv)
+{
+    size_t bytes = cli->verb->values_bytes;
+    void *values = quipu_alloc_zero(1, bytes == 0 ? 1 : bytes);
+    if (values == NULL) {
+        return cli_fail(cli, QUIPU_NO_MEMORY, NULL, NULL);
+    }
+    int first = argc;
+    int code = cli_options_read(cli, values, argc, argv, &first);
+    if (code == 0) {
+        look_at_terminal(cli);
+        if (cli->wants_help) {
+            cli_help_verb(cli->verb);
+        } else {
+            code = cli->verb->run(cli, values, argc - first, argv + first);
+        }
+    }
+    cli_close(&cli->store, &cli->engine);
+    quipu_free(values);
+    return code;
+}
+
+/* Results that did not reach their place are a failure, such as on a full disk. */
+static int finish_stdout(const struct cli *cli, int code)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
+        return code;
+    }
+    if (code != 0) {
+        return code;
+    }
+    struct quipu_error err;
+    enum quipu_status status = quipu_error_errno(&err, errno, "write the results to stdout");
+    return cli_fail(cli, status, &err, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    struct cli cli;
+    init(&cli);
+    int verb_at = argc;
+    int code = cli_options_front(&cli, argc, argv, &verb_at);
+    if (code != 0) {
+        return code;
+    }
+    if (verb_at >= argc) {
+        cli.verb = cli_verb_find("help");
+        if (!cli.wants_help) {
+            cli.verb = NULL;
+            return cli_usage(&cli, "wants a verb, such as init, append or log");
+        }
+        cli.wants_help = false;
+        look_at_terminal(&cli);
+        return finish_stdout(&cli, cli.verb->run(&cli, NULL, 0, NULL));
+    }
+    cli.verb = cli_verb_find(argv[verb_at]);
+    if (cli.verb == NULL) {
+        return cli_usage(&cli, "there is no verb \"%s\"", argv[verb_at]);
+    }
+    code = run_verb(&cli, argc - verb_at, argv + verb_at);
+    return finish_stdout(&cli, code);
+}

@@ -1,0 +1,99 @@
+/*
+ * Opening and closing the store of this run, and turning a selection into the engine's filter.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <string.h>
+
+#include "cli.h"
+#include "print.h"
+
+enum quipu_status cli_open_at(const char *path, enum quipu_store_create create,
+                              struct quipu_store **store, struct quipu_engine **engine,
+                              struct quipu_error *err)
+{
+    struct quipu_store_options options = QUIPU_STORE_OPTIONS_INIT;
+    options.create = create;
+    enum quipu_status status = quipu_store_open(path, &options, store, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = quipu_engine_open(*store, NULL, engine, err);
+    if (status != QUIPU_OK) {
+        quipu_store_close(store);
+    }
+    return status;
+}
+
+void cli_close(struct quipu_store **store, struct quipu_engine **engine)
+{
+    quipu_engine_close(engine);
+    quipu_store_close(store);
+}
+
+int cli_open(struct cli *cli)
+{
+    struct quipu_error err = {0};
+    enum quipu_status status =
+        cli_open_at(cli->store_path, QUIPU_STORE_OPEN_EXISTING, &cli->store, &cli->engine, &err);
+    switch ((int)status) {
+    case QUIPU_OK:
+        return 0;
+    case QUIPU_NOT_FOUND:
+        (void)quipu_error_set(&err, status, "there is no store in \"%s\"", cli->store_path);
+        return cli_fail(cli, status, &err,
+                        "make one with `quipu init`, or name one with --store DIR");
+    default:
+        return cli_fail(cli, status, &err, NULL);
+    }
+}
+
+int cli_open_new(struct cli *cli)
+{
+    struct quipu_error err = {0};
+    enum quipu_status status =
+        cli_open_at(cli->store_path, QUIPU_STORE_CREATE_NEW, &cli->store, &cli->engine, &err);
+    switch ((int)status) {
+    case QUIPU_OK:
+        return 0;
+    case QUIPU_EXISTS:
+        (void)quipu_error_set(&err, status, "there is a store in \"%s\" already, it is untouched",
+                              cli->store_path);
+        return cli_fail(cli, status, &err, "use it, or name another folder with --store DIR");
+    case QUIPU_NOT_A_STORE:
+        return cli_fail(cli, status, &err, "name an empty or a new folder with --store DIR");
+    default:
+        return cli_fail(cli, status, &err, NULL);
+    }
+}
+
+int cli_filter_init(const struct cli *cli, const struct cli_selection *selection,
+                    struct cli_filter *out)
+{
+    *out = (struct cli_filter){{0}, {0}};
+    out->filter.event_type = selection->type;
+    if (selection->since.is_set && selection->since.value > 0) {
+        out->filter.after = selection->since.value - 1;
+    }
+    if (selection->until.is_set) {
+        if (selection->until.value == 0) {
+            return cli_usage(cli, "--until 0 lets nothing through: positions begin at 1");
+        }
+        out->filter.until = selection->until.value;
+    }
+    if (selection->aggregate == NULL) {
+        return 0;
+    }
+    const char *slash = strchr(selection->aggregate, '/');
+    size_t len =
+        slash == NULL ? strlen(selection->aggregate) : (size_t)(slash - selection->aggregate);
+    if (len == 0 || len >= sizeof out->aggregate_type) {
+        return cli_usage(cli,
+                         "--aggregate wants TYPE/ID with a type of 1 to %d bytes, found \"%s\"",
+                         QUIPU_AGGREGATE_TYPE_BYTES_MAX, selection->aggregate);
+    }
+    memcpy(out->aggregate_type, selection->aggregate, len);
+    out->filter.aggregate_type = out->aggregate_type;
+    out->filter.aggregate_id = slash == NULL ? NULL : slash + 1;
+    return 0;
+}

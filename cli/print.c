@@ -1,0 +1,221 @@
+/*
+ * Failures, notes, progress, and figures for people. Never writes a failure on stdout, and never
+ * more than one line for one failure.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "print.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+#include "quipu/dagjson.h"
+
+#define PROGRESS_EVERY_US 100000
+
+/* Messages may quote input: what would break the line, or drive the terminal, becomes a space. */
+static void append_line(struct quipu_buf *out, const char *text)
+{
+    for (const char *p = text; *p != 0; p++) {
+        unsigned char c = (unsigned char)*p;
+        quipu_buf_append_byte(out, c < 0x20 || c == 0x7f ? ' ' : c);
+    }
+}
+
+static void fail_json(const struct cli_failure *failure, enum cli_exit code, const char *message,
+                      const char *cure)
+{
+    struct quipu_buf line = QUIPU_BUF_INIT;
+    quipu_buf_printf(&line, "{\"error\":{\"status\":\"%s\",\"number\":%d,\"exit\":%d,\"message\":",
+                     quipu_status_name(failure->status), (int)failure->status, (int)code);
+    quipu_json_append_string(&line, quipu_slice_text(message));
+    if (cure[0] != 0) {
+        quipu_buf_append_text(&line, ",\"cure\":");
+        quipu_json_append_string(&line, quipu_slice_text(cure));
+    }
+    if (failure->note != NULL) {
+        quipu_buf_append_text(&line, ",\"note\":");
+        quipu_json_append_string(&line, quipu_slice_text(failure->note));
+    }
+    quipu_buf_append_slice(&line, failure->members);
+    (void)fprintf(stderr, "%.*s}}\n", QUIPU_SLICE_FMT(quipu_buf_slice(&line)));
+    quipu_buf_release(&line);
+}
+
+static void fail_text(const struct cli *cli, const struct cli_failure *failure, const char *message,
+                      const char *cure)
+{
+    struct quipu_buf line = QUIPU_BUF_INIT;
+    quipu_buf_printf(&line, "quipu%s%s: ", cli->verb == NULL ? "" : " ",
+                     cli->verb == NULL ? "" : cli->verb->name);
+    append_line(&line, message);
+    if (cure[0] != 0) {
+        quipu_buf_append_text(&line, "; ");
+        append_line(&line, cure);
+    }
+    if (failure->note != NULL) {
+        quipu_buf_printf(&line, " (%s)", failure->note);
+    }
+    (void)fprintf(stderr, "%.*s\n", QUIPU_SLICE_FMT(quipu_buf_slice(&line)));
+    quipu_buf_release(&line);
+}
+
+int cli_fail_with(const struct cli *cli, const struct cli_failure *failure)
+{
+    (void)fflush(
+        stdout); /* results so far stand before the failure; main reports a broken stdout */
+    enum cli_exit code =
+        failure->code != CLI_EXIT_OK ? failure->code : cli_exit_code(failure->status);
+    const char *message = failure->err != NULL && failure->err->message[0] != 0
+                              ? failure->err->message
+                              : quipu_status_text(failure->status);
+    /* The library says the cure behind a semicolon where it knows one; then ours would be noise. */
+    const char *cure = failure->cure;
+    if (cure == NULL) {
+        cure = strstr(message, "; ") != NULL ? "" : cli_cure(failure->status);
+    }
+    if (cli->is_json) {
+        fail_json(failure, code, message, cure);
+    } else {
+        fail_text(cli, failure, message, cure);
+    }
+    return (int)code;
+}
+
+int cli_fail(const struct cli *cli, enum quipu_status status, const struct quipu_error *err,
+             const char *cure)
+{
+    struct cli_failure failure = {.status = status, .err = err, .cure = cure};
+    return cli_fail_with(cli, &failure);
+}
+
+int cli_usage(const struct cli *cli, const char *format, ...)
+{
+    struct quipu_error err = {.status = QUIPU_INVALID, .offset = QUIPU_ERROR_NO_OFFSET};
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(err.message, sizeof err.message, format, args);
+    va_end(args);
+    char cure[64];
+    (void)snprintf(cure, sizeof cure, "see `quipu %s%s`",
+                   cli->verb == NULL ? "help" : cli->verb->name,
+                   cli->verb == NULL ? "" : " --help");
+    struct cli_failure failure = {
+        .status = QUIPU_INVALID, .err = &err, .cure = cure, .code = CLI_EXIT_USAGE};
+    return cli_fail_with(cli, &failure);
+}
+
+void cli_note(const struct cli *cli, const char *format, ...)
+{
+    if (cli->is_quiet) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    (void)vfprintf(stderr, format, args);
+    va_end(args);
+    (void)fputc('\n', stderr);
+}
+
+int64_t cli_now_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail with this clock */
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+void cli_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    struct cli_progress *progress = ctx;
+    if (!progress->cli->has_progress) {
+        return;
+    }
+    int64_t now_us = cli_now_us();
+    if (progress->is_shown && now_us - progress->last_us < PROGRESS_EVERY_US) {
+        return;
+    }
+    char done_text[CLI_COUNT_BYTES];
+    char total_text[CLI_COUNT_BYTES];
+    (void)fprintf(stderr, "\r%s%s%s %s\x1b[K", cli_count(done, done_text), total == 0 ? "" : " of ",
+                  total == 0 ? "" : cli_count(total, total_text), progress->what);
+    (void)fflush(stderr);
+    progress->last_us = now_us;
+    progress->is_shown = true;
+}
+
+void cli_progress_end(struct cli_progress *progress)
+{
+    if (progress->is_shown) {
+        (void)fputs("\r\x1b[K", stderr);
+        (void)fflush(stderr);
+        progress->is_shown = false;
+    }
+}
+
+const char *cli_count(uint64_t value, char out[CLI_COUNT_BYTES])
+{
+    char digits[24];
+    int len = snprintf(digits, sizeof digits, "%" PRIu64, value);
+    size_t at = 0;
+    for (int i = 0; i < len; i++) {
+        if (i > 0 && (len - i) % 3 == 0) {
+            out[at++] = ',';
+        }
+        out[at++] = digits[i];
+    }
+    out[at] = 0;
+    return out;
+}
+
+const char *cli_bytes(uint64_t value, char out[CLI_COUNT_BYTES])
+{
+    static const char *const units[] = {"kB", "MB", "GB", "TB"};
+    if (value < 1000) {
+        (void)snprintf(out, CLI_COUNT_BYTES, "%" PRIu64 " B", value);
+        return out;
+    }
+    double scaled = (double)value / 1000;
+    size_t unit = 0;
+    while (scaled >= 999.95 && unit + 1 < sizeof units / sizeof units[0]) {
+        scaled /= 1000;
+        unit++;
+    }
+    (void)snprintf(out, CLI_COUNT_BYTES, "%.1f %s", scaled, units[unit]);
+    return out;
+}
+
+const char *cli_duration(int64_t us, char out[CLI_COUNT_BYTES])
+{
+    if (us < 1000) {
+        (void)snprintf(out, CLI_COUNT_BYTES, "%" PRId64 " us", us);
+    } else if (us < 1000000) {
+        (void)snprintf(out, CLI_COUNT_BYTES, "%.1f ms", (double)us / 1e3);
+    } else {
+        (void)snprintf(out, CLI_COUNT_BYTES, "%.1f s", (double)us / 1e6);
+    }
+    return out;
+}
+
+const char *cli_paint(const struct cli *cli, enum cli_paint paint)
+{
+    if (!cli->has_colour) {
+        return "";
+    }
+    switch (paint) {
+    case CLI_PLAIN:
+        return "\x1b[0m";
+    case CLI_BOLD:
+        return "\x1b[1m";
+    case CLI_DIM:
+        return "\x1b[2m";
+    case CLI_GREEN:
+        return "\x1b[32m";
+    case CLI_RED:
+        return "\x1b[31m";
+    case CLI_CYAN:
+        return "\x1b[36m";
+    }
+    return "";
+}

@@ -1,0 +1,82 @@
+/*
+ * quipu backup: a consistent copy while others read and write.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "cli.h"
+#include "print.h"
+
+/* Figures of the copy itself, so that what is said was read back from it. */
+static enum quipu_status look(const char *path, struct quipu_store_stat *stat,
+                              struct quipu_error *err)
+{
+    struct quipu_store *store = NULL;
+    struct quipu_engine *engine = NULL;
+    struct quipu_txn *txn = NULL;
+    enum quipu_status status = cli_open_at(path, QUIPU_STORE_OPEN_EXISTING, &store, &engine, err);
+    if (status == QUIPU_OK) {
+        status = quipu_txn_begin_read(store, &txn, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_txn_stat(txn, stat, err);
+    }
+    quipu_txn_abort(&txn);
+    cli_close(&store, &engine);
+    return status;
+}
+
+static enum quipu_status say(const struct cli *cli, const char *path,
+                             const struct quipu_store_stat *stat, struct quipu_error *err)
+{
+    if (!cli->is_json) {
+        char events[CLI_COUNT_BYTES];
+        char bytes[CLI_COUNT_BYTES];
+        (void)printf("%s events, %s, in %s\n", cli_count(stat->events, events),
+                     cli_bytes(stat->file_bytes, bytes), path);
+        cli_note(cli,
+                 "the signing key is not in a backup: the copy gets a source of its own when it "
+                 "is first written to");
+        return QUIPU_OK;
+    }
+    struct cli_json json = {0};
+    cli_json_begin(&json);
+    cli_json_text(&json, "backup", quipu_slice_text(path));
+    cli_json_number(&json, "events", stat->events);
+    cli_json_number(&json, "file_bytes", stat->file_bytes);
+    enum quipu_status status = cli_json_end(&json, err);
+    cli_json_release(&json);
+    return status;
+}
+
+static int run(struct cli *cli, const void *values, int argc, char **argv)
+{
+    (void)values;
+    (void)argc;
+    int code = cli_open(cli);
+    if (code != 0) {
+        return code;
+    }
+    struct quipu_error err;
+    struct quipu_store_stat stat;
+    enum quipu_status status = quipu_store_backup(cli->store, argv[0], &err);
+    if (status == QUIPU_OK) {
+        status = look(argv[0], &stat, &err);
+    }
+    if (status == QUIPU_OK) {
+        status = say(cli, argv[0], &stat, &err);
+    }
+    return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
+}
+
+const struct cli_verb cli_verb_backup = {
+    .name = "backup",
+    .arguments = "DEST",
+    .summary = "Copy the store into a new or empty folder while it is in use",
+    .details =
+        "The copy is compact and synced. The signing key is not copied: a store that is restored\n"
+        "takes a new source, so that it cannot fork the old one.",
+    .example = "quipu backup /media/stick/ceremony.quipu",
+    .arguments_min = 1,
+    .arguments_max = 1,
+    .run = run,
+};

@@ -1,0 +1,68 @@
+/*
+ * quipu provision, flush and pull in a build without the network: they are known and say that they
+ * are not there. It stands in the place of verb_network.c where libquipu-jetstream is not built.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "cli.h"
+#include "print.h"
+
+const bool cli_has_network = false;
+
+static int run(struct cli *cli, const void *values, int argc, char **argv)
+{
+    (void)values;
+    (void)argc;
+    (void)argv;
+    static const struct quipu_error err = {
+        .status = QUIPU_MISUSE,
+        .offset = QUIPU_ERROR_NO_OFFSET,
+        .message = "this quipu is built without the network",
+    };
+    struct cli_failure failure = {
+        .status = QUIPU_MISUSE,
+        .err = &err,
+        .cure = "carry a bundle (`quipu export`) to a machine whose quipu has it",
+        .code = CLI_EXIT_USAGE,
+    };
+    return cli_fail_with(cli, &failure);
+}
+
+/* The options are known too, so that the same command line gets the same answer. */
+struct network_values {
+    const char *text;
+    struct cli_number number;
+    int64_t duration_us;
+};
+
+#define TEXT(name, argument)                                                                       \
+    {                                                                                              \
+        name, CLI_TEXT, offsetof(struct network_values, text), argument, "not in this build"       \
+    }
+
+static const struct cli_option options[] = {
+    TEXT("stream", "NAME"),
+    TEXT("bucket", "NAME"),
+    TEXT("prefix", "SUBJECT"),
+    TEXT("creds", "FILE"),
+    TEXT("user", "NAME"),
+    TEXT("tls-ca", "FILE"),
+    {"password-fd", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
+    {"replicas", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
+    {"window", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
+    {"duplicates", CLI_DURATION, offsetof(struct network_values, duration_us), "DURATION",
+     "not in this build"},
+};
+
+#define VERB(verb_name)                                                                            \
+    {                                                                                              \
+        .name = verb_name, .arguments = "",                                                        \
+        .summary = "Not in this build: it has no network code",                                    \
+        .example = "quipu export ceremony.car", .options = options,                                \
+        .option_count = sizeof options / sizeof options[0],                                        \
+        .values_bytes = sizeof(struct network_values), .run = run,                                 \
+    }
+
+const struct cli_verb cli_verb_provision = VERB("provision");
+const struct cli_verb cli_verb_flush = VERB("flush");
+const struct cli_verb cli_verb_pull = VERB("pull");

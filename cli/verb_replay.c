@@ -1,0 +1,167 @@
+/*
+ * quipu replay: bring the built-in projections up to the end of the log, or build them anew, and
+ * show their rows.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "catalogue.h"
+#include "cli.h"
+#include "print.h"
+#include "quipu/dagjson.h"
+#include "quipu/text.h"
+
+struct replay_values {
+    const char *projection;
+    bool is_rebuild;
+    bool is_show;
+};
+
+struct show_run {
+    const struct cli *cli;
+    const char *projection;
+    struct cli_json json;
+    struct quipu_buf value;
+};
+
+static enum quipu_status show_row(void *ctx, struct quipu_slice key, struct quipu_slice value,
+                                  struct quipu_error *err)
+{
+    struct show_run *run = ctx;
+    quipu_buf_reset(&run->value);
+    enum quipu_status status = quipu_dagjson_from_dagcbor(value, &run->value, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (!run->cli->is_json) {
+        (void)printf("%.*s %.*s\n", QUIPU_SLICE_FMT(key),
+                     QUIPU_SLICE_FMT(quipu_buf_slice(&run->value)));
+        return QUIPU_OK;
+    }
+    cli_json_begin(&run->json);
+    cli_json_text(&run->json, "projection", quipu_slice_text(run->projection));
+    cli_json_text(&run->json, "key", key);
+    cli_json_raw(&run->json, "value", quipu_buf_slice(&run->value));
+    return cli_json_end(&run->json, err);
+}
+
+static enum quipu_status show_rows(const struct cli *cli, const struct quipu_projection *projection,
+                                   struct quipu_error *err)
+{
+    struct show_run run = {.cli = cli, .projection = projection->name};
+    enum quipu_status status = quipu_projection_each_row(cli->engine, projection->name,
+                                                         quipu_slice(NULL, 0), show_row, &run, err);
+    cli_json_release(&run.json);
+    quipu_buf_release(&run.value);
+    return status;
+}
+
+static void say(const struct cli *cli, const struct quipu_projection *projection,
+                const struct quipu_replay_report *report, int64_t took_us)
+{
+    char applied[CLI_COUNT_BYTES];
+    char rows[CLI_COUNT_BYTES];
+    char rate[CLI_COUNT_BYTES];
+    char took[CLI_COUNT_BYTES];
+    struct quipu_buf digest = QUIPU_BUF_INIT;
+    quipu_hex_append(&digest, quipu_slice(report->digest, sizeof report->digest));
+    uint64_t per_second =
+        report->applied * UINT64_C(1000000) / (uint64_t)(took_us > 0 ? took_us : 1);
+    (void)printf("%s%s%s version %" PRIu64 ": position %" PRIu64
+                 ", %s rows, %s events applied in %s "
+                 "(%s/s)\ndigest  %.*s\n",
+                 cli_paint(cli, CLI_BOLD), projection->name, cli_paint(cli, CLI_PLAIN),
+                 projection->version, report->position, cli_count(report->rows, rows),
+                 cli_count(report->applied, applied), cli_duration(took_us, took),
+                 cli_count(per_second, rate), QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));
+    quipu_buf_release(&digest);
+}
+
+static enum quipu_status say_json(const struct quipu_projection *projection,
+                                  const struct quipu_replay_report *report, int64_t took_us,
+                                  struct quipu_error *err)
+{
+    struct cli_json json = {0};
+    cli_json_begin(&json);
+    cli_json_text(&json, "projection", quipu_slice_text(projection->name));
+    cli_json_number(&json, "version", projection->version);
+    cli_json_number(&json, "position", report->position);
+    cli_json_number(&json, "rows", report->rows);
+    cli_json_number(&json, "applied", report->applied);
+    cli_json_hex(&json, "digest", quipu_slice(report->digest, sizeof report->digest));
+    cli_json_number(&json, "took_us", (uint64_t)took_us);
+    enum quipu_status status = cli_json_end(&json, err);
+    cli_json_release(&json);
+    return status;
+}
+
+/* The rows are the result of --show; the figures then only stand in its way. */
+static enum quipu_status replay(const struct cli *cli, const struct replay_values *values,
+                                const struct quipu_projection *projection, struct quipu_error *err)
+{
+    struct quipu_replay_report report;
+    enum quipu_replay_mode mode = values->is_rebuild ? QUIPU_REPLAY_REBUILD : QUIPU_REPLAY_CATCH_UP;
+    int64_t began_us = cli_now_us();
+    enum quipu_status status = quipu_replay(cli->engine, projection, mode, &report, err);
+    if (status != QUIPU_OK) {
+        (void)quipu_error_wrap(err, status, "projection %s", projection->name);
+        return status;
+    }
+    int64_t took_us = cli_now_us() - began_us;
+    if (values->is_show) {
+        return show_rows(cli, projection, err);
+    }
+    if (cli->is_json) {
+        return say_json(projection, &report, took_us, err);
+    }
+    say(cli, projection, &report, took_us);
+    return QUIPU_OK;
+}
+
+static int run(struct cli *cli, const void *values, int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    const struct replay_values *replay_values = values;
+    const char *name = replay_values->projection;
+    if (name != NULL && catalogue_projection_find(name) == NULL) {
+        return cli_usage(cli, "there is no projection \"%s\": they are roles and inventory", name);
+    }
+    int code = cli_open(cli);
+    if (code != 0) {
+        return code;
+    }
+    struct quipu_error err;
+    enum quipu_status status = QUIPU_OK;
+    for (size_t i = 0; i < catalogue_projection_count && status == QUIPU_OK; i++) {
+        if (name == NULL || strcmp(name, catalogue_projections[i]->name) == 0) {
+            status = replay(cli, replay_values, catalogue_projections[i], &err);
+        }
+    }
+    return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
+}
+
+static const struct cli_option options[] = {
+    {"projection", CLI_TEXT, offsetof(struct replay_values, projection), "NAME",
+     "only this one: roles or inventory"},
+    {"rebuild", CLI_FLAG, offsetof(struct replay_values, is_rebuild), NULL,
+     "from the first event, beside the old rows, then swap"},
+    {"show", CLI_FLAG, offsetof(struct replay_values, is_show), NULL,
+     "print the rows, values as DAG-JSON"},
+};
+
+const struct cli_verb cli_verb_replay = {
+    .name = "replay",
+    .arguments = "",
+    .summary = "Bring projections up to the end of the log",
+    .details = "The digest covers name, version, position and every row: two stores that show the "
+               "same one\n"
+               "reached the same state.",
+    .example = "quipu replay --projection roles --show",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .values_bytes = sizeof(struct replay_values),
+    .run = run,
+};

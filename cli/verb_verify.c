@@ -1,0 +1,190 @@
+/*
+ * quipu verify: the full scrub of a store, or the check of a bundle by itself.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+
+#include "cli.h"
+#include "print.h"
+#include "quipu/bundle.h"
+#include "quipu/clock.h"
+#include "quipu/text.h"
+#include "quipu/verify.h"
+
+/* ------------------------------------------------------------------ a store */
+
+struct verify_run {
+    const struct cli *cli;
+    struct cli_progress progress;
+    struct cli_json json;
+};
+
+static void on_problem(void *ctx, uint64_t position, const char *line)
+{
+    struct verify_run *run = ctx;
+    cli_progress_end(&run->progress);
+    if (!run->cli->is_json) {
+        if (position == 0) {
+            (void)printf("problem: %s\n", line);
+        } else {
+            (void)printf("problem at position %" PRIu64 ": %s\n", position, line);
+        }
+        return;
+    }
+    cli_json_begin(&run->json);
+    cli_json_object(&run->json, "problem");
+    cli_json_number(&run->json, "position", position);
+    cli_json_text(&run->json, "line", quipu_slice_text(line));
+    cli_json_close(&run->json, '}');
+    (void)cli_json_end(&run->json, NULL); /* without memory the summary still counts the problem */
+}
+
+static void on_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    struct verify_run *run = ctx;
+    cli_progress(&run->progress, done, total);
+}
+
+static enum quipu_status say_store(struct verify_run *run, const struct quipu_verify_report *report,
+                                   int64_t took_us, struct quipu_error *err)
+{
+    if (!run->cli->is_json) {
+        char events[CLI_COUNT_BYTES];
+        char aggregates[CLI_COUNT_BYTES];
+        char bytes[CLI_COUNT_BYTES];
+        char problems[CLI_COUNT_BYTES];
+        char took[CLI_COUNT_BYTES];
+        (void)printf("%s%s%s: %s events, %s aggregates, %" PRIu64 " source%s, %s hashed again, "
+                     "%s problem%s, %s\n",
+                     cli_paint(run->cli, report->problems == 0 ? CLI_GREEN : CLI_RED),
+                     report->problems == 0 ? "intact" : "damaged", cli_paint(run->cli, CLI_PLAIN),
+                     cli_count(report->events, events), cli_count(report->aggregates, aggregates),
+                     report->sources, report->sources == 1 ? "" : "s",
+                     cli_bytes(report->block_bytes, bytes), cli_count(report->problems, problems),
+                     report->problems == 1 ? "" : "s", cli_duration(took_us, took));
+        return QUIPU_OK;
+    }
+    cli_json_begin(&run->json);
+    cli_json_bool(&run->json, "intact", report->problems == 0);
+    cli_json_number(&run->json, "events", report->events);
+    cli_json_number(&run->json, "aggregates", report->aggregates);
+    cli_json_number(&run->json, "sources", report->sources);
+    cli_json_number(&run->json, "block_bytes", report->block_bytes);
+    cli_json_number(&run->json, "problems", report->problems);
+    cli_json_number(&run->json, "took_us", (uint64_t)took_us);
+    return cli_json_end(&run->json, err);
+}
+
+static int verify_store(struct cli *cli)
+{
+    int code = cli_open(cli);
+    if (code != 0) {
+        return code;
+    }
+    struct verify_run run = {.cli = cli, .progress = {.cli = cli, .what = "events verified"}};
+    struct quipu_verify_options options = QUIPU_VERIFY_OPTIONS_INIT;
+    options.problem = on_problem;
+    options.progress = on_progress;
+    options.ctx = &run;
+    struct quipu_verify_report report = {0};
+    struct quipu_error err;
+    int64_t began_us = cli_now_us();
+    enum quipu_status status = quipu_verify(cli->engine, &options, &report, &err);
+    cli_progress_end(&run.progress);
+    enum quipu_status said = QUIPU_OK;
+    if (status == QUIPU_OK || status == QUIPU_CORRUPT) {
+        said = say_store(&run, &report, cli_now_us() - began_us, status == QUIPU_OK ? &err : NULL);
+    }
+    if (status == QUIPU_OK) {
+        status = said;
+    }
+    cli_json_release(&run.json);
+    return status == QUIPU_OK
+               ? 0
+               : cli_fail(cli, status, &err,
+                          status == QUIPU_CORRUPT
+                              ? "restore a backup, or import a bundle into a new store"
+                              : NULL);
+}
+
+/* ------------------------------------------------------------------ a bundle */
+
+static void say_bundle_text(const struct cli *cli, const char *path,
+                            const struct quipu_bundle_report *report)
+{
+    char events[CLI_COUNT_BYTES];
+    char blocks[CLI_COUNT_BYTES];
+    char bytes[CLI_COUNT_BYTES];
+    char time[QUIPU_RFC3339_BYTES];
+    char manifest[QUIPU_CID_TEXT_BYTES];
+    struct quipu_buf digest = QUIPU_BUF_INIT;
+    quipu_rfc3339_format(report->created_unix_us, time);
+    quipu_cid_format(&report->manifest, manifest);
+    quipu_hex_append(&digest, quipu_slice(report->file_sha256, sizeof report->file_sha256));
+    (void)printf("%s%s%s: %s, %s events in %s blocks, %s\n", cli_paint(cli, CLI_GREEN), "intact",
+                 cli_paint(cli, CLI_PLAIN), path, cli_count(report->events, events),
+                 cli_count(report->blocks, blocks), cli_bytes(report->file_bytes, bytes));
+    (void)printf("made      %s\nsource    %s\nsigned    %s\nmanifest  %s\nsha256    %.*s\n", time,
+                 report->source, report->signer, manifest,
+                 QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));
+    quipu_buf_release(&digest);
+}
+
+static enum quipu_status say_bundle_json(const char *path, const struct quipu_bundle_report *report,
+                                         struct quipu_error *err)
+{
+    struct cli_json json = {0};
+    cli_json_begin(&json);
+    cli_json_bool(&json, "intact", true);
+    cli_json_text(&json, "file", quipu_slice_text(path));
+    cli_json_number(&json, "events", report->events);
+    cli_json_number(&json, "blocks", report->blocks);
+    cli_json_number(&json, "file_bytes", report->file_bytes);
+    cli_json_time(&json, "created_at", report->created_unix_us);
+    cli_json_text(&json, "source", quipu_slice_text(report->source));
+    cli_json_text(&json, "signer", quipu_slice_text(report->signer));
+    cli_json_cid(&json, "manifest", &report->manifest);
+    cli_json_hex(&json, "sha256", quipu_slice(report->file_sha256, sizeof report->file_sha256));
+    enum quipu_status status = cli_json_end(&json, err);
+    cli_json_release(&json);
+    return status;
+}
+
+static int verify_bundle(const struct cli *cli, const char *path)
+{
+    struct quipu_error err;
+    struct quipu_bundle_report report;
+    enum quipu_status status = quipu_bundle_check(path, &report, &err);
+    if (status == QUIPU_OK) {
+        if (cli->is_json) {
+            status = say_bundle_json(path, &report, &err);
+        } else {
+            say_bundle_text(cli, path, &report);
+        }
+    }
+    return status == QUIPU_OK
+               ? 0
+               : cli_fail(cli, status, &err,
+                          status == QUIPU_NOT_FOUND ? "name a file that `quipu export` wrote"
+                                                    : NULL);
+}
+
+static int run(struct cli *cli, const void *values, int argc, char **argv)
+{
+    (void)values;
+    return argc == 0 ? verify_store(cli) : verify_bundle(cli, argv[0]);
+}
+
+const struct cli_verb cli_verb_verify = {
+    .name = "verify",
+    .arguments = "[BUNDLE]",
+    .summary = "Check every byte, chain and index of the store, or a bundle by itself",
+    .details =
+        "Without an argument: every block of the store is hashed again, every chain, number and\n"
+        "index checked; each problem is one line. With a file: its blocks, its manifest and its\n"
+        "signature; no store is needed.",
+    .example = "quipu verify ceremony.car",
+    .arguments_max = 1,
+    .run = run,
+};

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# The demo plays to its end, quickly, leaves nothing running, and its stores stand up to a look.
+#   demo.sh QUIPU with|without
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+has_server=$2
+PATH=$PATH:/usr/sbin:/usr/local/sbin
+command -v nats-server >/dev/null || has_server=without
+
+began=$SECONDS
+"$quipu" demo --dir "$dir/demo" >"$dir/out" 2>"$dir/err"
+equal "stderr of the demo" "$(cat "$dir/err")" ""
+[ $((SECONDS - began)) -lt 10 ] || fail "the demo took $((SECONDS - began)) s"
+text=$(cat "$dir/out")
+steps=$(grep -cE '^ *[0-9]+  ' "$dir/out")
+has "the demo" "$text" "two-person rule"
+has "the demo" "$text" "expected version 2"
+has "the demo" "$text" "nothing added"
+has "the demo" "$text" "intact"
+has "the demo" "$text" "5 signatures hold"
+if [ "$has_server" = with ]; then
+    has "the demo" "$text" "once more: 0 published"
+    has "the demo" "$text" "the same in 3 stores to the byte"
+    pid=$(sed -n 's/.* process \([0-9]*\) .*/\1/p' "$dir/out")
+    if kill -0 "$pid" 2>/dev/null; then
+        fail "nats-server $pid is still running"
+    fi
+else
+    has "the demo" "$text" "left out"
+    has "the demo" "$text" "the same in 2 stores to the byte"
+fi
+[ ! -e "$dir/demo/nats-server" ] || fail "the server's folder is still there"
+
+# What it says to try next works, and no secret half is in any file.
+grep '^  quipu ' "$dir/out" | sed 's/^  quipu //' >"$dir/next"
+equal "commands to try next" "$(wc -l <"$dir/next")" 5
+while read -r -a words; do
+    "$quipu" "${words[@]}" >"$dir/said" || fail "quipu ${words[*]}"
+    checks=$((checks + 1))
+    [ -s "$dir/said" ] || fail "quipu ${words[*]} says nothing"
+done <"$dir/next"
+has "verify" "$("$quipu" verify --store "$dir/demo/ceremony")" "intact"
+equal "keys" "$("$quipu" replay --store "$dir/demo/ceremony" --projection inventory --show |
+    grep '^count/key/active ')" 'count/key/active {"count":7}'
+equal "YubiKeys" "$("$quipu" replay --store "$dir/demo/vault" --projection inventory --show |
+    grep '^count/yubikey/')" 'count/yubikey/provisioned {"count":3}'
+opened=$("$quipu" log --store "$dir/demo/ceremony" --type ceremony.opened --json | member event_id)
+equal "events of the ceremony" \
+    "$("$quipu" log --store "$dir/demo/ceremony" --correlation "$opened" | wc -l)" \
+    "$(($("$quipu" log --store "$dir/demo/ceremony" | wc -l) - 6))"
+
+input=/dev/null
+refused 4 '; ' EXISTS demo --dir "$dir/demo"
+equal "steps in JSON" "$(TMPDIR=$dir "$quipu" demo --json | member step | tail -n 1)" "$steps"
+find "$dir" -maxdepth 1 -name 'quipu-demo-*' | grep -q . || fail "TMPDIR is not where the demo plays"
+
+if [ "$has_server" = with ]; then
+    # Interrupted while the server runs: the server goes too.
+    "$quipu" demo --json --dir "$dir/broken" >"$dir/out" 2>/dev/null &
+    demo=$!
+    until pid=$(grep '"server"' "$dir/out" | sed -nE 's/.*process ([0-9]+).*/\1/p') && [ -n "$pid" ]; do
+        kill -0 "$demo" 2>/dev/null || break
+    done
+    kill -TERM "$demo" 2>/dev/null || true
+    wait "$demo" || true
+    for _ in $(seq 200); do
+        kill -0 "${pid:-0}" 2>/dev/null || break
+        sleep 0.01
+    done
+    if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
+        fail "nats-server $pid outlived the demo"
+    fi
+    # A server that is none is named.
+    refused 1 '; ' IO demo --dir "$dir/false" --nats-server /bin/false || true
+fi
+passed

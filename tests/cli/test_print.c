@@ -1,0 +1,67 @@
+/*
+ * Figures for people, and JSON indented for them.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "print.h"
+
+/* print.c and json_line.c are linked here without the program. */
+const struct cli_verb *const cli_verbs[] = {NULL};
+
+Test(print, groups_digits_by_three)
+{
+    char out[CLI_COUNT_BYTES];
+
+    cr_assert_str_eq(cli_count(0, out), "0");
+    cr_assert_str_eq(cli_count(999, out), "999");
+    cr_assert_str_eq(cli_count(3288, out), "3,288");
+    cr_assert_str_eq(cli_count(100000, out), "100,000");
+    cr_assert_str_eq(cli_count(UINT64_MAX, out), "18,446,744,073,709,551,615");
+}
+
+Test(print, scales_bytes)
+{
+    char out[CLI_COUNT_BYTES];
+
+    cr_assert_str_eq(cli_bytes(999, out), "999 B");
+    cr_assert_str_eq(cli_bytes(1000, out), "1.0 kB");
+    cr_assert_str_eq(cli_bytes(999949, out), "999.9 kB");
+    cr_assert_str_eq(cli_bytes(999999, out), "1.0 MB");
+    cr_assert_str_eq(cli_bytes(5000000000000, out), "5.0 TB");
+}
+
+Test(print, scales_durations)
+{
+    char out[CLI_COUNT_BYTES];
+
+    cr_assert_str_eq(cli_duration(999, out), "999 us");
+    cr_assert_str_eq(cli_duration(1500, out), "1.5 ms");
+    cr_assert_str_eq(cli_duration(2500000, out), "2.5 s");
+}
+
+static void indents(const char *json, const char *expected)
+{
+    struct quipu_buf out = QUIPU_BUF_INIT;
+    cli_json_indent(quipu_slice_text(json), "  ", &out);
+    quipu_buf_append_byte(&out, 0);
+    cr_assert_str_eq((const char *)out.data, expected);
+    quipu_buf_release(&out);
+}
+
+Test(json_indent, breaks_maps_and_lists)
+{
+    indents("7", "  7");
+    indents("{}", "  {}");
+    indents("{\"a\":[],\"b\":{}}", "  {\n    \"a\": [],\n    \"b\": {}\n  }");
+    indents("[1,[2,3],{\"a\":4}]", "  [\n    1,\n    [\n      2,\n      3\n    ],\n"
+                                   "    {\n      \"a\": 4\n    }\n  ]");
+}
+
+Test(json_indent, leaves_what_is_inside_strings)
+{
+    indents("{\"a,{\":\"\\\"[:\\\\\",\"b\":\"}\"}",
+            "  {\n    \"a,{\": \"\\\"[:\\\\\",\n    \"b\": \"}\"\n  }");
+}
