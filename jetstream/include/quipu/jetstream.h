@@ -98,7 +98,10 @@ quipu_provision(struct quipu_nats *nats, const struct quipu_provision_options *o
 
 struct quipu_flush_options {
     size_t size;
-    uint32_t window; /* events in flight; 0: 512 */
+    uint32_t window; /* events in flight, up to 65,536; 0: 512 */
+    /** Give up when no event has got a step further for this long, server gone or silent; 0: 30 s.
+     */
+    int64_t give_up_us;
     /** Called now and then. May be NULL. */
     void (*progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;

@@ -1,0 +1,299 @@
+/*
+ * Opening, losing, rebuilding and closing a connection. The library's threads only record into
+ * struct nats_link; every decision is made by the thread that calls us. Sends no message.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "connection.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "nats_options.h"
+#include "nats_status.h"
+#include "quipu/alloc.h"
+
+#define US_PER_MS  1000
+#define US_PER_S   1000000
+#define NS_PER_US  1000
+#define INBOX_TEXT "_INBOX."
+
+/* How long close waits for the library's threads to be done with us. */
+#define CLOSE_WAIT_S 10
+
+int64_t quipu_nats_ms(int64_t us)
+{
+    int64_t ms = us / US_PER_MS;
+    return ms < 1 ? 1 : ms;
+}
+
+int64_t quipu_monotonic_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
+    return (int64_t)now.tv_sec * US_PER_S + now.tv_nsec / NS_PER_US;
+}
+
+/* ------------------------------------------------------------------ threads of the library */
+
+static void on_closed(natsConnection *connection, void *closure)
+{
+    (void)connection;
+    struct nats_link *link = closure;
+    (void)pthread_mutex_lock(&link->mutex);
+    link->is_closed = true;
+    (void)pthread_cond_signal(&link->closed);
+    (void)pthread_mutex_unlock(&link->mutex);
+}
+
+static void on_error(natsConnection *connection, natsSubscription *subscription, natsStatus status,
+                     void *closure)
+{
+    (void)subscription;
+    struct nats_link *link = closure;
+    if (status != NATS_NOT_PERMITTED) {
+        return;
+    }
+    const char *text = NULL;
+    if (natsConnection_GetLastError(connection, &text) == NATS_OK || text == NULL) {
+        text = text != NULL ? text : natsStatus_GetText(status);
+    }
+    (void)pthread_mutex_lock(&link->mutex);
+    if (!link->is_denied) {
+        link->is_denied = true;
+        (void)snprintf(link->denied, sizeof link->denied, "%s", text);
+    }
+    (void)pthread_mutex_unlock(&link->mutex);
+}
+
+/* ------------------------------------------------------------------ our side */
+
+enum quipu_status quipu_nats_denied(struct quipu_nats *nats, enum quipu_status status,
+                                    struct quipu_error *err)
+{
+    char denied[NATS_DENIED_BYTES] = "";
+    (void)pthread_mutex_lock(&nats->link.mutex);
+    if (nats->link.is_denied) {
+        memcpy(denied, nats->link.denied, sizeof denied);
+    }
+    (void)pthread_mutex_unlock(&nats->link.mutex);
+    if (denied[0] == 0) {
+        return status;
+    }
+    return quipu_error_set(err, QUIPU_PERMISSION,
+                           "server %s: %s: give this user the permission, or connect as another",
+                           nats->server, denied);
+}
+
+/* Closing is asynchronous in the library: the closed callback is the last thing that it does with
+ * our closure, so we wait for it before the handle may go. */
+static bool connection_drop(struct quipu_nats *nats)
+{
+    natsSubscription_Destroy(nats->inbox);
+    nats->inbox = NULL;
+    jsCtx_Destroy(nats->js);
+    nats->js = NULL;
+    if (nats->connection == NULL) {
+        return true;
+    }
+
+    natsConnection_Close(nats->connection);
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until); /* cannot fail for this clock */
+    until.tv_sec += CLOSE_WAIT_S;
+    int waited = 0;
+    (void)pthread_mutex_lock(&nats->link.mutex);
+    while (!nats->link.is_closed && waited == 0) {
+        waited = pthread_cond_timedwait(&nats->link.closed, &nats->link.mutex, &until);
+    }
+    bool is_closed = nats->link.is_closed;
+    (void)pthread_mutex_unlock(&nats->link.mutex);
+
+    natsConnection_Destroy(nats->connection);
+    nats->connection = NULL;
+    return is_closed;
+}
+
+/* The line says the cure; the library's own text only where it adds something. */
+static enum quipu_status connect_failure(const struct quipu_nats *nats, natsStatus s,
+                                         struct quipu_error *err)
+{
+    enum quipu_status status = quipu_status_from_nats(s);
+    const char *detail = nats_GetLastError(NULL);
+    detail = detail != NULL ? detail : natsStatus_GetText(s);
+    if (s == NATS_SSL_ERROR) {
+        return quipu_error_set(err, status,
+                               "TLS with %s fails: %s: give the CA that signed the server's "
+                               "certificate, and the name that it is made out to",
+                               nats->server, detail);
+    }
+    if (s == NATS_SECURE_CONNECTION_REQUIRED || s == NATS_SECURE_CONNECTION_WANTED) {
+        return quipu_error_set(err, status,
+                               "server %s and we do not agree on TLS (%s): give the CA file where "
+                               "the server uses TLS, and none where it does not",
+                               nats->server, natsStatus_GetText(s));
+    }
+    if (status == QUIPU_AUTH) {
+        return quipu_error_set(err, status,
+                               "server %s refuses the credentials: give a user and password, a "
+                               "token or a credentials file that it knows",
+                               nats->server);
+    }
+    if (status == QUIPU_OFFLINE) {
+        return quipu_error_set(err, status,
+                               "no server answers at %s: start nats-server there (nats-server "
+                               "-js), or give another url",
+                               nats->server);
+    }
+    if (status == QUIPU_TIMEOUT) {
+        return quipu_error_set(err, status, "server %s did not answer within %" PRId64 " ms",
+                               nats->server, quipu_nats_ms(nats->connect_timeout_us));
+    }
+    return quipu_error_set(err, status, "connecting to %s: %s", nats->server, detail);
+}
+
+/* One subscription takes every reply; a new name per connection, so that a late reply to an older
+ * one cannot be taken for ours. */
+static natsStatus inbox_open(struct quipu_nats *nats)
+{
+    natsInbox *name = NULL;
+    natsStatus s = natsInbox_Create(&name);
+    if (s != NATS_OK) {
+        return s;
+    }
+    char subject[NATS_INBOX_BYTES + 2];
+    int len = snprintf(nats->inbox_prefix, sizeof nats->inbox_prefix, "%s.", name);
+    natsInbox_Destroy(name);
+    if (len < 0 || (size_t)len >= sizeof nats->inbox_prefix) {
+        return NATS_INSUFFICIENT_BUFFER;
+    }
+    (void)snprintf(subject, sizeof subject, "%s*", nats->inbox_prefix);
+    s = natsConnection_SubscribeSync(&nats->inbox, nats->connection, subject);
+    if (s == NATS_OK) {
+        /* Replies are bounded by what we have in flight, not by the library. */
+        s = natsSubscription_SetPendingLimits(nats->inbox, -1, -1);
+    }
+    return s;
+}
+
+static natsStatus js_open(struct quipu_nats *nats)
+{
+    jsOptions options;
+    natsStatus s = jsOptions_Init(&options);
+    if (s == NATS_OK) {
+        options.Wait = quipu_nats_ms(nats->request_timeout_us);
+        s = natsConnection_JetStream(&nats->js, nats->connection, &options);
+    }
+    return s;
+}
+
+enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats, struct quipu_error *err)
+{
+    if (!connection_drop(nats)) {
+        return quipu_error_set(err, QUIPU_TIMEOUT,
+                               "the connection to %s does not close: restart the program",
+                               nats->server);
+    }
+    (void)pthread_mutex_lock(&nats->link.mutex);
+    nats->link.is_closed = false;
+    nats->link.is_denied = false;
+    (void)pthread_mutex_unlock(&nats->link.mutex);
+
+    natsStatus s = natsConnection_Connect(&nats->connection, nats->options);
+    if (s == NATS_CONNECTION_AUTH_FAILED) {
+        /* libnats 3.4.1 sends a signature that begins with a zero byte wrongly, one in 256, and
+         * the server then refuses a good key: a refusal counts when it comes twice. */
+        s = natsConnection_Connect(&nats->connection, nats->options);
+    }
+    if (s != NATS_OK) {
+        nats->connection = NULL;
+        return connect_failure(nats, s, err);
+    }
+
+    s = js_open(nats);
+    if (s == NATS_OK) {
+        s = inbox_open(nats);
+    }
+    if (s != NATS_OK) {
+        (void)connection_drop(nats); /* the failure before it is the one to report */
+        return quipu_error_nats(err, s, 0, "setting up the connection to %s", nats->server);
+    }
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_nats_ready(struct quipu_nats *nats, struct quipu_error *err)
+{
+    if (nats->connection == NULL || natsConnection_IsClosed(nats->connection)) {
+        return quipu_nats_reconnect(nats, err);
+    }
+    /* What an earlier operation was denied says nothing about this one. */
+    (void)pthread_mutex_lock(&nats->link.mutex);
+    nats->link.is_denied = false;
+    (void)pthread_mutex_unlock(&nats->link.mutex);
+    return QUIPU_OK;
+}
+
+static natsStatus set_callbacks(struct quipu_nats *nats)
+{
+    natsStatus s = natsOptions_SetClosedCB(nats->options, on_closed, &nats->link);
+    if (s == NATS_OK) {
+        s = natsOptions_SetErrorHandler(nats->options, on_error, &nats->link);
+    }
+    return s;
+}
+
+enum quipu_status quipu_nats_open(const struct quipu_nats_options *options, struct quipu_nats **out,
+                                  struct quipu_error *err)
+{
+    struct quipu_nats_options known = QUIPU_NATS_OPTIONS_INIT;
+    if (out == NULL || (options != NULL && options->size != sizeof known)) {
+        return quipu_error_set(err, QUIPU_MISUSE,
+                               "options of %zu bytes, this library knows %zu: start from "
+                               "QUIPU_NATS_OPTIONS_INIT",
+                               options == NULL ? (size_t)0 : options->size, sizeof known);
+    }
+    if (options != NULL) {
+        known = *options;
+    }
+    struct quipu_nats *nats = quipu_alloc_zero(1, sizeof *nats);
+    if (nats == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "out of memory opening a connection");
+    }
+    (void)pthread_mutex_init(&nats->link.mutex, NULL); /* cannot fail with default attributes */
+    (void)pthread_cond_init(&nats->link.closed, NULL);
+
+    enum quipu_status status = quipu_nats_configure(nats, &known, err);
+    if (status == QUIPU_OK) {
+        natsStatus s = set_callbacks(nats);
+        status = s == NATS_OK ? QUIPU_OK : quipu_error_nats(err, s, 0, "setting callbacks");
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_nats_reconnect(nats, err);
+    }
+    if (status != QUIPU_OK) {
+        quipu_nats_close(&nats);
+        return status;
+    }
+    *out = nats;
+    return QUIPU_OK;
+}
+
+void quipu_nats_close(struct quipu_nats **nats)
+{
+    struct quipu_nats *handle = *nats;
+    *nats = NULL;
+    if (handle == NULL) {
+        return;
+    }
+    bool is_closed = connection_drop(handle);
+    natsOptions_Destroy(handle->options);
+    handle->options = NULL;
+    if (!is_closed) {
+        return; /* a thread of the library may still write into it: a leak is better */
+    }
+    (void)pthread_cond_destroy(&handle->link.closed);
+    (void)pthread_mutex_destroy(&handle->link.mutex);
+    quipu_free(handle);
+}

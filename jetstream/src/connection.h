@@ -1,0 +1,74 @@
+/*
+ * A connection as the rest of this module sees it: the handle's fields, reconnecting, and what the
+ * library's threads have recorded.
+ *
+ * libnats never reconnects by itself here, so there is no reconnect buffer and no message that is
+ * sent twice behind our back: a lost connection is closed, rebuilt by quipu_nats_reconnect, and
+ * whoever had messages in flight sends them again.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_CONNECTION_H
+#define QUIPU_CONNECTION_H
+
+#include <nats/nats.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "quipu/jetstream.h"
+
+#define NATS_NAME_BYTES_MAX   200 /* of a stream, a bucket, a subject prefix */
+#define NATS_DENIED_BYTES     256
+#define NATS_INBOX_BYTES      64
+#define NATS_SERVER_TEXT_MAX  256
+#define NATS_BUCKET_STREAM    "OBJ_"
+#define NATS_STREAM_BYTES_MAX (NATS_NAME_BYTES_MAX + sizeof NATS_BUCKET_STREAM)
+
+/* Written by threads of libnats, read by ours: nothing but facts. */
+struct nats_link {
+    pthread_mutex_t mutex;
+    pthread_cond_t closed; /* is_closed became true */
+    bool is_closed;        /* the library is done with this connection */
+    bool is_denied;        /* the server refused a publish or a subscribe */
+    char denied[NATS_DENIED_BYTES];
+};
+
+struct quipu_nats {
+    char stream[NATS_NAME_BYTES_MAX + 1];
+    char bucket[NATS_NAME_BYTES_MAX + 1];
+    char bucket_stream[NATS_STREAM_BYTES_MAX];
+    char subject_prefix[NATS_NAME_BYTES_MAX + 1];
+    char server[NATS_SERVER_TEXT_MAX]; /* the url without its secrets, for messages */
+    int64_t connect_timeout_us;
+    int64_t request_timeout_us;
+
+    natsOptions *options;
+    natsConnection *connection; /* NULL where there is none */
+    jsCtx *js;
+    natsSubscription *inbox;
+    char inbox_prefix[NATS_INBOX_BYTES]; /* "_INBOX.<unique>." */
+    struct nats_link link;
+};
+
+/* Connect, or connect anew where the connection was lost; nothing where it stands.
+ * @retval QUIPU_OFFLINE, QUIPU_AUTH, QUIPU_INVALID, QUIPU_TIMEOUT, QUIPU_SERVER, QUIPU_NO_MEMORY */
+enum quipu_status quipu_nats_ready(struct quipu_nats *nats,
+                                   struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* Drop what is there of a connection and connect once. */
+enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats,
+                                       struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* QUIPU_PERMISSION with a line where the server has denied something since the connection was made,
+ * else `status` as it is. */
+enum quipu_status quipu_nats_denied(struct quipu_nats *nats, enum quipu_status status,
+                                    struct quipu_error *err);
+
+/* Milliseconds for the library, at least 1. */
+int64_t quipu_nats_ms(int64_t us);
+
+/* Microseconds of a clock that only goes forwards; for deadlines, never stored. */
+int64_t quipu_monotonic_us(void);
+
+#endif

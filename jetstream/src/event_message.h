@@ -1,0 +1,51 @@
+/*
+ * An event as a message: its subject, its headers, its body; and the question for what is stored
+ * under its subject.
+ *
+ * Specification: docs/SPEC.md §10.3.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_EVENT_MESSAGE_H
+#define QUIPU_EVENT_MESSAGE_H
+
+#include "connection.h"
+#include "publish.h"
+#include "quipu/clock.h"
+#include "quipu/engine.h"
+
+#define EVENT_SUBJECT_BYTES                                                                        \
+    (NATS_NAME_BYTES_MAX + QUIPU_AGGREGATE_TYPE_BYTES_MAX + QUIPU_EVENT_TYPE_BYTES_MAX +           \
+     QUIPU_UUID_TEXT_BYTES + 4)
+
+/* All text that an event's message consists of, beside its body. */
+struct event_texts {
+    char subject[EVENT_SUBJECT_BYTES];
+    char event_id[QUIPU_UUID_TEXT_BYTES];
+    char correlation_id[QUIPU_UUID_TEXT_BYTES];
+    char causation_id[QUIPU_UUID_TEXT_BYTES]; /* empty: none */
+    char event_type[QUIPU_EVENT_TYPE_BYTES_MAX + 1];
+    char aggregate_id[QUIPU_AGGREGATE_ID_BYTES_MAX + 1];
+    char timestamp[QUIPU_RFC3339_BYTES];
+    char event_cid[QUIPU_CID_TEXT_BYTES];
+    char payload_cid[QUIPU_CID_TEXT_BYTES];
+};
+
+/* Fill in the texts. @retval QUIPU_INVALID  the event's types cannot be in a subject */
+enum quipu_status quipu_event_texts(const char *subject_prefix,
+                                    const struct quipu_event_view *event, struct event_texts *out,
+                                    struct quipu_error *err) QUIPU_MUST_CHECK;
+
+enum event_msg_id { EVENT_WITH_MSG_ID, EVENT_WITHOUT_MSG_ID };
+
+/* The message; borrows from `texts` and `envelope`. */
+void quipu_event_message(const struct event_texts *texts, struct quipu_slice envelope,
+                         enum event_msg_id msg_id, struct nats_outgoing *out);
+
+#define EVENT_CHECK_SUBJECT_BYTES (EVENT_SUBJECT_BYTES + NATS_NAME_BYTES_MAX + 32)
+
+/* The direct get for the last message on the event's subject; borrows `subject`. */
+void quipu_event_check_message(const char *stream, const struct event_texts *texts,
+                               char subject[EVENT_CHECK_SUBJECT_BYTES], struct nats_outgoing *out);
+
+#endif

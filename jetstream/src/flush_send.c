@@ -1,0 +1,361 @@
+/*
+ * What the window says becomes messages, and what the server says becomes answers for the window.
+ *
+ * Specification: docs/SPEC.md §10.2, §10.3.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flusher.h"
+#include "internal/failpoint.h"
+#include "nats_status.h"
+
+/* Looking whether the streams still exist, at most this often in mid-flush. */
+#define DOUBT_EVERY_US ((int64_t)500 * 1000)
+
+enum quipu_status quipu_flusher_stop(struct flusher *flusher, enum quipu_status status)
+{
+    if (flusher->status == QUIPU_OK) {
+        flusher->status = status;
+        flusher->err = flusher->trouble;
+    }
+    flusher->is_draining = false;
+    return status;
+}
+
+static void answer(struct flusher *flusher, uint64_t ticket, enum flush_part part,
+                   enum flush_answer what, uint64_t sequence)
+{
+    /* A stale answer changes nothing, which is all that one must do with it. */
+    (void)quipu_window_answer(&flusher->window, ticket, part, what, sequence, quipu_monotonic_us());
+}
+
+/* Why the event is refused, for its dead letter. */
+static void refuse(struct flush_item *item, enum quipu_status reason, const char *line)
+{
+    item->reason = reason;
+    (void)snprintf(item->line, sizeof item->line, "%s", line);
+}
+
+static void count_stored(struct flusher *flusher, const struct flush_item *item)
+{
+    flusher->report.payloads_stored++;
+    flusher->report.payload_bytes += item->payload.len;
+}
+
+/* ------------------------------------------------------------------ sending */
+
+/* A payload of several chunks goes up here and now, request by request. */
+static enum quipu_status put_chained(struct flusher *flusher, uint64_t ticket)
+{
+    struct flush_item *item = flusher_item(flusher, ticket);
+    enum payload_put outcome = PAYLOAD_PUT_EXISTED;
+    enum quipu_status status =
+        quipu_payload_put(flusher->nats, &item->payload_cid, quipu_buf_slice(&item->payload),
+                          flusher->chunk_bytes_max, &outcome, &flusher->trouble);
+    if (status == QUIPU_OK) {
+        if (outcome == PAYLOAD_PUT_STORED) {
+            count_stored(flusher, item);
+        }
+        answer(flusher, ticket, FLUSH_CHUNK, FLUSH_STORED, 0);
+        return QUIPU_OK;
+    }
+    if (status == QUIPU_OFFLINE) {
+        return status;
+    }
+    if (status == QUIPU_TIMEOUT) {
+        answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NOT_NOW, 0);
+        return QUIPU_OK;
+    }
+    if (status == QUIPU_TOO_LARGE || status == QUIPU_CORRUPT) {
+        refuse(item, status, flusher->trouble.message);
+        answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NEVER, 0);
+        return QUIPU_OK;
+    }
+    return quipu_flusher_stop(flusher, status);
+}
+
+static enum quipu_status send_chunk(struct flusher *flusher, uint64_t ticket)
+{
+    enum quipu_status status = quipu_failpoint("jetstream.flush.payload", &flusher->trouble);
+    if (status != QUIPU_OK) {
+        return quipu_flusher_stop(flusher, status);
+    }
+    struct flush_item *item = flusher_item(flusher, ticket);
+    if (item->is_chained) {
+        return put_chained(flusher, ticket);
+    }
+    struct nats_outgoing message;
+    struct nats_token token = {ticket, FLUSH_CHUNK};
+    quipu_payload_chunk_message(&item->names, quipu_buf_slice(&item->payload), &message);
+    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+}
+
+static enum quipu_status send_meta(struct flusher *flusher, uint64_t ticket)
+{
+    struct flush_item *item = flusher_item(flusher, ticket);
+    if (item->is_chained) {
+        /* It went up with the last chunk, or waits for it. */
+        const struct flush_slot *slot = quipu_window_slot(&flusher->window, ticket);
+        bool is_up = slot != NULL && slot->parts[FLUSH_CHUNK].phase == FLUSH_DONE;
+        answer(flusher, ticket, FLUSH_META, is_up ? FLUSH_STORED : FLUSH_NOT_NOW, 0);
+        return QUIPU_OK;
+    }
+    struct nats_outgoing message;
+    struct nats_token token = {ticket, FLUSH_META};
+    quipu_payload_meta_message(&item->names, quipu_buf_slice(&item->meta), &message);
+    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+}
+
+static enum quipu_status send_envelope(struct flusher *flusher, const struct flush_send *send)
+{
+    enum quipu_status status = quipu_failpoint("jetstream.flush.envelope", &flusher->trouble);
+    if (status != QUIPU_OK) {
+        return quipu_flusher_stop(flusher, status);
+    }
+    const struct flush_item *item = flusher_item(flusher, send->ticket);
+    struct nats_outgoing message;
+    struct nats_token token = {send->ticket, FLUSH_ENVELOPE};
+    quipu_event_message(&item->texts, quipu_buf_slice(&item->envelope),
+                        send->is_without_msg_id ? EVENT_WITHOUT_MSG_ID : EVENT_WITH_MSG_ID,
+                        &message);
+    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+}
+
+static enum quipu_status send_check(struct flusher *flusher, uint64_t ticket)
+{
+    const struct flush_item *item = flusher_item(flusher, ticket);
+    char subject[EVENT_CHECK_SUBJECT_BYTES];
+    struct nats_outgoing message;
+    struct nats_token token = {ticket, FLUSH_CHECK};
+    quipu_event_check_message(flusher->nats->stream, &item->texts, subject, &message);
+    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+}
+
+static enum quipu_status send_part(struct flusher *flusher, const struct flush_send *send)
+{
+    switch (send->part) {
+    case FLUSH_CHUNK:
+        return send_chunk(flusher, send->ticket);
+    case FLUSH_META:
+        return send_meta(flusher, send->ticket);
+    case FLUSH_ENVELOPE:
+        return send_envelope(flusher, send);
+    case FLUSH_CHECK:
+        return send_check(flusher, send->ticket);
+    }
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_flusher_send(struct flusher *flusher)
+{
+    struct flush_send send;
+    while (quipu_window_next_send(&flusher->window, quipu_monotonic_us(), &send)) {
+        enum quipu_status status = send_part(flusher, &send);
+        if (status == QUIPU_OK) {
+            continue;
+        }
+        return status == QUIPU_OFFLINE ? status : quipu_flusher_stop(flusher, status);
+    }
+    return QUIPU_OK;
+}
+
+/* ------------------------------------------------------------------ answers */
+
+/* What lies under the event's subject: the same bytes are the same event. */
+static void answer_check(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
+{
+    struct flush_item *item = flusher_item(flusher, ticket);
+    int status = quipu_msg_status(msg);
+    if (status != 0) {
+        answer(flusher, ticket, FLUSH_CHECK, status == 404 ? FLUSH_GONE : FLUSH_NOT_NOW, 0);
+        return;
+    }
+    const char *number = quipu_msg_header(msg, "Nats-Sequence");
+    uint64_t sequence = number == NULL ? 0 : strtoull(number, NULL, 10);
+    if (quipu_slice_equal(quipu_msg_body(msg), quipu_buf_slice(&item->envelope))) {
+        answer(flusher, ticket, FLUSH_CHECK, FLUSH_OURS, sequence);
+        return;
+    }
+    const char *theirs = quipu_msg_header(msg, "X-Event-CID");
+    char computed[QUIPU_CID_TEXT_BYTES];
+    struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_msg_body(msg));
+    quipu_cid_format(&cid, computed);
+    bool is_named = theirs != NULL && strcmp(theirs, item->texts.event_cid) != 0;
+    char line[FLUSH_LINE_BYTES];
+    (void)snprintf(line, sizeof line,
+                   "stream %s holds another event under event_id %s: %.80s at sequence %" PRIu64
+                   ", ours is %s",
+                   flusher->nats->stream, item->texts.event_id, is_named ? theirs : computed,
+                   sequence, item->texts.event_cid);
+    refuse(item, QUIPU_EVENT_ID_CONFLICT, line);
+    answer(flusher, ticket, FLUSH_CHECK, FLUSH_FOREIGN, sequence);
+}
+
+/* Our chunk is new and a meta was there: see whether the chunk may stay. False: wait. */
+static bool settle_chunk(struct flusher *flusher, struct flush_item *item,
+                         enum quipu_status *status)
+{
+    if (item->chunk_sequence == 0 || !item->has_meta_existed) {
+        return true;
+    }
+    *status = quipu_payload_settle(flusher->nats, &item->payload_cid, item->chunk_sequence,
+                                   &flusher->trouble);
+    item->chunk_sequence = 0;
+    item->has_meta_existed = false;
+    if (*status == QUIPU_NOT_FOUND || *status == QUIPU_TIMEOUT) {
+        *status = QUIPU_OK;
+        return false;
+    }
+    return *status == QUIPU_OK;
+}
+
+static enum quipu_status answer_payload(struct flusher *flusher, uint64_t ticket,
+                                        enum flush_part part, enum flush_answer what,
+                                        uint64_t sequence)
+{
+    struct flush_item *item = flusher_item(flusher, ticket);
+    const struct flush_slot *slot = quipu_window_slot(&flusher->window, ticket);
+    if (slot == NULL || slot->outcome != FLUSH_UNSETTLED || slot->parts[part].phase == FLUSH_DONE) {
+        return QUIPU_OK; /* stale */
+    }
+    if (part == FLUSH_CHUNK && what == FLUSH_STORED) {
+        item->chunk_sequence = sequence;
+    }
+    if (part == FLUSH_META && what == FLUSH_STORED) {
+        count_stored(flusher, item);
+    }
+    if (part == FLUSH_META && what == FLUSH_EXISTS) {
+        item->has_meta_existed = true;
+    }
+    enum quipu_status status = QUIPU_OK;
+    bool is_settled = settle_chunk(flusher, item, &status);
+    if (status == QUIPU_OK) {
+        answer(flusher, ticket, part, is_settled ? what : FLUSH_NOT_NOW, sequence);
+    }
+    return status;
+}
+
+static enum quipu_status refused(struct flusher *flusher, uint64_t ticket, enum flush_part part,
+                                 const struct nats_ack *ack)
+{
+    struct flush_item *item = flusher_item(flusher, ticket);
+    const char *stream =
+        part == FLUSH_ENVELOPE ? flusher->nats->stream : flusher->nats->bucket_stream;
+    char line[FLUSH_LINE_BYTES];
+    switch (quipu_js_refusal(ack->refusal)) {
+    case JS_REFUSAL_STORED:
+        if (part == FLUSH_ENVELOPE) {
+            answer(flusher, ticket, part, FLUSH_EXISTS, ack->sequence);
+            return QUIPU_OK;
+        }
+        return answer_payload(flusher, ticket, part, FLUSH_EXISTS, ack->sequence);
+    case JS_REFUSAL_NOT_NOW:
+        answer(flusher, ticket, part, FLUSH_NOT_NOW, 0);
+        return QUIPU_OK;
+    case JS_REFUSAL_EVENT:
+        (void)snprintf(line, sizeof line, "stream %s: %.*s (JetStream error %d)", stream,
+                       QUIPU_SLICE_FMT(ack->description), ack->refusal);
+        refuse(item, quipu_status_from_js(ack->refusal), line);
+        answer(flusher, ticket, part, FLUSH_NEVER, 0);
+        return QUIPU_OK;
+    case JS_REFUSAL_ALL:
+        break;
+    }
+    const char *cure = ack->refusal == NATS_JS_STORE_FAILED
+                           ? ": the stream is full: raise its limits or the server's storage, then "
+                             "flush again"
+                           : ": see to that, then flush again";
+    return quipu_error_set(&flusher->trouble, quipu_status_from_js(ack->refusal),
+                           "stream %s refuses: %.*s (JetStream error %d)%s", stream,
+                           QUIPU_SLICE_FMT(ack->description), ack->refusal, cure);
+}
+
+static enum quipu_status answer_publish(struct flusher *flusher, uint64_t ticket,
+                                        enum flush_part part, natsMsg *msg)
+{
+    struct nats_ack ack;
+    if (!quipu_nats_ack_read(quipu_msg_body(msg), &ack)) {
+        return quipu_error_set(&flusher->trouble, QUIPU_SERVER,
+                               "server %s answers a publish with something else than an ack",
+                               flusher->nats->server);
+    }
+    if (ack.refusal != 0) {
+        return refused(flusher, ticket, part, &ack);
+    }
+    const char *stream =
+        part == FLUSH_ENVELOPE ? flusher->nats->stream : flusher->nats->bucket_stream;
+    if (!quipu_slice_equal(ack.stream, quipu_slice_text(stream))) {
+        return quipu_error_set(&flusher->trouble, QUIPU_SERVER,
+                               "stream %.*s takes the subjects of %s: remove it, or give another "
+                               "prefix or bucket",
+                               QUIPU_SLICE_FMT(ack.stream), stream);
+    }
+    enum flush_answer what = ack.is_duplicate ? FLUSH_EXISTS : FLUSH_STORED;
+    if (part != FLUSH_ENVELOPE) {
+        return answer_payload(flusher, ticket, part, what, ack.sequence);
+    }
+    enum quipu_status status = quipu_failpoint("jetstream.flush.ack", &flusher->trouble);
+    if (status == QUIPU_OK) {
+        answer(flusher, ticket, part, what, ack.sequence);
+    }
+    return status;
+}
+
+/* Somebody's subject has no taker, the library does not say whose: see what is missing. Where
+ * nothing is, it was a passing thing, and the deadline sends again. */
+static enum quipu_status doubt(struct flusher *flusher)
+{
+    int64_t now = quipu_monotonic_us();
+    if (now - flusher->doubted_us < DOUBT_EVERY_US) {
+        return QUIPU_OK;
+    }
+    flusher->doubted_us = now;
+    enum quipu_status status =
+        quipu_event_stream_facts(flusher->nats, &flusher->stream, &flusher->trouble);
+    if (status == QUIPU_OK) {
+        status = quipu_bucket_facts(flusher->nats, &flusher->bucket, &flusher->trouble);
+    }
+    return status == QUIPU_TIMEOUT ? QUIPU_OK : status;
+}
+
+static enum quipu_status take_reply(struct flusher *flusher, const struct nats_token *token,
+                                    natsMsg *msg)
+{
+    const struct flush_slot *slot = quipu_window_slot(&flusher->window, token->number);
+    if (slot == NULL || slot->outcome != FLUSH_UNSETTLED || token->kind >= FLUSH_PARTS) {
+        return QUIPU_OK; /* stale */
+    }
+    if (token->kind == FLUSH_CHECK) {
+        answer_check(flusher, token->number, msg);
+        return QUIPU_OK;
+    }
+    return answer_publish(flusher, token->number, (enum flush_part)token->kind, msg);
+}
+
+enum quipu_status quipu_flusher_receive(struct flusher *flusher, int64_t wait_us)
+{
+    for (;;) {
+        natsMsg *msg = NULL;
+        struct nats_token token = {0, 0};
+        enum quipu_status status =
+            quipu_nats_receive(flusher->nats, wait_us, &msg, &token, &flusher->trouble);
+        wait_us = 0; /* only for the first */
+        if (status == QUIPU_DONE) {
+            return QUIPU_OK;
+        }
+        if (status == QUIPU_OK) {
+            status = take_reply(flusher, &token, msg);
+            natsMsg_Destroy(msg);
+        } else if (status == QUIPU_NOT_PROVISIONED) {
+            status = doubt(flusher);
+        }
+        if (status != QUIPU_OK) {
+            return status == QUIPU_OFFLINE ? status : quipu_flusher_stop(flusher, status);
+        }
+    }
+}

@@ -1,0 +1,319 @@
+/*
+ * The rules of flush_window.h. No I/O, no clock: see the head of the header.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "flush_window.h"
+
+#include <string.h>
+
+#include "internal/invariant.h"
+
+/* An answer may take twice as long each time that it has not come, eight times at most. */
+#define ANSWER_DOUBLINGS_MAX 3
+/* Patience that the server asks for: 50 ms, doubled each time up to 3.2 s. */
+#define REST_US            ((int64_t)50 * 1000)
+#define REST_DOUBLINGS_MAX 6
+
+void quipu_window_init(struct flush_window *window, struct flush_slot *slots, uint32_t capacity,
+                       int64_t answer_us, int64_t now_us)
+{
+    QUIPU_INVARIANT(capacity > 0);
+    memset(window, 0, sizeof *window);
+    window->slots = slots;
+    window->capacity = capacity;
+    window->first = 1;
+    window->next = 1;
+    for (size_t i = 0; i < FLUSH_PARTS; i++) {
+        window->cursor[i] = 1;
+    }
+    window->answer_us = answer_us;
+    window->deadline_us = INT64_MAX;
+    window->progress_us = now_us;
+}
+
+uint32_t quipu_window_room(const struct flush_window *window)
+{
+    return window->capacity - (uint32_t)(window->next - window->first);
+}
+
+bool quipu_window_is_empty(const struct flush_window *window)
+{
+    return window->first == window->next;
+}
+
+static struct flush_slot *slot_at(const struct flush_window *window, uint64_t ticket)
+{
+    return &window->slots[ticket % window->capacity];
+}
+
+struct flush_slot *quipu_window_slot(const struct flush_window *window, uint64_t ticket)
+{
+    return ticket >= window->first && ticket < window->next ? slot_at(window, ticket) : NULL;
+}
+
+uint64_t quipu_window_admit(struct flush_window *window, uint64_t position, int64_t now_us)
+{
+    QUIPU_INVARIANT(quipu_window_room(window) > 0);
+    if (quipu_window_is_empty(window)) {
+        window->progress_us = now_us;
+    }
+    uint64_t ticket = window->next++;
+    struct flush_slot *slot = slot_at(window, ticket);
+    memset(slot, 0, sizeof *slot);
+    slot->position = position;
+    slot->parts[FLUSH_CHUNK].phase = FLUSH_READY;
+    slot->parts[FLUSH_META].phase = FLUSH_READY;
+    return ticket;
+}
+
+static void make_ready(struct flush_window *window, uint64_t ticket, enum flush_part part)
+{
+    slot_at(window, ticket)->parts[part].phase = FLUSH_READY;
+    if (window->cursor[part] > ticket) {
+        window->cursor[part] = ticket;
+    }
+}
+
+/* First ticket whose part is ready, or `next`. Envelopes stop at the first event whose envelope has
+ * never been ready: rule 2. */
+static uint64_t find_ready(struct flush_window *window, enum flush_part part)
+{
+    uint64_t ticket = window->cursor[part] > window->first ? window->cursor[part] : window->first;
+    uint64_t found = window->next;
+    for (; ticket < window->next; ticket++) {
+        const struct flush_slot *slot = slot_at(window, ticket);
+        if (slot->outcome != FLUSH_UNSETTLED) {
+            continue;
+        }
+        if (slot->parts[part].phase == FLUSH_READY) {
+            found = ticket;
+            break;
+        }
+        if (part == FLUSH_ENVELOPE && slot->parts[part].phase == FLUSH_WAITS) {
+            break;
+        }
+    }
+    window->cursor[part] = ticket;
+    return found;
+}
+
+/* Later steps first, so that events leave the window; a chunk before its meta. */
+static bool choose_send(struct flush_window *window, uint64_t *ticket, enum flush_part *part)
+{
+    static const enum flush_part finishing[] = {FLUSH_CHECK, FLUSH_ENVELOPE};
+    for (size_t i = 0; i < 2; i++) {
+        *ticket = find_ready(window, finishing[i]);
+        *part = finishing[i];
+        if (*ticket < window->next) {
+            return true;
+        }
+    }
+    uint64_t chunk = find_ready(window, FLUSH_CHUNK);
+    uint64_t meta = find_ready(window, FLUSH_META);
+    *part = chunk <= meta ? FLUSH_CHUNK : FLUSH_META;
+    *ticket = chunk <= meta ? chunk : meta;
+    return *ticket < window->next;
+}
+
+static void set_deadline(struct flush_window *window, struct flush_part_state *state, int64_t base,
+                         uint32_t doublings, int64_t now_us)
+{
+    state->deadline_us = now_us + (base << doublings);
+    if (window->deadline_us > state->deadline_us) {
+        window->deadline_us = state->deadline_us;
+    }
+}
+
+static uint32_t at_most(uint32_t value, uint32_t max)
+{
+    return value < max ? value : max;
+}
+
+bool quipu_window_next_send(struct flush_window *window, int64_t now_us, struct flush_send *out)
+{
+    uint64_t ticket = 0;
+    enum flush_part part = FLUSH_CHUNK;
+    if (!choose_send(window, &ticket, &part)) {
+        return false;
+    }
+    struct flush_slot *slot = slot_at(window, ticket);
+    struct flush_part_state *state = &slot->parts[part];
+    set_deadline(window, state, window->answer_us, at_most(state->sends, ANSWER_DOUBLINGS_MAX),
+                 now_us);
+    state->phase = FLUSH_FLIES;
+    state->sends++;
+    out->ticket = ticket;
+    out->part = part;
+    out->is_without_msg_id = slot->is_without_msg_id;
+    return true;
+}
+
+static void settle(struct flush_window *window, struct flush_slot *slot, enum flush_outcome outcome,
+                   uint64_t sequence, int64_t now_us)
+{
+    slot->outcome = outcome;
+    slot->sequence = sequence;
+    window->untaken++;
+    window->progress_us = now_us;
+}
+
+static void rest(struct flush_window *window, struct flush_part_state *state, int64_t now_us)
+{
+    state->phase = FLUSH_RESTS;
+    set_deadline(window, state, REST_US, at_most(state->sends, REST_DOUBLINGS_MAX), now_us);
+}
+
+static void answer_payload(struct flush_window *window, uint64_t ticket, enum flush_part part,
+                           int64_t now_us)
+{
+    struct flush_slot *slot = slot_at(window, ticket);
+    slot->parts[part].phase = FLUSH_DONE;
+    window->progress_us = now_us;
+    if (slot->parts[FLUSH_CHUNK].phase == FLUSH_DONE &&
+        slot->parts[FLUSH_META].phase == FLUSH_DONE) {
+        make_ready(window, ticket, FLUSH_ENVELOPE);
+    }
+}
+
+/* The server has something under this event's subject: see what it is. */
+static void answer_exists(struct flush_window *window, uint64_t ticket, int64_t now_us)
+{
+    struct flush_slot *slot = slot_at(window, ticket);
+    slot->parts[FLUSH_ENVELOPE].phase = FLUSH_DONE;
+    if (slot->parts[FLUSH_CHECK].sends == 0) {
+        window->progress_us = now_us;
+    }
+    make_ready(window, ticket, FLUSH_CHECK);
+}
+
+/* The server remembers the message's id but has lost or deleted the message: send it again without
+ * the id. The expected sequence still keeps a second copy out. */
+static void answer_gone(struct flush_window *window, struct flush_slot *slot, int64_t now_us)
+{
+    slot->is_without_msg_id = true;
+    slot->parts[FLUSH_CHECK].phase = FLUSH_WAITS;
+    rest(window, &slot->parts[FLUSH_ENVELOPE], now_us);
+}
+
+bool quipu_window_answer(struct flush_window *window, uint64_t ticket, enum flush_part part,
+                         enum flush_answer answer, uint64_t sequence, int64_t now_us)
+{
+    struct flush_slot *slot = quipu_window_slot(window, ticket);
+    if (slot == NULL || slot->outcome != FLUSH_UNSETTLED || slot->parts[part].sends == 0) {
+        return false;
+    }
+    struct flush_part_state *state = &slot->parts[part];
+    if (state->phase == FLUSH_DONE || state->phase == FLUSH_WAITS) {
+        /* Late: the same part was sent twice and answered already. Only the word that the first
+         * one was stored after all still says more than what we know. */
+        if (part != FLUSH_ENVELOPE || answer != FLUSH_STORED) {
+            return false;
+        }
+    }
+
+    switch (answer) {
+    case FLUSH_STORED:
+    case FLUSH_EXISTS:
+        if (part == FLUSH_CHUNK || part == FLUSH_META) {
+            answer_payload(window, ticket, part, now_us);
+        } else if (part == FLUSH_CHECK) {
+            return false;
+        } else if (answer == FLUSH_STORED) {
+            settle(window, slot, FLUSH_PUBLISHED, sequence, now_us);
+        } else {
+            answer_exists(window, ticket, now_us);
+        }
+        return true;
+    case FLUSH_NOT_NOW:
+        rest(window, state, now_us);
+        return true;
+    case FLUSH_NEVER:
+        settle(window, slot, FLUSH_REFUSED, 0, now_us);
+        return true;
+    case FLUSH_OURS:
+    case FLUSH_FOREIGN:
+    case FLUSH_GONE:
+        break;
+    }
+    if (part != FLUSH_CHECK) {
+        return false;
+    }
+    if (answer == FLUSH_GONE) {
+        answer_gone(window, slot, now_us);
+    } else {
+        settle(window, slot, answer == FLUSH_OURS ? FLUSH_DUPLICATE : FLUSH_CONFLICT, sequence,
+               now_us);
+    }
+    return true;
+}
+
+void quipu_window_disconnected(struct flush_window *window)
+{
+    for (uint64_t ticket = window->first; ticket < window->next; ticket++) {
+        struct flush_slot *slot = slot_at(window, ticket);
+        if (slot->outcome != FLUSH_UNSETTLED) {
+            continue;
+        }
+        for (int part = 0; part < FLUSH_PARTS; part++) {
+            if (slot->parts[part].phase == FLUSH_FLIES || slot->parts[part].phase == FLUSH_RESTS) {
+                make_ready(window, ticket, (enum flush_part)part);
+            }
+        }
+    }
+    window->deadline_us = INT64_MAX;
+}
+
+uint32_t quipu_window_tick(struct flush_window *window, int64_t now_us)
+{
+    if (now_us < window->deadline_us) {
+        return 0;
+    }
+    uint32_t expired = 0;
+    window->deadline_us = INT64_MAX;
+    for (uint64_t ticket = window->first; ticket < window->next; ticket++) {
+        struct flush_slot *slot = slot_at(window, ticket);
+        if (slot->outcome != FLUSH_UNSETTLED) {
+            continue;
+        }
+        for (int part = 0; part < FLUSH_PARTS; part++) {
+            struct flush_part_state *state = &slot->parts[part];
+            if (state->phase != FLUSH_FLIES && state->phase != FLUSH_RESTS) {
+                continue;
+            }
+            if (state->deadline_us <= now_us) {
+                make_ready(window, ticket, (enum flush_part)part);
+                expired++;
+            } else if (state->deadline_us < window->deadline_us) {
+                window->deadline_us = state->deadline_us;
+            }
+        }
+    }
+    return expired;
+}
+
+int64_t quipu_window_deadline(const struct flush_window *window)
+{
+    return window->deadline_us;
+}
+
+bool quipu_window_next_settled(struct flush_window *window, uint64_t *ticket,
+                               struct flush_slot *out)
+{
+    bool is_found = false;
+    for (uint64_t t = window->first; window->untaken > 0 && t < window->next && !is_found; t++) {
+        struct flush_slot *slot = slot_at(window, t);
+        if (slot->outcome == FLUSH_UNSETTLED || slot->is_taken) {
+            continue;
+        }
+        slot->is_taken = true;
+        window->untaken--;
+        *ticket = t;
+        *out = *slot;
+        is_found = true;
+    }
+    while (window->first < window->next && slot_at(window, window->first)->is_taken) {
+        window->first++;
+    }
+    return is_found;
+}

@@ -1,0 +1,128 @@
+/*
+ * The flush window: which message of which event goes out next, and what an answer, a deadline or a
+ * lost connection means for it. A pure state machine: no I/O, no clock, no memory of its own; the
+ * caller tells it the time and does what it says. Tested by going through every interleaving.
+ *
+ * An event's way, each step once the one before it is answered:
+ *   CHUNK and META (its payload, together) → ENVELOPE → settled: published
+ *                                                    ↘ CHECK (the server had something there)
+ *                                                        → settled: duplicate, or conflict
+ * Rules that hold whatever happens:
+ *  1. An envelope is sent only when chunk and meta of its payload are answered: STORED or EXISTS.
+ *  2. Envelopes go out in the order of admission, and after a lost connection again in that order,
+ *     so that a stream never holds an event before the one that it follows in its aggregate.
+ *  3. What is sent and unanswered is sent again after its deadline or on a new connection.
+ *  4. An event settles exactly once; answers to what is settled are ignored.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_FLUSH_WINDOW_H
+#define QUIPU_FLUSH_WINDOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum flush_part { FLUSH_CHUNK, FLUSH_META, FLUSH_ENVELOPE, FLUSH_CHECK };
+#define FLUSH_PARTS 4
+
+enum flush_answer {
+    FLUSH_STORED,  /* the server stored it, under `sequence` */
+    FLUSH_EXISTS,  /* the server has something there already */
+    FLUSH_NOT_NOW, /* the server asks for patience */
+    FLUSH_NEVER,   /* refused for good, this event alone */
+    /* Only to FLUSH_CHECK: */
+    FLUSH_OURS,    /* what is there is this event, under `sequence` */
+    FLUSH_FOREIGN, /* what is there is another event */
+    FLUSH_GONE,    /* nothing is there after all */
+};
+
+enum flush_phase {
+    FLUSH_WAITS, /* for an earlier part */
+    FLUSH_READY, /* to be sent */
+    FLUSH_FLIES, /* sent, unanswered */
+    FLUSH_RESTS, /* the server asked for patience; ready again at the deadline */
+    FLUSH_DONE,
+};
+
+enum flush_outcome {
+    FLUSH_UNSETTLED = 0,
+    FLUSH_PUBLISHED,
+    FLUSH_DUPLICATE, /* it was there, and it is ours */
+    FLUSH_CONFLICT,  /* another event is there under its event_id */
+    FLUSH_REFUSED,   /* FLUSH_NEVER */
+};
+
+struct flush_part_state {
+    enum flush_phase phase;
+    uint32_t sends; /* since admission */
+    int64_t deadline_us;
+};
+
+struct flush_slot {
+    uint64_t position;
+    struct flush_part_state parts[FLUSH_PARTS];
+    enum flush_outcome outcome;
+    uint64_t sequence;
+    /* The server takes it for a duplicate but has nothing: leave Nats-Msg-Id out. */
+    bool is_without_msg_id;
+    bool is_taken;
+};
+
+/*
+ * A ring: an event's ticket is its number in order of admission from 1; it lives in
+ * slots[ticket % capacity] while first <= ticket < next. The place is free again when it and all
+ * before it are settled and taken.
+ */
+struct flush_window {
+    struct flush_slot *slots; /* the caller's */
+    uint32_t capacity;
+    uint64_t first;
+    uint64_t next;
+    uint32_t untaken; /* events that are settled and not yet taken */
+    /* Nothing before this ticket is ready, per part. */
+    uint64_t cursor[FLUSH_PARTS];
+    int64_t answer_us;   /* how long an answer may take the first time */
+    int64_t deadline_us; /* no deadline is earlier than this */
+    int64_t progress_us; /* when an event last took a step that it had not taken before */
+};
+
+/* `slots`: `capacity` of them, the caller's, at least 1. */
+void quipu_window_init(struct flush_window *window, struct flush_slot *slots, uint32_t capacity,
+                       int64_t answer_us, int64_t now_us);
+
+uint32_t quipu_window_room(const struct flush_window *window);
+bool quipu_window_is_empty(const struct flush_window *window);
+
+/* Take an event in; there must be room. Returns its ticket. */
+uint64_t quipu_window_admit(struct flush_window *window, uint64_t position, int64_t now_us);
+
+struct flush_send {
+    uint64_t ticket;
+    enum flush_part part;
+    bool is_without_msg_id;
+};
+/* What to send now; it counts as sent. False: nothing. */
+bool quipu_window_next_send(struct flush_window *window, int64_t now_us, struct flush_send *out);
+
+/* An answer has come. False: it is stale and means nothing any more. */
+bool quipu_window_answer(struct flush_window *window, uint64_t ticket, enum flush_part part,
+                         enum flush_answer answer, uint64_t sequence, int64_t now_us);
+
+/* The connection is gone: all that is unanswered is to be sent again. */
+void quipu_window_disconnected(struct flush_window *window);
+
+/* What is beyond its deadline is to be sent again. Returns how many parts that are. */
+uint32_t quipu_window_tick(struct flush_window *window, int64_t now_us);
+
+/* Earliest deadline; INT64_MAX where nothing flies. May be too early, never too late. */
+int64_t quipu_window_deadline(const struct flush_window *window);
+
+/* The next settled event, in order of admission where several are, each once. */
+bool quipu_window_next_settled(struct flush_window *window, uint64_t *ticket,
+                               struct flush_slot *out);
+
+/* The ticket's slot, or NULL where it is not in the window any more. */
+struct flush_slot *quipu_window_slot(const struct flush_window *window, uint64_t ticket);
+
+#endif

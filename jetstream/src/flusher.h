@@ -1,0 +1,114 @@
+/*
+ * One flush in progress, as its files share it: collect (flush_collect.c) → send and answers
+ * (flush_send.c) → record (flush_record.c), driven by the loop in flusher.c.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_FLUSHER_H
+#define QUIPU_FLUSHER_H
+
+#include "backoff.h"
+#include "connection.h"
+#include "event_message.h"
+#include "flush_window.h"
+#include "held.h"
+#include "payload_store.h"
+#include "quipu/buf.h"
+#include "quipu/jetstream.h"
+#include "streams.h"
+
+#define FLUSH_LINE_BYTES QUIPU_ERROR_MESSAGE_BYTES
+
+/* What an admitted event consists of: copied, because no transaction stays open while we wait for
+ * the network. */
+struct flush_item {
+    struct quipu_cid payload_cid;
+    struct event_texts texts;
+    struct payload_names names;
+    struct quipu_buf envelope;
+    struct quipu_buf payload;
+    struct quipu_buf meta;
+    bool is_chained;         /* the payload does not fit into one message */
+    uint64_t chunk_sequence; /* the chunk was stored now, under this; 0: not known */
+    bool has_meta_existed;   /* the server had a meta */
+    /* Why it is refused or in conflict, where it is. */
+    enum quipu_status reason;
+    char line[FLUSH_LINE_BYTES];
+};
+
+/* An event that is put aside before it is ever sent. */
+struct flush_burial {
+    uint64_t position;
+    enum quipu_status reason;
+    char line[FLUSH_LINE_BYTES];
+};
+
+struct flusher {
+    struct quipu_engine *engine;
+    struct quipu_nats *nats;
+    struct quipu_flush_options options; /* complete: no zeros for defaults */
+    struct quipu_flush_report report;
+
+    struct flush_window window;
+    struct flush_slot *slots;
+    struct flush_item *items; /* of ticket t: items[t % window.capacity] */
+    size_t bytes_in_flight;
+    int64_t server_bytes_max; /* of one message */
+    struct stream_facts stream;
+    struct stream_facts bucket;
+    size_t chunk_bytes_max;
+
+    uint64_t after; /* the outbox has been read up to here */
+    bool is_at_end; /* and there was nothing behind it */
+    struct held_aggregates held;
+    struct flush_burial *burials;
+    size_t burial_count;
+
+    struct quipu_ack *acks; /* not yet recorded */
+    size_t ack_count;
+    int64_t recorded_us;
+    int64_t shown_us; /* progress was last called */
+    uint64_t done;
+    uint64_t total;
+
+    struct backoff backoff;
+    int64_t doubted_us; /* when the streams were last looked after in mid-flush */
+    /* The first thing that ends the flush; `is_draining`: once what is in flight is answered. */
+    enum quipu_status status;
+    bool is_draining;
+    struct quipu_error err;     /* of `status` */
+    struct quipu_error trouble; /* of whatever went wrong last */
+};
+
+static inline struct flush_item *flusher_item(const struct flusher *flusher, uint64_t ticket)
+{
+    return &flusher->items[ticket % flusher->window.capacity];
+}
+
+/* End the flush with this failure, whose line is in flusher->trouble. The first one counts. Returns
+ * `status`. */
+enum quipu_status quipu_flusher_stop(struct flusher *flusher, enum quipu_status status);
+
+/* Admit as many pending events as there is room for. Where one is damaged, what is in flight is
+ * still answered before the flush ends (is_draining). */
+void quipu_flusher_collect(struct flusher *flusher);
+
+/* Release what an item holds, once its event is settled. */
+void quipu_flusher_item_done(struct flusher *flusher, uint64_t ticket);
+
+/* Send all that the window has ready. @retval QUIPU_OFFLINE  the connection is lost */
+enum quipu_status quipu_flusher_send(struct flusher *flusher) QUIPU_MUST_CHECK;
+
+/* Take what replies there are, waiting up to wait_us for the first. @retval QUIPU_OFFLINE */
+enum quipu_status quipu_flusher_receive(struct flusher *flusher, int64_t wait_us) QUIPU_MUST_CHECK;
+
+/* Turn settled events into acks to record and dead letters. */
+void quipu_flusher_settle(struct flusher *flusher);
+
+/* Record acks: where enough have come together, or `is_final`. */
+void quipu_flusher_record(struct flusher *flusher, bool is_final);
+
+/* Room for acks that are not recorded yet. */
+#define FLUSH_RECORD_AT 1024
+
+#endif

@@ -1,0 +1,315 @@
+/*
+ * Checks the caller's options and makes libnats' options from them. Opens no connection. A secret
+ * (password, token) never gets into an error line.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "nats_options.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "nats_status.h"
+
+#define DEFAULT_TIMEOUT_US ((int64_t)5 * 1000 * 1000)
+#define IO_BUFFER_BYTES    (128 << 10)
+#define PORT_MAX           65535u
+
+static bool is_name_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+}
+
+/* Names of streams and buckets: what ADR-6 calls a restricted term. */
+static enum quipu_status copy_name(const char *what, const char *given, const char *otherwise,
+                                   char out[NATS_NAME_BYTES_MAX + 1], struct quipu_error *err)
+{
+    const char *name = given != NULL ? given : otherwise;
+    size_t len = strlen(name);
+    if (len == 0 || len > NATS_NAME_BYTES_MAX) {
+        return quipu_error_set(err, QUIPU_INVALID, "%s: %zu characters, 1 to %d are allowed", what,
+                               len, NATS_NAME_BYTES_MAX);
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (!is_name_char(name[i])) {
+            return quipu_error_set(err, QUIPU_INVALID,
+                                   "%s \"%s\": only letters, digits, '-' and '_' are allowed", what,
+                                   name);
+        }
+    }
+    memcpy(out, name, len + 1);
+    return QUIPU_OK;
+}
+
+bool quipu_subject_is_literal(const char *subject)
+{
+    char before = '.';
+    for (const char *p = subject; *p != 0; p++) {
+        if (*p <= ' ' || *p > '~' || *p == '*' || *p == '>' || (*p == '.' && before == '.')) {
+            return false;
+        }
+        before = *p;
+    }
+    return before != '.';
+}
+
+static enum quipu_status copy_prefix(const char *given, char out[NATS_NAME_BYTES_MAX + 1],
+                                     struct quipu_error *err)
+{
+    const char *prefix = given != NULL ? given : QUIPU_SUBJECT_PREFIX_DEFAULT;
+    size_t len = strlen(prefix);
+    if (len > NATS_NAME_BYTES_MAX || !quipu_subject_is_literal(prefix)) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "subject prefix \"%.100s\": give tokens joined by dots, such as "
+                               "\"%s\", at most %d characters",
+                               prefix, QUIPU_SUBJECT_PREFIX_DEFAULT, NATS_NAME_BYTES_MAX);
+    }
+    memcpy(out, prefix, len + 1);
+    return QUIPU_OK;
+}
+
+/* Start of the host in one address: behind the scheme and behind what may be a secret. */
+static const char *host_start(const char *from, const char *end)
+{
+    const char *at = from;
+    for (const char *p = from; p + 3 <= end; p++) {
+        if (memcmp(p, "://", 3) == 0) {
+            at = p + 3;
+            break;
+        }
+    }
+    for (const char *p = at; p < end; p++) {
+        if (*p == '@') {
+            at = p + 1;
+        }
+    }
+    return at;
+}
+
+static bool port_is_good(const char *from, const char *end)
+{
+    unsigned port = 0;
+    if (from == end || end - from > 5) {
+        return false;
+    }
+    for (const char *p = from; p < end; p++) {
+        if (*p < '0' || *p > '9') {
+            return false;
+        }
+        port = port * 10 + (unsigned)(*p - '0');
+    }
+    return port >= 1 && port <= PORT_MAX;
+}
+
+static bool address_is_good(const char *from, const char *end)
+{
+    const char *scheme_end = NULL;
+    for (const char *p = from; p + 3 <= end && scheme_end == NULL; p++) {
+        if (memcmp(p, "://", 3) == 0) {
+            scheme_end = p;
+        }
+    }
+    if (scheme_end != NULL) {
+        size_t len = (size_t)(scheme_end - from);
+        if (!(len == 4 && memcmp(from, "nats", 4) == 0) &&
+            !(len == 3 && memcmp(from, "tls", 3) == 0)) {
+            return false;
+        }
+    }
+
+    const char *host = host_start(from, end);
+    const char *host_end = host;
+    if (host < end && *host == '[') { /* IPv6 */
+        while (host_end < end && *host_end != ']') {
+            host_end++;
+        }
+        if (host_end == end) {
+            return false;
+        }
+        host_end++;
+    } else {
+        while (host_end < end && *host_end != ':') {
+            if (*host_end <= ' ' || *host_end == '/' || *host_end == '?') {
+                return false;
+            }
+            host_end++;
+        }
+    }
+    if (host_end == host) {
+        return false;
+    }
+    return host_end == end || (*host_end == ':' && port_is_good(host_end + 1, end));
+}
+
+/* One address of a list with commas: spaces around it do not count. */
+static const char *next_address(const char *from, const char **end)
+{
+    while (*from == ' ') {
+        from++;
+    }
+    const char *stop = strchr(from, ',');
+    *end = stop != NULL ? stop : from + strlen(from);
+    while (*end > from && (*end)[-1] == ' ') {
+        (*end)--;
+    }
+    return from;
+}
+
+enum quipu_status quipu_nats_url_check(const char *url, struct quipu_error *err)
+{
+    const char *p = url;
+    for (;;) {
+        const char *end = NULL;
+        p = next_address(p, &end);
+        if (!address_is_good(p, end)) {
+            char shown[NATS_SERVER_TEXT_MAX];
+            quipu_nats_url_redact(url, shown, sizeof shown);
+            return quipu_error_set(err, QUIPU_INVALID,
+                                   "server url \"%s\": give nats://host:4222 or tls://host:4222",
+                                   shown);
+        }
+        p = strchr(end, ',');
+        if (p == NULL) {
+            return QUIPU_OK;
+        }
+        p++;
+    }
+}
+
+void quipu_nats_url_redact(const char *url, char *out, size_t cap)
+{
+    size_t used = 0;
+    const char *p = url;
+    while (p != NULL && used + 1 < cap) {
+        const char *end = NULL;
+        p = next_address(p, &end);
+        const char *host = host_start(p, end);
+        bool is_secure = end - p >= 6 && memcmp(p, "tls://", 6) == 0;
+        int more = snprintf(out + used, cap - used, "%s%s://%.*s", used == 0 ? "" : ", ",
+                            is_secure ? "tls" : "nats", (int)(end - host), host);
+        used = more < 0 || (size_t)more >= cap - used ? cap - 1 : used + (size_t)more;
+        p = strchr(end, ',');
+        p = p == NULL ? NULL : p + 1;
+    }
+    if (cap > 0 && used == 0) {
+        out[0] = 0;
+    }
+}
+
+/* Who we are: at most one way, and a file that can be read. Each is set on its own; none of them
+ * touches TLS. */
+static enum quipu_status set_identity(struct quipu_nats *nats,
+                                      const struct quipu_nats_options *options,
+                                      struct quipu_error *err)
+{
+    int ways = (options->credentials_file != NULL) + (options->token != NULL) +
+               (options->user != NULL || options->password != NULL);
+    if (ways > 1) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "more than one of credentials file, user and token is given; give "
+                               "one");
+    }
+    natsStatus s = NATS_OK;
+    if (options->credentials_file != NULL) {
+        if (access(options->credentials_file, R_OK) != 0) {
+            return quipu_error_set(err, QUIPU_INVALID, "credentials file %s cannot be read",
+                                   options->credentials_file);
+        }
+        s = natsOptions_SetUserCredentialsFromFiles(nats->options, options->credentials_file, NULL);
+    } else if (options->token != NULL) {
+        s = natsOptions_SetToken(nats->options, options->token);
+    } else if (ways == 1) {
+        s = natsOptions_SetUserInfo(nats->options, options->user != NULL ? options->user : "",
+                                    options->password != NULL ? options->password : "");
+    }
+    return s == NATS_OK ? QUIPU_OK : quipu_error_nats(err, s, 0, "setting the credentials");
+}
+
+static enum quipu_status set_tls(struct quipu_nats *nats, const char *ca_file,
+                                 struct quipu_error *err)
+{
+    if (ca_file == NULL) {
+        return QUIPU_OK;
+    }
+    /* The library checks the server's name against the certificate by itself. */
+    if (access(ca_file, R_OK) != 0 ||
+        natsOptions_LoadCATrustedCertificates(nats->options, ca_file) != NATS_OK) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "TLS CA file %s cannot be read or holds no certificate in PEM",
+                               ca_file);
+    }
+    natsStatus s = natsOptions_SetSecure(nats->options, true);
+    return s == NATS_OK ? QUIPU_OK : quipu_error_nats(err, s, 0, "turning TLS on");
+}
+
+static enum quipu_status set_transport(struct quipu_nats *nats, const char *url,
+                                       struct quipu_error *err)
+{
+    natsStatus s = natsOptions_SetURL(nats->options, url);
+    if (s == NATS_OK) {
+        s = natsOptions_SetTimeout(nats->options, quipu_nats_ms(nats->connect_timeout_us));
+    }
+    if (s == NATS_OK) {
+        s = natsOptions_SetAllowReconnect(nats->options, false);
+    }
+    if (s == NATS_OK) {
+        s = natsOptions_SetName(nats->options, "quipu");
+    }
+    if (s == NATS_OK) {
+        s = natsOptions_SetIOBufSize(nats->options, IO_BUFFER_BYTES);
+    }
+    if (s == NATS_OK) {
+        /* A server that stands still must not hold a publish for ever. */
+        s = natsOptions_SetWriteDeadline(nats->options, quipu_nats_ms(nats->request_timeout_us));
+    }
+    if (s == NATS_OK) {
+        s = natsOptions_SetFailRequestsOnDisconnect(nats->options, true);
+    }
+    return s == NATS_OK ? QUIPU_OK
+                        : quipu_error_nats(err, s, 0, "setting the connection's options");
+}
+
+static int64_t timeout_or_default(int64_t given)
+{
+    return given > 0 ? given : DEFAULT_TIMEOUT_US;
+}
+
+enum quipu_status quipu_nats_configure(struct quipu_nats *nats,
+                                       const struct quipu_nats_options *options,
+                                       struct quipu_error *err)
+{
+    const char *url = options->url != NULL ? options->url : "nats://127.0.0.1:4222";
+    enum quipu_status status = quipu_nats_url_check(url, err);
+    if (status == QUIPU_OK) {
+        status = copy_name("stream", options->stream, QUIPU_STREAM_DEFAULT, nats->stream, err);
+    }
+    if (status == QUIPU_OK) {
+        status = copy_name("bucket", options->bucket, QUIPU_BUCKET_DEFAULT, nats->bucket, err);
+    }
+    if (status == QUIPU_OK) {
+        status = copy_prefix(options->subject_prefix, nats->subject_prefix, err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    (void)snprintf(nats->bucket_stream, sizeof nats->bucket_stream, NATS_BUCKET_STREAM "%s",
+                   nats->bucket);
+    quipu_nats_url_redact(url, nats->server, sizeof nats->server);
+    nats->connect_timeout_us = timeout_or_default(options->connect_timeout_us);
+    nats->request_timeout_us = timeout_or_default(options->request_timeout_us);
+
+    natsStatus s = natsOptions_Create(&nats->options);
+    if (s != NATS_OK) {
+        return quipu_error_nats(err, s, 0, "making the connection's options");
+    }
+    status = set_transport(nats, url, err);
+    if (status == QUIPU_OK) {
+        status = set_identity(nats, options, err);
+    }
+    if (status == QUIPU_OK) {
+        status = set_tls(nats, options->tls_ca_file, err);
+    }
+    return status;
+}

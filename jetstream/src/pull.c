@@ -1,0 +1,260 @@
+/*
+ * A pull: fetch → payloads → verify and ingest → commit → acknowledge, batch by batch, up to what
+ * was the end of the stream when it began. No transaction is open while we wait for the network.
+ *
+ * Specification: docs/SPEC.md §10.4.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "internal/failpoint.h"
+#include "publish.h"
+#include "pull_place.h"
+#include "puller.h"
+#include "quipu/alloc.h"
+
+#define BATCH_DEFAULT    500
+#define BATCH_MAX        10000
+#define PLACE_EVERY      8 /* batches; a crash takes in so many again, as known ones */
+#define SHOW_EVERY_US    ((int64_t)100 * 1000)
+#define PULLER_LOCK_NAME "puller"
+
+static enum quipu_status ingest_item(struct puller *puller, struct quipu_ingest *ingest,
+                                     const struct pulled *item, struct quipu_error *err)
+{
+    struct quipu_foreign event = {.cid = item->cid,
+                                  .envelope = quipu_msg_body(item->msg),
+                                  .payload = quipu_buf_slice(&item->payload),
+                                  .stream = quipu_slice_text(puller->nats->stream),
+                                  .sequence = item->sequence};
+    enum quipu_ingest_outcome outcome;
+    enum quipu_status status = quipu_ingest_event(ingest, &event, &outcome, err);
+    if (status != QUIPU_OK) {
+        return quipu_error_wrap(err, status, "message %" PRIu64 " of stream %s", item->sequence,
+                                puller->nats->stream);
+    }
+    return QUIPU_OK;
+}
+
+/* One transaction for batch[from…to-1]. */
+static enum quipu_status ingest_run(struct puller *puller, size_t from, size_t to,
+                                    struct quipu_error *err)
+{
+    struct quipu_ingest *ingest = NULL;
+    struct quipu_ingest_report report = {0, 0, 0};
+    enum quipu_status status =
+        quipu_ingest_begin(puller->engine, QUIPU_INGEST_QUARANTINE, &ingest, err);
+    for (size_t i = from; status == QUIPU_OK && i < to; i++) {
+        status = ingest_item(puller, ingest, &puller->batch[i], err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_failpoint("jetstream.pull.commit", err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_ingest_commit(&ingest, &report, err);
+    }
+    quipu_ingest_abort(&ingest);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    puller->report.events.added += report.added;
+    puller->report.events.known += report.known;
+    puller->report.events.quarantined += report.quarantined;
+    puller->done += to - from;
+    for (size_t i = from; i < to; i++) {
+        if (puller->batch[i].sequence > puller->place) {
+            puller->place = puller->batch[i].sequence;
+        }
+    }
+    return QUIPU_OK;
+}
+
+static enum quipu_status store_place(struct puller *puller, struct quipu_error *err)
+{
+    if (puller->place == puller->stored_place) {
+        return QUIPU_OK;
+    }
+    enum quipu_status status = quipu_pull_place_store(puller->engine, puller->nats->stream,
+                                                      &puller->stream, puller->place, err);
+    if (status == QUIPU_OK) {
+        puller->stored_place = puller->place;
+    }
+    return status;
+}
+
+static enum quipu_status take_batch(struct puller *puller, struct quipu_error *err)
+{
+    enum quipu_status status = QUIPU_OK;
+    size_t from = 0;
+    while (status == QUIPU_OK && from < puller->count) {
+        size_t to = from;
+        status = quipu_pull_payloads(puller, from, &to, err);
+        if (status == QUIPU_OK) {
+            status = ingest_run(puller, from, to, err);
+        }
+        if (status == QUIPU_OK) {
+            status = quipu_failpoint("jetstream.pull.ack", err);
+        }
+        if (status == QUIPU_OK) {
+            status = quipu_pull_acknowledge(puller, from, to, err);
+        }
+        from = to;
+    }
+    return status;
+}
+
+static void show_progress(struct puller *puller, bool is_final)
+{
+    int64_t now = quipu_monotonic_us();
+    if (puller->options.progress == NULL || (!is_final && now - puller->shown_us < SHOW_EVERY_US)) {
+        return;
+    }
+    puller->shown_us = now;
+    uint64_t total = puller->total > puller->done ? puller->total : puller->done;
+    puller->options.progress(puller->options.ctx, puller->done, total);
+}
+
+static enum quipu_status run(struct puller *puller, struct quipu_error *err)
+{
+    uint64_t target = puller->stream.last_sequence;
+    enum quipu_status status = QUIPU_OK;
+    for (uint64_t batches = 1; status == QUIPU_OK && puller->place < target; batches++) {
+        status = quipu_pull_fetch(puller, err);
+        if (status == QUIPU_OK) {
+            status = take_batch(puller, err);
+        }
+        quipu_pull_batch_clear(puller);
+        if (status == QUIPU_OK && batches % PLACE_EVERY == 0) {
+            status = store_place(puller, err);
+        }
+        show_progress(puller, false);
+    }
+    if (status == QUIPU_DONE) {
+        /* Nothing is left, although the last sequence is higher: messages have been removed. */
+        puller->place = target;
+        status = QUIPU_OK;
+    }
+    show_progress(puller, true);
+    return status;
+}
+
+/* ------------------------------------------------------------------ set-up */
+
+static enum quipu_status options_complete(const struct quipu_pull_options *given,
+                                          struct quipu_pull_options *out, struct quipu_error *err)
+{
+    struct quipu_pull_options known = QUIPU_PULL_OPTIONS_INIT;
+    if (given != NULL) {
+        if (given->size != sizeof known) {
+            return quipu_error_set(err, QUIPU_MISUSE,
+                                   "pull options of %zu bytes, this library knows %zu: start from "
+                                   "QUIPU_PULL_OPTIONS_INIT",
+                                   given->size, sizeof known);
+        }
+        known = *given;
+    }
+    if (known.batch > BATCH_MAX) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "a batch of %" PRIu32 " messages, 1 to %d are allowed", known.batch,
+                               BATCH_MAX);
+    }
+    known.batch = known.batch == 0 ? BATCH_DEFAULT : known.batch;
+    *out = known;
+    return QUIPU_OK;
+}
+
+/* The server, its streams, our name there and our place. */
+static enum quipu_status prepare(struct puller *puller, struct quipu_error *err)
+{
+    struct quipu_nats *nats = puller->nats;
+    struct stream_facts bucket;
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    enum quipu_status status = quipu_nats_ready(nats, err);
+    if (status == QUIPU_OK) {
+        status = quipu_event_stream_facts(nats, &puller->stream, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_bucket_facts(nats, &bucket, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_identity_ensure(puller->engine, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_identity_source(puller->engine, source, err);
+    }
+    if (status == QUIPU_OK) {
+        (void)snprintf(puller->consumer, sizeof puller->consumer, "quipu-%s", source);
+        status = quipu_pull_place_load(puller->engine, nats->stream, &puller->stream,
+                                       &puller->place, err);
+    }
+    if (status == QUIPU_OK) {
+        puller->stored_place = puller->place;
+        status = quipu_pull_consumer(puller, err);
+    }
+    return status;
+}
+
+static enum quipu_status pull(struct puller *puller, struct quipu_error *err)
+{
+    puller->batch = quipu_alloc_zero(puller->options.batch, sizeof *puller->batch);
+    if (puller->batch == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY,
+                               "out of memory for a batch of %" PRIu32 " messages",
+                               puller->options.batch);
+    }
+    enum quipu_status status = prepare(puller, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = run(puller, err);
+    /* On the way out of a failure too: what is in the store need not come again. */
+    struct quipu_error place_err;
+    enum quipu_status placed = store_place(puller, &place_err);
+    puller->report.last_sequence = puller->place;
+    if (status == QUIPU_OK && placed != QUIPU_OK) {
+        if (err != NULL) {
+            *err = place_err;
+        }
+        return placed;
+    }
+    return status;
+}
+
+enum quipu_status quipu_pull(struct quipu_engine *engine, struct quipu_nats *nats,
+                             const struct quipu_pull_options *options,
+                             struct quipu_pull_report *report, struct quipu_error *err)
+{
+    struct quipu_pull_options known;
+    if (engine == NULL || nats == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "a pull needs an engine and a connection");
+    }
+    enum quipu_status status = options_complete(options, &known, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    struct puller *puller = quipu_alloc_zero(1, sizeof *puller);
+    if (puller == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "out of memory starting a pull");
+    }
+    puller->engine = engine;
+    puller->nats = nats;
+    puller->options = known;
+
+    struct quipu_store_lock *lock = NULL;
+    status = quipu_store_lock_take(quipu_engine_store(engine), PULLER_LOCK_NAME, &lock, err);
+    if (status == QUIPU_OK) {
+        status = pull(puller, err);
+        quipu_store_lock_release(&lock);
+    }
+    if (report != NULL) {
+        *report = puller->report;
+    }
+    quipu_pull_batch_clear(puller);
+    natsSubscription_Destroy(puller->inbox);
+    quipu_free(puller->batch);
+    quipu_free(puller);
+    return status;
+}

@@ -1,0 +1,186 @@
+/*
+ * Payloads of a batch: from this store where the event is known already, else from the object
+ * store, many requests in flight. The chunk under the CID itself is asked for first: it is the
+ * whole payload, or its hash tells that it is not, and then the object's meta says where its chunks
+ * are.
+ *
+ * Specification: docs/SPEC.md §10.4.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "payload_store.h"
+#include "publish.h"
+#include "puller.h"
+
+#define GATHER_BYTES_MAX  ((size_t)16 << 20)
+#define IN_FLIGHT_MAX     128
+#define IN_FLIGHT_MIN     4
+#define IN_FLIGHT_BYTES   ((size_t)8 << 20)
+#define SUBJECT_ROOM      (2 * NATS_NAME_BYTES_MAX + PAYLOAD_SUBJECT_BYTES)
+#define MSG_STATUS_NORMAL 0
+
+/* What the message claims to be, and which payload it names. A body that is no envelope needs none:
+ * it is on its way to quarantine. */
+static void read_message(struct pulled *item)
+{
+    struct quipu_slice body = quipu_msg_body(item->msg);
+    const char *claimed = quipu_msg_header(item->msg, "X-Event-CID");
+    if (claimed == NULL ||
+        quipu_cid_parse(quipu_slice_text(claimed), &item->cid, NULL) != QUIPU_OK) {
+        item->cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, body);
+    }
+    struct quipu_envelope envelope;
+    item->is_envelope = body.len <= QUIPU_ENVELOPE_BYTES_MAX &&
+                        quipu_envelope_decode(body, &envelope, NULL) == QUIPU_OK;
+    if (item->is_envelope) {
+        item->payload_cid = envelope.payload;
+    }
+}
+
+/* An event that is here already brings its own payload; anything else is never filled from here. */
+static enum quipu_status take_local(struct quipu_txn *txn, struct pulled *item,
+                                    struct quipu_error *err)
+{
+    struct quipu_record record;
+    enum quipu_block_kind kind;
+    enum quipu_status status = quipu_txn_find_cid(txn, &item->cid, &record, &kind, err);
+    if (status == QUIPU_NOT_FOUND || (status == QUIPU_OK && kind != QUIPU_BLOCK_ENVELOPE)) {
+        return QUIPU_OK;
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    quipu_buf_append_slice(&item->payload, record.payload);
+    item->has_payload = item->payload.status == QUIPU_OK;
+    return item->has_payload ? QUIPU_OK
+                             : quipu_error_set(err, item->payload.status, "out of memory pulling");
+}
+
+static enum quipu_status read_batch(struct puller *puller, size_t from, struct quipu_error *err)
+{
+    struct quipu_txn *txn = NULL;
+    enum quipu_status status = quipu_txn_begin_read(quipu_engine_store(puller->engine), &txn, err);
+    size_t bytes = 0;
+    for (size_t i = from; status == QUIPU_OK && i < puller->count; i++) {
+        read_message(&puller->batch[i]);
+        if (puller->batch[i].is_envelope && bytes < GATHER_BYTES_MAX) {
+            status = take_local(txn, &puller->batch[i], err);
+            bytes += puller->batch[i].payload.len;
+        }
+    }
+    quipu_txn_abort(&txn);
+    return status;
+}
+
+static enum quipu_status send_get(struct puller *puller, size_t index, struct quipu_error *err)
+{
+    struct quipu_nats *nats = puller->nats;
+    struct payload_names names;
+    enum quipu_status status =
+        quipu_payload_names(nats->bucket, &puller->batch[index].payload_cid, &names, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    char subject[SUBJECT_ROOM];
+    (void)snprintf(subject, sizeof subject, "$JS.API.DIRECT.GET.%s.%s", nats->bucket_stream,
+                   names.chunk_subject);
+    struct nats_outgoing message = {.subject = subject};
+    /* The stream's sequence, so that a late reply to an earlier pull means nothing. */
+    struct nats_token token = {puller->batch[index].sequence, 0};
+    return quipu_nats_publish(nats, &message, &token, err);
+}
+
+static bool hashes_to(const struct quipu_cid *cid, struct quipu_slice bytes)
+{
+    uint8_t digest[QUIPU_SHA256_BYTES];
+    quipu_sha256(bytes, digest);
+    return memcmp(digest, cid->digest, sizeof digest) == 0;
+}
+
+/* The reply to a get of the chunk under the CID. A payload that is not there, or not what its CID
+ * says, leaves has_payload false, and ingest says what is wrong. */
+static enum quipu_status take_reply(struct puller *puller, struct pulled *item, natsMsg *msg,
+                                    struct quipu_error *err)
+{
+    struct quipu_slice body = quipu_msg_body(msg);
+    if (body.len > puller->reply_bytes_max) {
+        puller->reply_bytes_max = body.len;
+    }
+    enum quipu_status status = QUIPU_OK;
+    if (quipu_msg_status(msg) == MSG_STATUS_NORMAL && hashes_to(&item->payload_cid, body)) {
+        quipu_buf_append_slice(&item->payload, body);
+        status = item->payload.status;
+    } else {
+        status = quipu_payload_get(puller->nats, &item->payload_cid, &item->payload, err);
+    }
+    if (status == QUIPU_NOT_FOUND || status == QUIPU_CORRUPT || status == QUIPU_TOO_LARGE) {
+        return QUIPU_OK;
+    }
+    item->has_payload = status == QUIPU_OK;
+    return status;
+}
+
+static struct pulled *find_item(struct puller *puller, size_t from, size_t to, uint64_t sequence)
+{
+    for (size_t i = from; i < to; i++) {
+        if (puller->batch[i].sequence == sequence) {
+            return &puller->batch[i];
+        }
+    }
+    return NULL;
+}
+
+static size_t in_flight_max(const struct puller *puller)
+{
+    if (puller->reply_bytes_max == 0) {
+        return IN_FLIGHT_MAX;
+    }
+    size_t fit = IN_FLIGHT_BYTES / puller->reply_bytes_max;
+    return fit < IN_FLIGHT_MIN ? IN_FLIGHT_MIN : fit > IN_FLIGHT_MAX ? IN_FLIGHT_MAX : fit;
+}
+
+enum quipu_status quipu_pull_payloads(struct puller *puller, size_t from, size_t *to,
+                                      struct quipu_error *err)
+{
+    enum quipu_status status = read_batch(puller, from, err);
+    size_t sent = from;
+    size_t first = from; /* no reply is missing before this one */
+    size_t in_flight = 0;
+    size_t bytes = 0;
+    while (status == QUIPU_OK) {
+        while (status == QUIPU_OK && sent < puller->count && bytes < GATHER_BYTES_MAX &&
+               in_flight < in_flight_max(puller)) {
+            const struct pulled *item = &puller->batch[sent];
+            bool is_wanted = item->is_envelope && !item->has_payload;
+            status = is_wanted ? send_get(puller, sent, err) : QUIPU_OK;
+            in_flight += is_wanted;
+            bytes += item->payload.len;
+            sent++;
+        }
+        if (status != QUIPU_OK || in_flight == 0) {
+            break;
+        }
+        natsMsg *msg = NULL;
+        struct nats_token token = {0, 0};
+        status =
+            quipu_nats_receive(puller->nats, puller->nats->request_timeout_us, &msg, &token, err);
+        if (status == QUIPU_DONE) {
+            return quipu_error_set(err, QUIPU_TIMEOUT, "bucket %s does not answer in time",
+                                   puller->nats->bucket);
+        }
+        struct pulled *item =
+            status == QUIPU_OK ? find_item(puller, first, sent, token.number) : NULL;
+        if (item != NULL) {
+            status = take_reply(puller, item, msg, err);
+            bytes += item->payload.len;
+            in_flight--;
+            first += item == &puller->batch[first];
+        }
+        natsMsg_Destroy(msg);
+    }
+    *to = sent;
+    return status;
+}

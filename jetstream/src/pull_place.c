@@ -1,0 +1,69 @@
+/*
+ * The place in a stream: key, the stream's name; value, 8 bytes of when the stream was made
+ * (nanoseconds since 1970 UTC) and 8 bytes of sequence, both big-endian.
+ *
+ * Specification: docs/SPEC.md §10.4.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "pull_place.h"
+
+#include <string.h>
+
+#include "internal/bytes.h"
+
+/* The engine has the numbers below 0x100, projections those from 0x10000. */
+#define TABLE_PLACES ((struct quipu_table){0x100})
+#define PLACE_BYTES  16
+
+enum quipu_status quipu_pull_place_load(struct quipu_engine *engine, const char *stream,
+                                        const struct stream_facts *facts, uint64_t *sequence,
+                                        struct quipu_error *err)
+{
+    struct quipu_txn *txn = NULL;
+    enum quipu_status status = quipu_txn_begin_read(quipu_engine_store(engine), &txn, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    uint64_t found = 0;
+    struct quipu_slice value;
+    status = quipu_txn_table_get(txn, TABLE_PLACES, quipu_slice_text(stream), &value, err);
+    if (status == QUIPU_NOT_FOUND) {
+        status = QUIPU_OK;
+    } else if (status == QUIPU_OK && value.len != PLACE_BYTES) {
+        status =
+            quipu_error_set(err, QUIPU_CORRUPT, "the place in stream %s is %zu bytes long, not %d",
+                            stream, value.len, PLACE_BYTES);
+    } else if (status == QUIPU_OK) {
+        found = quipu_load_be64(value.data + 8);
+        if (quipu_load_be64(value.data) != (uint64_t)facts->created_unix_ns ||
+            found > facts->last_sequence) {
+            found = 0;
+        }
+    }
+    quipu_txn_abort(&txn);
+    if (status == QUIPU_OK) {
+        *sequence = found;
+    }
+    return status;
+}
+
+enum quipu_status quipu_pull_place_store(struct quipu_engine *engine, const char *stream,
+                                         const struct stream_facts *facts, uint64_t sequence,
+                                         struct quipu_error *err)
+{
+    uint8_t value[PLACE_BYTES];
+    quipu_store_be64(value, (uint64_t)facts->created_unix_ns);
+    quipu_store_be64(value + 8, sequence);
+    struct quipu_txn *txn = NULL;
+    enum quipu_status status = quipu_txn_begin_write(quipu_engine_store(engine), &txn, err);
+    if (status == QUIPU_OK) {
+        status = quipu_txn_table_put(txn, TABLE_PLACES, quipu_slice_text(stream),
+                                     quipu_slice(value, sizeof value), err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_txn_commit(&txn, err);
+    }
+    quipu_txn_abort(&txn);
+    return status;
+}

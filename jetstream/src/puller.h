@@ -1,0 +1,72 @@
+/*
+ * One pull in progress, as its files share it: fetch (pull_fetch.c) → payloads (pull_payloads.c) →
+ * ingest, commit, acknowledge (pull.c).
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_PULLER_H
+#define QUIPU_PULLER_H
+
+#include "connection.h"
+#include "quipu/buf.h"
+#include "quipu/jetstream.h"
+#include "streams.h"
+
+#define PULL_CONSUMER_BYTES (QUIPU_SOURCE_TEXT_BYTES + sizeof "quipu-")
+
+/* A message of the stream and what belongs to it. */
+struct pulled {
+    natsMsg *msg;
+    uint64_t sequence;
+    struct quipu_cid cid;         /* what the message says it is */
+    struct quipu_cid payload_cid; /* where is_envelope */
+    bool is_envelope;             /* its body decodes as one */
+    bool has_payload;             /* fetched, or taken from here */
+    struct quipu_buf payload;
+};
+
+struct puller {
+    struct quipu_engine *engine;
+    struct quipu_nats *nats;
+    struct quipu_pull_options options; /* complete */
+    struct quipu_pull_report report;
+    struct stream_facts stream;
+    char consumer[PULL_CONSUMER_BYTES];
+    natsSubscription *inbox; /* of fetched messages: they keep their own subject */
+    char inbox_subject[NATS_INBOX_BYTES];
+
+    struct pulled *batch;
+    size_t count;
+
+    uint64_t place;        /* everything up to here is in the store */
+    uint64_t stored_place; /* what the store's row says */
+    uint64_t done;
+    uint64_t total;
+    int64_t shown_us;
+    size_t reply_bytes_max; /* longest payload chunk so far */
+};
+
+/* Make the durable consumer stand right behind puller->place, and open the inbox for its messages.
+ * Fills in puller->total. */
+enum quipu_status quipu_pull_consumer(struct puller *puller,
+                                      struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* Fetch the next messages into puller->batch. @retval QUIPU_DONE  the consumer has none left */
+enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* Get the payloads of batch[from…]; stops early where their bytes are enough for one transaction.
+ * `*to` is behind the last one that is complete. */
+enum quipu_status quipu_pull_payloads(struct puller *puller, size_t from, size_t *to,
+                                      struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* Tell the server that batch[from…to-1] is safe here. */
+enum quipu_status quipu_pull_acknowledge(struct puller *puller, size_t from, size_t to,
+                                         struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* Forget the batch. */
+void quipu_pull_batch_clear(struct puller *puller);
+
+/* Stream sequence in the reply subject of a delivered message; 0 where it is none. */
+uint64_t quipu_ack_subject_sequence(const char *reply);
+
+#endif

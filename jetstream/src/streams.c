@@ -1,0 +1,144 @@
+/*
+ * Reading stream configurations and judging whether quipu can work with them. Changes nothing on
+ * the server.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "streams.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "nats_status.h"
+
+enum quipu_status quipu_js_failure(struct quipu_nats *nats, natsStatus s, int number,
+                                   const char *what, const char *name, struct quipu_error *err)
+{
+    if (s == NATS_NO_RESPONDERS || number == JSNotEnabledErr ||
+        number == JSNotEnabledForAccountErr) {
+        return quipu_error_set(err, QUIPU_SERVER,
+                               "server %s has no JetStream for this user: start it with -js, or "
+                               "enable JetStream for the account",
+                               nats->server);
+    }
+    enum quipu_status status =
+        quipu_error_nats(err, s, number, "%s %s at %s", what, name, nats->server);
+    if (status == QUIPU_TIMEOUT) {
+        /* A request that is not allowed is never answered: the reason comes beside it. */
+        status = quipu_nats_denied(nats, status, err);
+    }
+    return status;
+}
+
+enum quipu_status quipu_stream_info(struct quipu_nats *nats, const char *stream, jsStreamInfo **out,
+                                    struct quipu_error *err)
+{
+    jsErrCode number = 0;
+    natsStatus s = js_GetStreamInfo(out, nats->js, stream, NULL, &number);
+    if (s == NATS_OK) {
+        return QUIPU_OK;
+    }
+    if (number == JSStreamNotFoundErr) {
+        return quipu_error_set(err, QUIPU_NOT_PROVISIONED,
+                               "server %s has no stream %s: make it with quipu provision",
+                               nats->server, stream);
+    }
+    return quipu_js_failure(nats, s, (int)number, "asking for stream", stream, err);
+}
+
+/* Takes the next token off `*rest`; its length is 0 behind the last one. */
+static struct quipu_slice next_token(const char **rest)
+{
+    const char *from = *rest;
+    size_t len = strcspn(from, ".");
+    *rest = from[len] == '.' ? from + len + 1 : from + len;
+    return quipu_slice(from, len);
+}
+
+bool quipu_subject_covers(const char *wide, const char *narrow)
+{
+    for (;;) {
+        struct quipu_slice w = next_token(&wide);
+        struct quipu_slice n = next_token(&narrow);
+        if (w.len == 0 || n.len == 0) {
+            return w.len == n.len;
+        }
+        if (quipu_slice_equal(w, quipu_slice_text(">"))) {
+            return true;
+        }
+        if (quipu_slice_equal(n, quipu_slice_text(">"))) {
+            return false;
+        }
+        bool is_any = quipu_slice_equal(w, quipu_slice_text("*"));
+        if (!is_any && !quipu_slice_equal(w, n)) {
+            return false;
+        }
+    }
+}
+
+static bool takes_subject(const jsStreamConfig *config, const char *subject)
+{
+    for (int i = 0; i < config->SubjectsLen; i++) {
+        if (quipu_subject_covers(config->Subjects[i], subject)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void facts_from(const jsStreamInfo *info, struct stream_facts *out)
+{
+    out->messages = info->State.Msgs;
+    out->last_sequence = info->State.LastSeq;
+    out->created_unix_ns = info->Created;
+    out->message_bytes_max = info->Config->MaxMsgSize > 0 ? info->Config->MaxMsgSize : INT64_MAX;
+}
+
+static enum quipu_status unfit(struct quipu_nats *nats, const char *stream, const char *what,
+                               struct quipu_error *err)
+{
+    return quipu_error_set(err, QUIPU_DRIFT,
+                           "stream %s at %s %s: quipu cannot use it so; quipu provision lists what "
+                           "differs",
+                           stream, nats->server, what);
+}
+
+enum quipu_status quipu_event_stream_facts(struct quipu_nats *nats, struct stream_facts *out,
+                                           struct quipu_error *err)
+{
+    jsStreamInfo *info = NULL;
+    enum quipu_status status = quipu_stream_info(nats, nats->stream, &info, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    char subject[NATS_NAME_BYTES_MAX + 3];
+    (void)snprintf(subject, sizeof subject, "%s.>", nats->subject_prefix);
+    if (!takes_subject(info->Config, subject)) {
+        status = unfit(nats, nats->stream, "does not take our subjects", err);
+    } else if (!info->Config->AllowDirect) {
+        status = unfit(nats, nats->stream, "does not allow direct gets", err);
+    } else {
+        facts_from(info, out);
+    }
+    jsStreamInfo_Destroy(info);
+    return status;
+}
+
+enum quipu_status quipu_bucket_facts(struct quipu_nats *nats, struct stream_facts *out,
+                                     struct quipu_error *err)
+{
+    jsStreamInfo *info = NULL;
+    enum quipu_status status = quipu_stream_info(nats, nats->bucket_stream, &info, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (!info->Config->AllowRollup) {
+        status = unfit(nats, nats->bucket_stream, "does not allow roll-ups", err);
+    } else if (!info->Config->AllowDirect) {
+        status = unfit(nats, nats->bucket_stream, "does not allow direct gets", err);
+    } else {
+        facts_from(info, out);
+    }
+    jsStreamInfo_Destroy(info);
+    return status;
+}

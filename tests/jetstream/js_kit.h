@@ -1,0 +1,61 @@
+/*
+ * What the tests of jetstream share: a store with events, a connection, and a look at what lies on
+ * the server that does not go through the code under test.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_TESTS_JS_KIT_H
+#define QUIPU_TESTS_JS_KIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nats_fixture.h"
+#include "quipu/engine.h"
+#include "quipu/jetstream.h"
+
+/* A store in a folder of its own. */
+struct js_store {
+    struct temp_dir dir;
+    char path[2 * TEMP_DIR_BYTES];
+    struct quipu_store *store;
+    struct quipu_engine *engine;
+};
+
+void js_store_open(struct js_store *store);
+/* Close the handles; the folder stays, and js_store_reopen opens it again. */
+void js_store_close(struct js_store *store);
+void js_store_reopen(struct js_store *store);
+void js_store_release(struct js_store *store);
+
+/* Append `count` events over ten aggregates "key/k0"… with payloads of about `bytes` bytes; each
+ * payload is new where `are_payloads_unique`, else ten of them are shared. */
+enum js_payloads { JS_PAYLOADS_UNIQUE, JS_PAYLOADS_SHARED };
+void js_store_fill(struct js_store *store, size_t count, size_t bytes, enum js_payloads payloads);
+
+/* Append one event given as a line of JSON. Returns its position. */
+uint64_t js_store_append(struct js_store *store, const char *line);
+
+/* Take every event of `from` into `into`, as an import would. */
+void js_store_copy(struct js_store *from, struct js_store *into);
+
+struct quipu_outbox_status js_store_outbox(struct js_store *store);
+
+/* A connection to the fixture, with timeouts that suit a test. */
+struct quipu_nats *js_connect(const struct nats_fixture *server);
+
+/* Make stream and bucket; `duplicate_window_us` 0 for the default. */
+void js_provision(struct quipu_nats *nats, int64_t duplicate_window_us);
+
+/* Flush that must succeed. */
+struct quipu_flush_report js_flush(struct js_store *store, struct quipu_nats *nats);
+
+/* Look at the server through a connection of its own. */
+uint64_t js_stream_messages(const struct nats_fixture *server, const char *stream);
+
+/* Fails the test unless the stream holds exactly the events of the store, each once, with the
+ * envelope as its body, in an order in which each aggregate's versions ascend, and the bucket holds
+ * each payload as ADR-20 says. */
+void js_expect_all_published(const struct nats_fixture *server, struct js_store *store);
+
+#endif

@@ -1,0 +1,254 @@
+/*
+ * The flush window by itself: its rules one by one, then every interleaving for small windows.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+
+#include "flush_window.h"
+#include "window_model.h"
+
+#define ANSWER_US 1000000
+
+static struct flush_slot slots[4];
+static struct flush_window window;
+
+static void start(void)
+{
+    quipu_window_init(&window, slots, 4, ANSWER_US, 0);
+}
+
+TestSuite(flush_window, .init = start);
+
+static void expect_send(uint64_t ticket, enum flush_part part)
+{
+    struct flush_send send;
+    cr_assert(quipu_window_next_send(&window, 0, &send));
+    cr_assert_eq(send.ticket, ticket);
+    cr_assert_eq(send.part, part);
+}
+
+static void expect_no_send(void)
+{
+    struct flush_send send;
+    cr_assert_not(quipu_window_next_send(&window, 0, &send));
+}
+
+static void answer(uint64_t ticket, enum flush_part part, enum flush_answer what, uint64_t sequence)
+{
+    cr_assert(quipu_window_answer(&window, ticket, part, what, sequence, 0));
+}
+
+static void expect_settled(uint64_t ticket, enum flush_outcome outcome, uint64_t sequence)
+{
+    uint64_t got = 0;
+    struct flush_slot slot;
+    cr_assert(quipu_window_next_settled(&window, &got, &slot));
+    cr_assert_eq(got, ticket);
+    cr_assert_eq(slot.outcome, outcome);
+    cr_assert_eq(slot.sequence, sequence);
+}
+
+static void to_envelope(uint64_t ticket)
+{
+    expect_send(ticket, FLUSH_CHUNK);
+    expect_send(ticket, FLUSH_META);
+    answer(ticket, FLUSH_CHUNK, FLUSH_STORED, 1);
+    answer(ticket, FLUSH_META, FLUSH_EXISTS, 0);
+    expect_send(ticket, FLUSH_ENVELOPE);
+}
+
+Test(flush_window, sends_the_envelope_only_behind_both_payload_answers)
+{
+    quipu_window_admit(&window, 7, 0);
+    expect_send(1, FLUSH_CHUNK);
+    expect_send(1, FLUSH_META);
+    expect_no_send();
+    answer(1, FLUSH_META, FLUSH_STORED, 2);
+    expect_no_send();
+    answer(1, FLUSH_CHUNK, FLUSH_STORED, 1);
+    expect_send(1, FLUSH_ENVELOPE);
+    answer(1, FLUSH_ENVELOPE, FLUSH_STORED, 33);
+    expect_settled(1, FLUSH_PUBLISHED, 33);
+    cr_assert(quipu_window_is_empty(&window));
+}
+
+Test(flush_window, keeps_envelopes_in_order_when_payloads_finish_out_of_order)
+{
+    quipu_window_admit(&window, 1, 0);
+    quipu_window_admit(&window, 2, 0);
+    expect_send(1, FLUSH_CHUNK);
+    expect_send(1, FLUSH_META);
+    expect_send(2, FLUSH_CHUNK);
+    expect_send(2, FLUSH_META);
+    answer(2, FLUSH_CHUNK, FLUSH_STORED, 1);
+    answer(2, FLUSH_META, FLUSH_STORED, 2);
+    expect_no_send();
+    answer(1, FLUSH_CHUNK, FLUSH_STORED, 3);
+    answer(1, FLUSH_META, FLUSH_STORED, 4);
+    expect_send(1, FLUSH_ENVELOPE);
+    expect_send(2, FLUSH_ENVELOPE);
+}
+
+Test(flush_window, an_event_refused_for_good_does_not_hold_the_ones_behind_it)
+{
+    quipu_window_admit(&window, 1, 0);
+    quipu_window_admit(&window, 2, 0);
+    expect_send(1, FLUSH_CHUNK);
+    expect_send(1, FLUSH_META);
+    expect_send(2, FLUSH_CHUNK);
+    expect_send(2, FLUSH_META);
+    answer(2, FLUSH_CHUNK, FLUSH_STORED, 1);
+    answer(2, FLUSH_META, FLUSH_STORED, 2);
+    answer(1, FLUSH_CHUNK, FLUSH_NEVER, 0);
+    expect_settled(1, FLUSH_REFUSED, 0);
+    cr_assert_not(quipu_window_answer(&window, 1, FLUSH_META, FLUSH_STORED, 3, 0));
+    expect_send(2, FLUSH_ENVELOPE);
+}
+
+Test(flush_window, sends_again_at_the_deadline_and_waits_longer_each_time)
+{
+    quipu_window_admit(&window, 1, 0);
+    expect_send(1, FLUSH_CHUNK);
+    expect_send(1, FLUSH_META);
+    cr_assert_eq(quipu_window_deadline(&window), ANSWER_US);
+    cr_assert_eq(quipu_window_tick(&window, ANSWER_US - 1), 0);
+    cr_assert_eq(quipu_window_tick(&window, ANSWER_US), 2);
+
+    struct flush_send send;
+    cr_assert(quipu_window_next_send(&window, ANSWER_US, &send));
+    cr_assert_eq(send.part, FLUSH_CHUNK);
+    cr_assert_eq(quipu_window_deadline(&window), ANSWER_US + 2 * ANSWER_US);
+}
+
+Test(flush_window, takes_an_answer_that_comes_late)
+{
+    quipu_window_admit(&window, 1, 0);
+    to_envelope(1);
+    cr_assert_eq(quipu_window_tick(&window, ANSWER_US), 1);
+    answer(1, FLUSH_ENVELOPE, FLUSH_STORED, 5);
+    expect_no_send();
+    expect_settled(1, FLUSH_PUBLISHED, 5);
+}
+
+Test(flush_window, ignores_an_answer_for_a_place_that_another_event_has_now)
+{
+    for (uint64_t ticket = 1; ticket <= 4; ticket++) {
+        quipu_window_admit(&window, ticket, 0);
+        to_envelope(ticket);
+    }
+    cr_assert_eq(quipu_window_room(&window), 0);
+    answer(1, FLUSH_ENVELOPE, FLUSH_STORED, 1);
+    expect_settled(1, FLUSH_PUBLISHED, 1);
+    cr_assert_eq(quipu_window_admit(&window, 5, 0), 5);
+    cr_assert_not(quipu_window_answer(&window, 1, FLUSH_ENVELOPE, FLUSH_EXISTS, 1, 0));
+    cr_assert_not(quipu_window_answer(&window, 5, FLUSH_ENVELOPE, FLUSH_STORED, 9, 0));
+    cr_assert_not(quipu_window_answer(&window, 99, FLUSH_CHUNK, FLUSH_STORED, 9, 0));
+}
+
+Test(flush_window, asks_what_is_there_before_it_calls_an_event_a_duplicate)
+{
+    quipu_window_admit(&window, 1, 0);
+    to_envelope(1);
+    answer(1, FLUSH_ENVELOPE, FLUSH_EXISTS, 0);
+    expect_send(1, FLUSH_CHECK);
+    answer(1, FLUSH_CHECK, FLUSH_OURS, 12);
+    expect_settled(1, FLUSH_DUPLICATE, 12);
+}
+
+Test(flush_window, reports_another_event_under_the_same_id)
+{
+    quipu_window_admit(&window, 1, 0);
+    to_envelope(1);
+    answer(1, FLUSH_ENVELOPE, FLUSH_EXISTS, 0);
+    expect_send(1, FLUSH_CHECK);
+    answer(1, FLUSH_CHECK, FLUSH_FOREIGN, 12);
+    expect_settled(1, FLUSH_CONFLICT, 12);
+}
+
+Test(flush_window, sends_without_the_id_what_the_server_only_remembers)
+{
+    quipu_window_admit(&window, 1, 0);
+    to_envelope(1);
+    answer(1, FLUSH_ENVELOPE, FLUSH_EXISTS, 4);
+    expect_send(1, FLUSH_CHECK);
+    answer(1, FLUSH_CHECK, FLUSH_GONE, 0);
+    expect_no_send();
+    cr_assert_eq(quipu_window_tick(&window, quipu_window_deadline(&window)), 1);
+
+    struct flush_send send;
+    cr_assert(quipu_window_next_send(&window, ANSWER_US, &send));
+    cr_assert_eq(send.part, FLUSH_ENVELOPE);
+    cr_assert(send.is_without_msg_id);
+}
+
+Test(flush_window, a_lost_connection_sends_everything_unanswered_again_in_order)
+{
+    quipu_window_admit(&window, 1, 0);
+    quipu_window_admit(&window, 2, 0);
+    to_envelope(1);
+    expect_send(2, FLUSH_CHUNK);
+    expect_send(2, FLUSH_META);
+    answer(2, FLUSH_META, FLUSH_STORED, 1);
+    quipu_window_disconnected(&window);
+    cr_assert_eq(quipu_window_deadline(&window), INT64_MAX);
+    expect_send(1, FLUSH_ENVELOPE);
+    expect_send(2, FLUSH_CHUNK);
+    expect_no_send();
+}
+
+Test(flush_window, rests_when_the_server_asks_for_patience)
+{
+    quipu_window_admit(&window, 1, 0);
+    to_envelope(1);
+    answer(1, FLUSH_ENVELOPE, FLUSH_NOT_NOW, 0);
+    expect_no_send();
+    int64_t first = quipu_window_deadline(&window);
+    cr_assert_gt(first, 0);
+    cr_assert_lt(first, ANSWER_US);
+    cr_assert_eq(quipu_window_tick(&window, first), 1);
+    expect_send(1, FLUSH_ENVELOPE);
+}
+
+/* ------------------------------------------------------------------ every interleaving */
+
+Test(flush_window_exhaustive, two_new_events_under_every_fault, .timeout = 100)
+{
+    struct model_setup setup = {.capacity = 2, .events = 2, .cuts = 2, .timeouts = 1, .losses = 1};
+
+    size_t states = model_explore(&setup);
+
+    cr_log_info("%zu states", states);
+    cr_assert_gt(states, 10000);
+}
+
+Test(flush_window_exhaustive, two_events_and_a_server_that_asks_for_patience, .timeout = 100)
+{
+    struct model_setup setup = {
+        .capacity = 2, .events = 2, .cuts = 1, .timeouts = 1, .refusals = 2};
+
+    cr_assert_gt(model_explore(&setup), 5000);
+}
+
+Test(flush_window_exhaustive, events_that_are_there_in_part, .timeout = 100)
+{
+    static const enum model_before befores[] = {MODEL_NOTHING, MODEL_PAYLOAD, MODEL_OURS,
+                                                MODEL_FOREIGN, MODEL_FORGOTTEN};
+    for (size_t a = 0; a < 5; a++) {
+        for (size_t b = 0; b < 5; b++) {
+            struct model_setup setup = {.capacity = 2,
+                                        .events = 2,
+                                        .before = {befores[a], befores[b]},
+                                        .cuts = 1,
+                                        .timeouts = 1};
+            cr_assert_gt(model_explore(&setup), 500);
+        }
+    }
+}
+
+Test(flush_window_exhaustive, three_events_through_a_window_of_two, .timeout = 100)
+{
+    struct model_setup setup = {.capacity = 2, .events = 3, .cuts = 1};
+
+    cr_assert_gt(model_explore(&setup), 5000);
+}

@@ -1,0 +1,394 @@
+/*
+ * Breadth-first search over the model's states. In each state the rules are checked, and from each
+ * state a run without further faults must end with every event settled as it should be.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "window_model.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_US  1000000
+#define TABLE_SIZE (1u << 22)
+#define STEPS_MAX  2000
+
+struct model_message {
+    uint8_t event; /* 0-based */
+    uint8_t part;
+    uint8_t answer;
+    uint8_t sequence;
+    bool is_without_msg_id;
+};
+
+struct model_queue {
+    struct model_message messages[MODEL_QUEUE_MAX];
+    uint8_t len;
+};
+
+struct model_server {
+    bool has_chunk[MODEL_EVENTS_MAX];
+    bool has_meta[MODEL_EVENTS_MAX];
+    bool knows_id[MODEL_EVENTS_MAX];
+    bool has_foreign[MODEL_EVENTS_MAX];
+    uint8_t sequence[MODEL_EVENTS_MAX]; /* of our envelope; 0: not there */
+    uint8_t copies[MODEL_EVENTS_MAX];
+    uint8_t last;
+};
+
+struct model_state {
+    struct flush_slot slots[MODEL_EVENTS_MAX];
+    struct flush_window window;
+    struct model_server server;
+    struct model_queue requests;
+    struct model_queue replies;
+    uint8_t outcomes[MODEL_EVENTS_MAX];
+    uint8_t admitted;
+    uint8_t cuts, timeouts, losses, refusals;
+    int64_t now;
+};
+
+enum model_action {
+    ADMIT,
+    TAKE,
+    SEND,
+    SERVE,
+    DELIVER,
+    CUT,
+    TIMEOUT,
+    LOSE,
+    REFUSE,
+    ACTIONS,
+};
+
+static void queue_push(struct model_queue *queue, struct model_message message)
+{
+    cr_assert_lt(queue->len, MODEL_QUEUE_MAX, "the model's queue is too short");
+    queue->messages[queue->len++] = message;
+}
+
+static struct model_message queue_pop(struct model_queue *queue)
+{
+    struct model_message front = queue->messages[0];
+    queue->len--;
+    memmove(queue->messages, queue->messages + 1, queue->len * sizeof front);
+    memset(&queue->messages[queue->len], 0, sizeof front);
+    return front;
+}
+
+static void model_init(struct model_state *state, const struct model_setup *setup)
+{
+    memset(state, 0, sizeof *state);
+    state->now = 1;
+    quipu_window_init(&state->window, state->slots, setup->capacity, ANSWER_US, state->now);
+    for (uint32_t i = 0; i < setup->events; i++) {
+        enum model_before before = setup->before[i];
+        struct model_server *server = &state->server;
+        server->has_chunk[i] = before == MODEL_PAYLOAD || before == MODEL_OURS;
+        server->has_meta[i] = server->has_chunk[i];
+        server->has_foreign[i] = before == MODEL_FOREIGN;
+        server->knows_id[i] = before == MODEL_FORGOTTEN;
+        if (before == MODEL_OURS) {
+            server->sequence[i] = ++server->last;
+            server->copies[i] = 1;
+        }
+    }
+    state->cuts = setup->cuts;
+    state->timeouts = setup->timeouts;
+    state->losses = setup->losses;
+    state->refusals = setup->refusals;
+}
+
+/* The server as it is: expected sequence 0 on every message, and a window of known ids. */
+static void serve_envelope(struct model_server *server, struct model_message *message)
+{
+    uint8_t i = message->event;
+    cr_assert(server->has_chunk[i] && server->has_meta[i], "an envelope before its payload");
+    if (server->knows_id[i] && !message->is_without_msg_id) {
+        message->answer = FLUSH_EXISTS;
+        message->sequence = server->sequence[i];
+    } else if (server->sequence[i] != 0 || server->has_foreign[i]) {
+        message->answer = FLUSH_EXISTS;
+    } else {
+        server->sequence[i] = ++server->last;
+        server->copies[i]++;
+        server->knows_id[i] = true;
+        message->answer = FLUSH_STORED;
+        message->sequence = server->sequence[i];
+    }
+}
+
+static void serve(struct model_state *state, bool is_refused)
+{
+    struct model_message message = queue_pop(&state->requests);
+    struct model_server *server = &state->server;
+    uint8_t i = message.event;
+    bool *stored = message.part == FLUSH_CHUNK ? &server->has_chunk[i] : &server->has_meta[i];
+    if (is_refused) {
+        message.answer = FLUSH_NOT_NOW;
+    } else if (message.part == FLUSH_ENVELOPE) {
+        serve_envelope(server, &message);
+    } else if (message.part == FLUSH_CHECK) {
+        message.answer = server->has_foreign[i]     ? FLUSH_FOREIGN
+                         : server->sequence[i] != 0 ? FLUSH_OURS
+                                                    : FLUSH_GONE;
+        message.sequence = server->sequence[i];
+    } else {
+        message.answer = *stored ? FLUSH_EXISTS : FLUSH_STORED;
+        *stored = true;
+    }
+    queue_push(&state->replies, message);
+}
+
+static void take(struct model_state *state)
+{
+    uint64_t ticket = 0;
+    struct flush_slot slot;
+    cr_assert(quipu_window_next_settled(&state->window, &ticket, &slot));
+    uint64_t i = ticket - 1;
+    cr_assert_eq(slot.position, ticket + 100);
+    cr_assert_eq(state->outcomes[i], FLUSH_UNSETTLED, "an event settled twice");
+    if (slot.outcome == FLUSH_PUBLISHED || slot.outcome == FLUSH_DUPLICATE) {
+        cr_assert_eq(state->server.copies[i], 1, "settled and not in the stream");
+        cr_assert_eq(slot.sequence, state->server.sequence[i]);
+    } else {
+        cr_assert_eq(slot.outcome, FLUSH_CONFLICT);
+        cr_assert(state->server.has_foreign[i]);
+    }
+    state->outcomes[i] = (uint8_t)slot.outcome;
+}
+
+static bool is_enabled(const struct model_state *state, const struct model_setup *setup,
+                       enum model_action action)
+{
+    switch (action) {
+    case ADMIT:
+        return state->admitted < setup->events && quipu_window_room(&state->window) > 0;
+    case TAKE:
+        return state->window.untaken > 0;
+    case SEND: {
+        struct model_state probe = *state;
+        struct flush_send send;
+        probe.window.slots = probe.slots;
+        return state->requests.len + state->replies.len < MODEL_QUEUE_MAX &&
+               quipu_window_next_send(&probe.window, probe.now, &send);
+    }
+    case SERVE:
+        return state->requests.len > 0;
+    case DELIVER:
+        return state->replies.len > 0;
+    case CUT:
+        return state->cuts > 0 && state->requests.len + state->replies.len > 0;
+    case TIMEOUT:
+        return state->timeouts > 0 && quipu_window_deadline(&state->window) < INT64_MAX;
+    case LOSE:
+        return state->losses > 0 && state->replies.len > 0;
+    case REFUSE:
+        return state->refusals > 0 && state->requests.len > 0;
+    case ACTIONS:
+        break;
+    }
+    return false;
+}
+
+static void act(struct model_state *state, enum model_action action)
+{
+    state->window.slots = state->slots;
+    state->now++;
+    switch (action) {
+    case ADMIT:
+        state->admitted++;
+        cr_assert_eq(
+            quipu_window_admit(&state->window, (uint64_t)state->admitted + 100, state->now),
+            state->admitted);
+        break;
+    case TAKE:
+        take(state);
+        break;
+    case SEND: {
+        struct flush_send send;
+        cr_assert(quipu_window_next_send(&state->window, state->now, &send));
+        struct model_message message = {(uint8_t)(send.ticket - 1), (uint8_t)send.part, 0, 0,
+                                        send.is_without_msg_id};
+        queue_push(&state->requests, message);
+        break;
+    }
+    case SERVE:
+        serve(state, false);
+        break;
+    case REFUSE:
+        state->refusals--;
+        serve(state, true);
+        break;
+    case DELIVER: {
+        struct model_message message = queue_pop(&state->replies);
+        (void)quipu_window_answer(&state->window, (uint64_t)message.event + 1,
+                                  (enum flush_part)message.part, (enum flush_answer)message.answer,
+                                  message.sequence, state->now);
+        break;
+    }
+    case CUT:
+        state->cuts--;
+        memset(&state->requests, 0, sizeof state->requests);
+        memset(&state->replies, 0, sizeof state->replies);
+        quipu_window_disconnected(&state->window);
+        break;
+    case TIMEOUT:
+        state->timeouts--;
+        state->now = quipu_window_deadline(&state->window);
+        (void)quipu_window_tick(&state->window, state->now);
+        break;
+    case LOSE:
+        state->losses--;
+        (void)queue_pop(&state->replies);
+        break;
+    case ACTIONS:
+        break;
+    }
+}
+
+static void check_rules(const struct model_state *state, const struct model_setup *setup)
+{
+    for (uint32_t i = 0; i < setup->events; i++) {
+        cr_assert_leq(state->server.copies[i], 1, "an event twice in the stream");
+        cr_assert(!(state->server.has_foreign[i] && state->server.copies[i] > 0));
+        /* Order, unless an earlier flush or the server's own refusals have broken it. */
+        for (uint32_t j = 0; j < i && setup->refusals == 0; j++) {
+            if (setup->before[j] == MODEL_NOTHING && setup->before[i] == MODEL_NOTHING &&
+                state->server.sequence[i] != 0) {
+                cr_assert(state->server.sequence[j] != 0 &&
+                              state->server.sequence[j] < state->server.sequence[i],
+                          "an event before the one that it follows");
+            }
+        }
+    }
+}
+
+/* Without further faults, every event settles. */
+static void check_progress(const struct model_state *from, const struct model_setup *setup)
+{
+    struct model_state state = *from;
+    for (int step = 0; step < STEPS_MAX; step++) {
+        static const enum model_action order[] = {TAKE, ADMIT, SEND, SERVE, DELIVER};
+        bool is_moved = false;
+        state.window.slots = state.slots;
+        for (size_t i = 0; i < sizeof order / sizeof order[0] && !is_moved; i++) {
+            if (is_enabled(&state, setup, order[i])) {
+                act(&state, order[i]);
+                is_moved = true;
+            }
+        }
+        if (!is_moved && quipu_window_is_empty(&state.window)) {
+            break;
+        }
+        if (!is_moved) {
+            cr_assert_lt(quipu_window_deadline(&state.window), INT64_MAX,
+                         "nothing to do, nothing to wait for, and not done");
+            state.timeouts = 1;
+            act(&state, TIMEOUT);
+        }
+    }
+    for (uint32_t i = 0; i < setup->events; i++) {
+        cr_assert_neq(state.outcomes[i], FLUSH_UNSETTLED, "an event never settles");
+        cr_assert_eq(state.outcomes[i] == FLUSH_CONFLICT, setup->before[i] == MODEL_FOREIGN);
+        if (setup->before[i] == MODEL_OURS) {
+            cr_assert_eq(state.outcomes[i], FLUSH_DUPLICATE);
+        }
+    }
+    check_rules(&state, setup);
+}
+
+/* ------------------------------------------------------------------ states as keys */
+
+/* Time matters only as an order: deadlines become ranks, and the present is left out. */
+static void canonical(const struct model_state *state, struct model_state *out)
+{
+    *out = *state;
+    out->window.slots = NULL;
+    out->window.progress_us = 0;
+    out->window.deadline_us = 0;
+    out->now = 0;
+    for (uint32_t i = 0; i < state->window.capacity; i++) {
+        for (int part = 0; part < FLUSH_PARTS; part++) {
+            const struct flush_part_state *mine = &state->slots[i].parts[part];
+            bool is_timed = mine->phase == FLUSH_FLIES || mine->phase == FLUSH_RESTS;
+            int64_t rank = 0;
+            for (uint32_t j = 0; is_timed && j < state->window.capacity; j++) {
+                for (int other = 0; other < FLUSH_PARTS; other++) {
+                    const struct flush_part_state *its = &state->slots[j].parts[other];
+                    rank += (its->phase == FLUSH_FLIES || its->phase == FLUSH_RESTS) &&
+                            its->deadline_us < mine->deadline_us;
+                }
+            }
+            out->slots[i].parts[part].deadline_us = rank;
+        }
+    }
+}
+
+static uint64_t hash_of(const struct model_state *state)
+{
+    const uint8_t *bytes = (const uint8_t *)state;
+    uint64_t hash = 1469598103934665603u;
+    for (size_t i = 0; i < sizeof *state; i++) {
+        hash = (hash ^ bytes[i]) * 1099511628211u;
+    }
+    return hash == 0 ? 1 : hash;
+}
+
+/* A set of 64-bit hashes: two states in one is a 2^-40 chance here, and would only skip a state. */
+static bool remember(uint64_t *table, uint64_t hash)
+{
+    size_t at = (size_t)(hash % TABLE_SIZE);
+    while (table[at] != 0) {
+        if (table[at] == hash) {
+            return false;
+        }
+        at = (at + 1) % TABLE_SIZE;
+    }
+    table[at] = hash;
+    return true;
+}
+
+size_t model_explore(const struct model_setup *setup)
+{
+    uint64_t *table = calloc(TABLE_SIZE, sizeof *table);
+    size_t cap = 1024;
+    size_t len = 0;
+    size_t seen = 0;
+    struct model_state *stack = malloc(cap * sizeof *stack);
+    cr_assert(table != NULL && stack != NULL);
+
+    model_init(&stack[len++], setup);
+    while (len > 0) {
+        struct model_state state = stack[--len];
+        seen++;
+        cr_assert_lt(seen, TABLE_SIZE / 2, "more states than the table holds");
+        state.window.slots = state.slots;
+        check_rules(&state, setup);
+        check_progress(&state, setup);
+        for (int action = 0; action < ACTIONS; action++) {
+            if (!is_enabled(&state, setup, (enum model_action)action)) {
+                continue;
+            }
+            struct model_state next = state;
+            act(&next, (enum model_action)action);
+            struct model_state key;
+            memset(&key, 0, sizeof key);
+            canonical(&next, &key);
+            if (!remember(table, hash_of(&key))) {
+                continue;
+            }
+            if (len == cap) {
+                cap *= 2;
+                struct model_state *more = realloc(stack, cap * sizeof *stack);
+                cr_assert(more != NULL);
+                stack = more;
+            }
+            stack[len++] = next;
+        }
+    }
+    free(stack);
+    free(table);
+    return seen;
+}
