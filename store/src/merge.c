@@ -13,6 +13,7 @@
 
 #include "internal.h"
 #include "internal/bytes.h"
+#include "internal/failpoint.h"
 #include "internal/invariant.h"
 
 /* So many runs, and merges no longer wait for their time. */
@@ -186,7 +187,8 @@ static enum quipu_status emit_segment(struct quipu_txn *txn, struct quipu_merge 
         return quipu_txn_fail(txn, code, "write a segment of a merge", err);
     }
     txn->large_pages += val.mv_size / 4096 + 1;
-    return merge_entries(txn, merge, index, val.mv_data, count, err);
+    enum quipu_status status = quipu_failpoint("store.merge.segment", err);
+    return status == QUIPU_OK ? merge_entries(txn, merge, index, val.mv_data, count, err) : status;
 }
 
 /* ------------------------------------------------------------------ the end of a merge */

@@ -1,0 +1,382 @@
+/*
+ * The check of the indexes must find what is wrong: each kind of damage is done behind the store's
+ * back, through LMDB, and must be named.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <lmdb.h>
+#include <stdlib.h>
+
+#include "internal/bytes.h"
+#include "manifest.h"
+#include "store_fixture.h"
+
+#define EVENTS 23
+
+static struct fixture fixture;
+static char lines[8192];
+
+static void set_up(void)
+{
+    struct quipu_store_tuning tuning = tuning_small();
+    fixture_init(&fixture, &tuning);
+    samples_commit(fixture.store, 0, EVENTS, 5);
+    cr_assert_eq(problems_of(fixture.store), 0);
+    quipu_store_close(&fixture.store);
+}
+
+static void tear_down(void)
+{
+    fixture_release(&fixture);
+}
+
+TestSuite(store_check, .init = set_up, .fini = tear_down);
+
+/* Hands each value of a database to `change`, which returns what to do with it. */
+enum change { KEEP, STORE, DELETE };
+typedef enum change (*change_fn)(uint64_t n, MDB_val key, uint8_t *value, size_t len);
+
+static void change_values(const char *name, unsigned flags, change_fn change)
+{
+    MDB_env *env = NULL;
+    MDB_txn *txn = NULL;
+    MDB_dbi dbi;
+    MDB_cursor *cursor = NULL;
+    MDB_val key;
+    MDB_val val;
+    cr_assert_eq(mdb_env_create(&env), 0);
+    cr_assert_eq(mdb_env_set_maxdbs(env, 8), 0);
+    cr_assert_eq(mdb_env_set_mapsize(env, 64 << 20), 0);
+    cr_assert_eq(mdb_env_open(env, fixture.path, 0, 0600), 0);
+    cr_assert_eq(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    cr_assert_eq(mdb_dbi_open(txn, name, flags, &dbi), 0);
+    cr_assert_eq(mdb_cursor_open(txn, dbi, &cursor), 0);
+    uint64_t n = 0;
+    uint64_t changes = 0;
+    while (mdb_cursor_get(cursor, &key, &val, MDB_NEXT) == 0) {
+        uint8_t *copy = malloc(val.mv_size);
+        memcpy(copy, val.mv_data, val.mv_size);
+        enum change what = change(n++, key, copy, val.mv_size);
+        MDB_val now = {val.mv_size, copy};
+        if (what == STORE) {
+            cr_assert_eq(mdb_put(txn, dbi, &key, &now, 0), 0);
+        } else if (what == DELETE) {
+            cr_assert_eq(mdb_cursor_del(cursor, 0), 0);
+        }
+        changes += what != KEEP;
+        free(copy);
+    }
+    cr_assert_eq(changes, 1);
+    mdb_cursor_close(cursor);
+    cr_assert_eq(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+static bool note(void *ctx, uint64_t position, const char *line)
+{
+    (void)position;
+    uint64_t *left = ctx;
+    strncat(lines, line, sizeof lines - strlen(lines) - 2);
+    strcat(lines, "\n");
+    return left == NULL || --*left > 0;
+}
+
+static uint64_t check(uint64_t *stop_after)
+{
+    struct quipu_txn *txn = NULL;
+    uint64_t problems = 0;
+    struct quipu_error err;
+    lines[0] = 0;
+    cr_assert_eq(quipu_store_open(fixture.path, NULL, &fixture.store, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(quipu_txn_begin_read(fixture.store, &txn, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_txn_check_indexes(txn, note, stop_after, &problems, &err), QUIPU_OK);
+    quipu_txn_abort(&txn);
+    return problems;
+}
+
+static void assert_finds(const char *words)
+{
+    cr_assert_gt(check(NULL), 0);
+    cr_assert(strstr(lines, words) != NULL, "want \"%s\" in: %s", words, lines);
+}
+
+static enum change flip_record_hash(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    (void)len;
+    value[32] ^= 1;
+    return n == 15 ? STORE : KEEP;
+}
+
+Test(store_check, names_a_record_of_another_aggregate)
+{
+    change_values("log", MDB_INTEGERKEY, flip_record_hash);
+    assert_finds("of another aggregate");
+}
+
+static enum change move_back_pointer(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    (void)len;
+    quipu_store_be64(value + 24, 0);
+    return n == 15 ? STORE : KEEP;
+}
+
+Test(store_check, names_a_chain_that_was_cut)
+{
+    change_values("log", MDB_INTEGERKEY, move_back_pointer);
+    assert_finds("heads lead to 22 events, the log has 23");
+}
+
+static enum change break_record(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    (void)len;
+    value[0] = 9;
+    return n == 3 ? STORE : KEEP;
+}
+
+Test(store_check, names_a_malformed_record_and_reading_it_is_corrupt)
+{
+    struct quipu_record record;
+    struct quipu_error err;
+    struct quipu_txn *txn = NULL;
+    change_values("log", MDB_INTEGERKEY, break_record);
+    assert_finds("record at position 4: unknown record format");
+    cr_assert_eq(quipu_txn_begin_read(fixture.store, &txn, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_txn_record_at(txn, 4, &record, &err), QUIPU_CORRUPT);
+    cr_assert_eq(quipu_txn_record_at(txn, 5, &record, &err), QUIPU_OK);
+    quipu_txn_abort(&txn);
+}
+
+static enum change wrong_head(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    (void)len;
+    value[40] ^= 1;
+    return n == 2 ? STORE : KEEP;
+}
+
+static enum change wrong_version_max(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    (void)len;
+    value[15] ^= 1;
+    return n == 2 ? STORE : KEEP;
+}
+
+static enum change no_head(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    (void)value;
+    (void)len;
+    return n == 2 ? DELETE : KEEP;
+}
+
+Test(store_check, names_a_wrong_head)
+{
+    change_values("head", 0, wrong_head);
+    assert_finds("names another version or envelope");
+}
+
+Test(store_check, names_a_wrong_greatest_version)
+{
+    change_values("head", 0, wrong_version_max);
+    assert_finds("greatest version");
+}
+
+Test(store_check, misses_a_head)
+{
+    change_values("head", 0, no_head);
+    assert_finds("heads lead to");
+}
+
+static enum change wrong_prefix(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    /* The last byte of the last prefix: order and fences stay as they are. */
+    value[len - 16 + 7] ^= 1;
+    return n == 0 ? STORE : KEEP;
+}
+
+static enum change swapped(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    (void)len;
+    uint8_t entry[16];
+    if (len < 32) {
+        return KEEP;
+    }
+    memcpy(entry, value, 16);
+    memcpy(value, value + 16, 16);
+    memcpy(value + 16, entry, 16);
+    return n == 0 ? STORE : KEEP;
+}
+
+static enum change wrong_position(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    (void)len;
+    quipu_store_be64(value + 8, 1000000);
+    return n == 0 ? STORE : KEEP;
+}
+
+static enum change gone(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    (void)value;
+    (void)len;
+    return n == 0 ? DELETE : KEEP;
+}
+
+Test(store_check, names_an_entry_that_is_not_true)
+{
+    change_values("cidrun", MDB_INTEGERKEY, wrong_prefix);
+    assert_finds("has a wrong entry");
+}
+
+Test(store_check, names_a_run_that_is_not_sorted)
+{
+    change_values("cidrun", MDB_INTEGERKEY, swapped);
+    assert_finds("is not sorted");
+}
+
+Test(store_check, names_an_entry_outside_its_run)
+{
+    change_values("eidrun", MDB_INTEGERKEY, wrong_position);
+    assert_finds("outside its positions");
+}
+
+Test(store_check, names_a_run_that_is_gone_and_looking_into_it_is_corrupt)
+{
+    struct sample sample;
+    struct quipu_record record;
+    struct quipu_txn *txn = NULL;
+    change_values("eidrun", MDB_INTEGERKEY, gone);
+    assert_finds("is missing");
+    cr_assert(strstr(lines, "the manifest knows") != NULL, "%s", lines);
+    sample_make(&sample, 0, 10, true);
+    cr_assert_eq(quipu_txn_begin_read(fixture.store, &txn, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_txn_find_event_id(txn, sample.record.event_id, &record, NULL),
+                 QUIPU_CORRUPT);
+    quipu_txn_abort(&txn);
+}
+
+static enum change wrong_directory(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    static bool was_done;
+    (void)n;
+    (void)len;
+    uint64_t number;
+    memcpy(&number, key.mv_data, sizeof number);
+    if (was_done || (number & 0xffffff) != 0xffffff) {
+        return KEEP;
+    }
+    was_done = true;
+    value[7] ^= 1;
+    return STORE;
+}
+
+Test(store_check, names_a_wrong_directory)
+{
+    change_values("cidrun", MDB_INTEGERKEY, wrong_directory);
+    assert_finds("the directory of run");
+}
+
+static enum change break_manifest(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)n;
+    (void)len;
+    if (key.mv_size != 4) {
+        return KEEP;
+    }
+    quipu_store_be64(value + 16, 1000);
+    return STORE;
+}
+
+Test(store_check, names_a_manifest_that_is_not_true)
+{
+    struct quipu_txn *txn = NULL;
+    struct sample sample;
+    uint64_t position;
+    change_values("meta", 0, break_manifest);
+    assert_finds("runs do not cover what is indexed");
+    sample_make(&sample, 999, 10, true);
+    cr_assert_eq(quipu_txn_begin_write(fixture.store, &txn, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_txn_append(txn, &sample.record, &position, NULL), QUIPU_CORRUPT);
+    quipu_txn_abort(&txn);
+}
+
+Test(store_check, stops_when_it_is_told_to)
+{
+    uint64_t stop_after = 2;
+    change_values("cidrun", MDB_INTEGERKEY, gone);
+    change_values("head", 0, no_head);
+    change_values("log", MDB_INTEGERKEY, break_record);
+    cr_assert_eq(check(&stop_after), 2);
+}
+
+Test(store_check, is_refused_in_a_write_transaction)
+{
+    struct quipu_txn *txn = NULL;
+    uint64_t problems = 77;
+    cr_assert_eq(check(NULL), 0);
+    cr_assert_eq(quipu_txn_begin_write(fixture.store, &txn, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_txn_check_indexes(txn, NULL, NULL, &problems, NULL), QUIPU_MISUSE);
+    cr_assert_eq(problems, 77);
+    quipu_txn_abort(&txn);
+}
+
+Test(store_manifest, whatever_is_accepted_is_written_the_same_way)
+{
+    struct quipu_manifest *manifest = calloc(1, sizeof *manifest);
+    struct quipu_manifest *again = calloc(1, sizeof *again);
+    manifest->indexed = 30;
+    manifest->next_run = 20;
+    for (uint32_t i = 0; i < 3; i++) {
+        manifest->runs[i] = (struct quipu_run){.number = 3 + i,
+                                               .first_position = 1 + 10 * i,
+                                               .last_position = 10 + 10 * i,
+                                               .level = i == 0,
+                                               .segment_entries = 7,
+                                               .max_key = {9, 9}};
+    }
+    manifest->run_count = 3;
+    manifest->trash[0] = (struct quipu_trash){.number = 1, .values = {2, 3}};
+    manifest->trash_count = 1;
+    manifest->merges[0] = (struct quipu_merge){.number = 9,
+                                               .first_run = 4,
+                                               .started_at = 5,
+                                               .inputs = 2,
+                                               .segment_entries = 4,
+                                               .consumed = {{20, 3}, {10, 10}}};
+    manifest->merge_count = 1;
+    struct quipu_buf bytes = QUIPU_BUF_INIT;
+    struct quipu_buf back = QUIPU_BUF_INIT;
+    quipu_manifest_encode(manifest, &bytes);
+    cr_assert_eq(quipu_manifest_decode(quipu_buf_slice(&bytes), again, NULL), QUIPU_OK);
+
+    size_t refused = 0;
+    for (size_t at = 0; at < bytes.len; at++) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            bytes.data[at] ^= (uint8_t)(1u << bit);
+            if (quipu_manifest_decode(quipu_buf_slice(&bytes), again, NULL) == QUIPU_OK) {
+                quipu_buf_reset(&back);
+                quipu_manifest_encode(again, &back);
+                cr_assert(quipu_slice_equal(quipu_buf_slice(&bytes), quipu_buf_slice(&back)));
+            } else {
+                refused++;
+            }
+            bytes.data[at] ^= (uint8_t)(1u << bit);
+        }
+        cr_assert_eq(quipu_manifest_decode(quipu_slice(bytes.data, at), again, NULL),
+                     QUIPU_CORRUPT);
+    }
+    cr_assert_gt(refused, bytes.len);
+    quipu_buf_release(&bytes);
+    quipu_buf_release(&back);
+    free(again);
+    free(manifest);
+}

@@ -1,0 +1,192 @@
+/*
+ * What lies in the folder beside the log: lock files and copies.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "store_fixture.h"
+
+static struct fixture fixture;
+
+static void set_up(void)
+{
+    struct quipu_store_tuning tuning = tuning_small();
+    fixture_init(&fixture, &tuning);
+}
+
+static void tear_down(void)
+{
+    fixture_release(&fixture);
+}
+
+TestSuite(store_files, .init = set_up, .fini = tear_down);
+
+Test(store_files, a_lock_has_one_holder_and_says_who_it_is)
+{
+    struct quipu_store_lock *lock = NULL;
+    struct quipu_store_lock *second = NULL;
+    struct quipu_error err;
+    char pid[32];
+    snprintf(pid, sizeof pid, "process %d", (int)getpid());
+
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "flush", &lock, &err), QUIPU_OK);
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "flush", &second, &err), QUIPU_BUSY);
+    cr_assert(strstr(err.message, pid) != NULL, "%s", err.message);
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "pull", &second, &err), QUIPU_OK);
+    quipu_store_lock_release(&second);
+    quipu_store_lock_release(&lock);
+    cr_assert_null(lock);
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "flush", &lock, &err), QUIPU_OK);
+    quipu_store_lock_release(&lock);
+    quipu_store_lock_release(&lock);
+}
+
+Test(store_files, names_of_locks_are_plain)
+{
+    static const char *const bad[] = {
+        "", "open", "lock", "../x", "a/b", "A", "a.b", "a b", "123456789012345678901234567890123"};
+    struct quipu_store_lock *lock = NULL;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        cr_assert_eq(quipu_store_lock_take(fixture.store, bad[i], &lock, NULL), QUIPU_MISUSE, "%s",
+                     bad[i]);
+    }
+    cr_assert_eq(quipu_store_lock_take(fixture.store, NULL, &lock, NULL), QUIPU_MISUSE);
+    cr_assert_eq(
+        quipu_store_lock_take(fixture.store, "12345678901234567890123456789012", &lock, NULL),
+        QUIPU_OK);
+    quipu_store_lock_release(&lock);
+}
+
+Test(store_files, a_lock_of_another_process_ends_with_it)
+{
+    int pipes[2];
+    struct quipu_store_lock *lock = NULL;
+    struct quipu_error err;
+    quipu_store_close(&fixture.store);
+    cr_assert_eq(pipe(pipes), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        char ready = 'r';
+        if (quipu_store_open(fixture.path, NULL, &fixture.store, NULL) != QUIPU_OK ||
+            quipu_store_lock_take(fixture.store, "flush", &lock, NULL) != QUIPU_OK) {
+            ready = 'f';
+        }
+        ssize_t written = write(pipes[1], &ready, 1);
+        (void)written;
+        pause();
+        _exit(1);
+    }
+    char ready = 0;
+    cr_assert_eq(read(pipes[0], &ready, 1), 1);
+    cr_assert_eq(ready, 'r');
+    cr_assert_eq(quipu_store_open(fixture.path, NULL, &fixture.store, NULL), QUIPU_OK);
+
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "flush", &lock, &err), QUIPU_BUSY);
+    char text[32];
+    snprintf(text, sizeof text, "process %d", (int)pid);
+    cr_assert(strstr(err.message, text) != NULL, "%s", err.message);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "flush", &lock, &err), QUIPU_OK);
+    quipu_store_lock_release(&lock);
+}
+
+Test(store_files, a_forked_child_cannot_give_away_its_parents_lock)
+{
+    struct quipu_store_lock *lock = NULL;
+    struct quipu_store_lock *second = NULL;
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "flush", &lock, NULL), QUIPU_OK);
+    pid_t pid = fork();
+    if (pid == 0) {
+        quipu_store_lock_release(&lock);
+        quipu_store_close(&fixture.store);
+        _exit(0);
+    }
+    waitpid(pid, NULL, 0);
+
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "flush", &second, NULL), QUIPU_BUSY);
+    struct quipu_store *again = NULL;
+    cr_assert_eq(quipu_store_open(fixture.path, NULL, &again, NULL), QUIPU_EXISTS);
+    quipu_store_lock_release(&lock);
+}
+
+Test(store_files, a_backup_is_a_store_of_its_own)
+{
+    char path[2 * TEMP_DIR_BYTES];
+    struct quipu_store *copy = NULL;
+    struct stat info;
+    struct quipu_error err;
+    samples_commit(fixture.store, 0, 150, 7);
+    temp_dir_join(&fixture.dir, "backup", path);
+
+    cr_assert_eq(quipu_store_backup(fixture.store, path, &err), QUIPU_OK, "%s", err.message);
+    samples_commit(fixture.store, 150, 160, 7);
+    cr_assert_eq(stat(path, &info), 0);
+    cr_assert_eq(info.st_mode & 07777, 0700);
+    cr_assert_eq(quipu_store_open(path, NULL, &copy, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(last_position_of(copy), 150);
+    cr_assert_eq(problems_of(copy), 0);
+    cr_assert(quipu_uuid_equal(quipu_store_id(copy), quipu_store_id(fixture.store)));
+    samples_commit(copy, 150, 200, 3);
+    cr_assert_eq(problems_of(copy), 0);
+    quipu_store_close(&copy);
+    cr_assert_eq(last_position_of(fixture.store), 160);
+}
+
+Test(store_files, a_backup_goes_into_an_empty_folder_only)
+{
+    char path[2 * TEMP_DIR_BYTES];
+    struct quipu_error err;
+    temp_dir_join(&fixture.dir, "backup", path);
+    cr_assert_eq(mkdir(path, 0700), 0);
+
+    cr_assert_eq(quipu_store_backup(fixture.store, path, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(quipu_store_backup(fixture.store, path, &err), QUIPU_EXISTS);
+    cr_assert_eq(quipu_store_backup(fixture.store, fixture.path, &err), QUIPU_EXISTS);
+    cr_assert_eq(quipu_store_backup(fixture.store, "", &err), QUIPU_MISUSE);
+    temp_dir_join(&fixture.dir, "absent/below", path);
+    cr_assert_eq(quipu_store_backup(fixture.store, path, &err), QUIPU_NOT_FOUND);
+    temp_dir_join(&fixture.dir, "store/data.mdb", path);
+    cr_assert_eq(quipu_store_backup(fixture.store, path, &err), QUIPU_NOT_A_STORE);
+}
+
+Test(store_files, a_backup_while_another_process_writes_is_consistent)
+{
+    char path[2 * TEMP_DIR_BYTES];
+    struct quipu_error err;
+    struct quipu_store_tuning tuning = tuning_small();
+    samples_commit(fixture.store, 0, 50, 7);
+    quipu_store_close(&fixture.store);
+    pid_t pid = fork();
+    if (pid == 0) {
+        fixture_reopen(&fixture, &tuning);
+        for (uint64_t seed = 50;; seed++) {
+            samples_commit(fixture.store, seed, seed + 1, 1);
+        }
+    }
+    fixture_reopen(&fixture, &tuning);
+    for (int i = 0; i < 10; i++) {
+        char name[16];
+        struct quipu_store *copy = NULL;
+        snprintf(name, sizeof name, "backup-%d", i);
+        temp_dir_join(&fixture.dir, name, path);
+        uint64_t before = last_position_of(fixture.store);
+        cr_assert_eq(quipu_store_backup(fixture.store, path, &err), QUIPU_OK, "%s", err.message);
+        uint64_t after = last_position_of(fixture.store);
+        cr_assert_eq(quipu_store_open(path, NULL, &copy, &err), QUIPU_OK, "%s", err.message);
+        uint64_t copied = last_position_of(copy);
+        cr_assert(copied >= before && copied <= after);
+        cr_assert_eq(problems_of(copy), 0);
+        quipu_store_close(&copy);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
