@@ -30,6 +30,8 @@
 /* A bundle's header names one root: 59 bytes. A larger one is not read. */
 #define HEADER_BYTES_MAX 4096u
 
+#define NAME_BYTES_SHOWN 160u
+
 /* ------------------------------------------------------------------ the file */
 
 enum quipu_status quipu_bundle_open_at(int folder, const char *base, const char *name, int *fd,
@@ -281,6 +283,17 @@ static enum quipu_status check_signatures(struct quipu_bundle_reader *reader)
 
 /* ------------------------------------------------------------------ the pass */
 
+/* The end of a long path: what is wrong must still fit on the line. */
+static const char *short_name(const char *name)
+{
+    size_t len = strlen(name);
+    const char *from = len > NAME_BYTES_SHOWN ? name + len - NAME_BYTES_SHOWN : name;
+    while (from > name && ((unsigned char)*from & 0xc0) == 0x80) {
+        from++; /* not inside a character */
+    }
+    return from;
+}
+
 static enum quipu_status read_end(struct quipu_bundle_reader *reader)
 {
     struct quipu_car_block section = {0};
@@ -376,7 +389,8 @@ enum quipu_status quipu_bundle_read(int fd, const struct quipu_bundle_pass *pass
     if (status == QUIPU_OK) {
         fill_report(reader, report);
     } else {
-        status = quipu_error_wrap(err, status, "%s", pass->name);
+        const char *name = short_name(pass->name);
+        status = quipu_error_wrap(err, status, "%s%s", name == pass->name ? "" : "…", name);
     }
 
     quipu_car_reader_close(&reader->car);

@@ -7,9 +7,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "bundle_kit.h"
 #include "run.h"
-#include "sign_kit.h"
-#include "temp_dir.h"
 
 #define NAME_SPACE "quipu-bundle@v1"
 #define PRINCIPAL  "vault-7"
@@ -101,6 +100,40 @@ Test(ssh_keygen, reads_our_public_key_line)
 
     cr_assert_eq(run(argv, NULL), 0);
     quipu_buf_release(&text);
+}
+
+Test(ssh_keygen, verifies_the_manifest_of_a_bundle_against_its_source)
+{
+    char path[PATH_BYTES];
+    struct store_kit vault;
+    struct bundle_kit kit;
+    struct quipu_bundle_root root;
+    struct quipu_bundle_report report;
+    struct quipu_buf text = QUIPU_BUF_INIT;
+    uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
+    temp_dir_join(&dir, "out.car", path);
+    store_kit_open(&vault, &dir, "vault");
+    store_kit_append(&vault, 20, 10);
+    store_kit_export(&vault, path, NULL);
+    cr_assert_eq(quipu_bundle_check(path, &report, NULL), QUIPU_OK);
+    bundle_kit_load(&kit, path);
+    bundle_kit_root(&kit, &root);
+    quipu_sshsig_armor(root.signatures[0], &text);
+    write_file(signature_path, quipu_buf_slice(&text));
+    quipu_buf_reset(&text);
+    cr_assert_eq(quipu_source_public_key(quipu_slice_text(report.source), key, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_ssh_allowed_signers_line(PRINCIPAL, NAME_SPACE, key, &text, NULL), QUIPU_OK);
+    write_file(signers_path, quipu_buf_slice(&text));
+
+    write_file(message_path, bundle_kit_block(&kit, 1));
+    cr_assert_eq(verify(NAME_SPACE), 0);
+    kit.sections[1].block[40] ^= 1;
+    write_file(message_path, bundle_kit_block(&kit, 1));
+    cr_assert_neq(verify(NAME_SPACE), 0);
+
+    quipu_buf_release(&text);
+    bundle_kit_release(&kit);
+    store_kit_close(&vault);
 }
 
 /* Binary SSHSIG of an armored file. */

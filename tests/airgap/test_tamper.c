@@ -617,6 +617,26 @@ Test(tamper, bytes_behind_the_end_are_refused)
     free_file(&file);
 }
 
+Test(tamper, what_is_wrong_fits_on_the_line_behind_a_long_path)
+{
+    char deep[1024];
+    struct quipu_error err;
+    struct quipu_slice file = read_file(good);
+    (void)snprintf(deep, sizeof deep, "%s", dir.path);
+    for (int i = 0; i < 3; i++) {
+        size_t used = strlen(deep);
+        (void)snprintf(deep + used, sizeof deep - used, "/%0200d", i);
+        cr_assert_eq(mkdir(deep, 0700), 0);
+    }
+    (void)snprintf(deep + strlen(deep), sizeof deep - strlen(deep), "/tampered.car");
+    write_file(deep, quipu_slice(file.data, file.len - 1));
+
+    cr_assert_eq(quipu_bundle_check(deep, NULL, &err), QUIPU_CAR_TRUNCATED);
+    cr_assert_not_null(strstr(err.message, "/tampered.car: event 12 of 12"), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "cut short"), "%s", err.message);
+    free_file(&file);
+}
+
 /* ------------------------------------------------------------------ several signers */
 
 Test(tamper, a_second_signer_may_be_the_trusted_one)
