@@ -75,14 +75,15 @@ esac
 for program in "${programs[@]}"; do
     "$work/consumer/$program" "$work/$program.quipu"
     # The library of the moved folder, not one that happens to be on this machine.
-    ldd "$work/consumer/$program" | grep -qF "libquipu.so.0 => $libdir/" || {
-        ldd "$work/consumer/$program" >&2
+    loaded=$(ldd "$work/consumer/$program")
+    grep -qF "libquipu.so.0 => $libdir/" <<<"$loaded" || {
+        printf '%s loads another libquipu:\n%s\n' "$program" "$loaded" >&2
         exit 1
     }
 done
 
 # The program that is installed finds its library by itself.
 if [ -e "$prefix/bin/quipu" ]; then
-    "$prefix/bin/quipu" --version
+    "$prefix/bin/quipu" version
     "$prefix/bin/quipu" verify --store "$work/consumer.quipu"
 fi
