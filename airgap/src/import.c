@@ -54,6 +54,14 @@ static enum quipu_status take_event(void *ctx, const struct quipu_bundle_event *
     }
     if (status != QUIPU_OK) {
         import->refused = status;
+    }
+    if (status == QUIPU_TOO_LARGE) {
+        /* The reader has held each block to its limit: it is the transaction that is full. */
+        return quipu_error_wrap(err, status,
+                                "too much for one transaction, so nothing is taken in; export it "
+                                "in parts, by position, and import these in order");
+    }
+    if (status != QUIPU_OK) {
         return status;
     }
     switch (outcome) {

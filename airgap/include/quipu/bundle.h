@@ -109,6 +109,7 @@ struct quipu_bundle_report {
  * @retval QUIPU_BAD_SIGNATURE  not signed, or a signature does not hold, or the store that the
  *                              manifest names did not sign
  * @retval QUIPU_INVALID        a folder or a special file
+ * @retval QUIPU_TOO_LARGE      a block is over the limit of its kind
  * @retval QUIPU_FORMAT_NEWER, QUIPU_NOT_FOUND, QUIPU_PERMISSION, QUIPU_IO, QUIPU_NO_MEMORY
  * @threads any
  */
@@ -144,6 +145,8 @@ struct quipu_import_report {
  * @retval QUIPU_BAD_SIGNATURE  also: no signer is one of `trusted`
  * @retval QUIPU_BUNDLE         also: the file changed between the check and the import
  * @retval QUIPU_INVALID        also: a text in `trusted` is not an NKey "U…"
+ * @retval QUIPU_TOO_LARGE      more than one transaction of the store holds (some 400 MB): have it
+ *                              exported in parts, by position, and import these in order
  * @retval QUIPU_MISUSE         `size` of the options is another, or trusted is NULL with a count
  * @threads any
  */
