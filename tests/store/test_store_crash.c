@@ -88,7 +88,7 @@ static void check_after_kill(const struct temp_dir *dir, uint64_t acked, const c
     quipu_store_close(&store);
 }
 
-Test(store_crash, loses_nothing_acknowledged_when_killed_anywhere, .timeout = 250)
+Test(store_crash, loses_nothing_acknowledged_when_killed_anywhere)
 {
     static const char *const points[] = {
         "store.create.mkdir",  "store.create.lock",        "store.create.folder",
@@ -204,7 +204,7 @@ static void read_as(const char *path, uint64_t until)
     _exit(0);
 }
 
-Test(store_processes, write_and_read_one_store_together, .timeout = 120)
+Test(store_processes, write_and_read_one_store_together)
 {
     struct temp_dir dir;
     char path[2 * TEMP_DIR_BYTES];
@@ -356,7 +356,7 @@ static enum quipu_status use_all(const char *path, const char *backup, uint64_t 
     return status;
 }
 
-Test(store_memory, survives_the_failure_of_every_allocation, .timeout = 120)
+Test(store_memory, survives_the_failure_of_every_allocation)
 {
     struct countdown countdown = {0, 0};
     struct quipu_allocator allocator = {count_reallocate, count_release, &countdown};

@@ -234,3 +234,30 @@ Test(store_model, a_store_may_be_opened_with_other_sizes_than_before)
     cr_assert_eq(last_position_of(fixture.store), 3000);
     fixture_release(&fixture);
 }
+
+Test(store_model, keeps_its_indexes_over_two_levels_of_merges_of_the_sizes_in_use)
+{
+    struct fixture fixture;
+    struct quipu_store_tuning tuning = quipu_store_tuning_default();
+    struct quipu_txn *txn = NULL;
+    fixture_init(&fixture, &tuning);
+
+    samples_commit(fixture.store, 0, 150000, 1000);
+
+    cr_assert_eq(problems_of(fixture.store), 0);
+    cr_assert_eq(quipu_txn_begin_read(fixture.store, &txn, NULL), QUIPU_OK);
+    for (uint64_t seed = 1; seed < 150000; seed += 97) {
+        struct sample sample;
+        struct quipu_record record;
+        enum quipu_block_kind kind;
+        sample_make(&sample, seed, MODEL_AGGREGATES, true);
+        cr_assert_eq(quipu_txn_find_event_id(txn, sample.record.event_id, &record, NULL), QUIPU_OK);
+        cr_assert_eq(record.position, seed + 1);
+        cr_assert_eq(quipu_txn_find_cid(txn, &sample.record.envelope_cid, &record, &kind, NULL),
+                     QUIPU_OK);
+        cr_assert_eq(record.position, seed + 1);
+        assert_absent(txn, seed + 150000, true);
+    }
+    quipu_txn_abort(&txn);
+    fixture_release(&fixture);
+}
