@@ -28,26 +28,30 @@ _Noreturn void child_fail(const char *format, ...)
     exit(1);
 }
 
-static void redirect(const char *path, int to)
+/* By us and not by the child: it may be killed before it comes to that. */
+static int make_empty(const char *path)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (fd < 0 || dup2(fd, to) < 0) {
-        _exit(126);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        child_fail("make %s", path);
     }
-    (void)close(fd); /* its copy stays */
+    return fd;
 }
 
 enum child_end child_run(const char *const argv[], const char *out, const char *err,
                          uint64_t kill_after_us)
 {
+    int out_fd = make_empty(out);
+    int err_fd = make_empty(err);
     pid_t pid = fork();
     if (pid < 0) {
         child_fail("fork");
     }
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* no run outlives the test */
-        redirect(out, STDOUT_FILENO);
-        redirect(err, STDERR_FILENO);
+        if (dup2(out_fd, STDOUT_FILENO) < 0 || dup2(err_fd, STDERR_FILENO) < 0) {
+            _exit(126);
+        }
         /* execv takes no const for old programs' sake; it changes nothing. */
         union {
             const char *const *ours;
@@ -56,6 +60,8 @@ enum child_end child_run(const char *const argv[], const char *out, const char *
         (void)execv(argv[0], arguments.theirs);
         _exit(127);
     }
+    (void)close(out_fd); /* the child has its own */
+    (void)close(err_fd); /* the same */
     if (kill_after_us > 0) {
         struct timespec moment = {(time_t)(kill_after_us / 1000000),
                                   (long)(kill_after_us % 1000000) * 1000};
@@ -121,10 +127,31 @@ uint64_t child_number(const char *path, const char *name)
     return strtoull(text, NULL, 10);
 }
 
-uint64_t child_random(uint64_t *state)
+/* xorshift64*: the same numbers for the same seed. */
+static uint64_t next_random(uint64_t *state)
 {
     *state ^= *state >> 12;
     *state ^= *state << 25;
     *state ^= *state >> 27;
     return *state * UINT64_C(2685821657736338717);
+}
+
+void child_moments_init(struct child_moments *moments, const char *program, const char *out,
+                        const char *err)
+{
+    const char *version[] = {program, "version", NULL};
+    struct timespec begin;
+    struct timespec end;
+    (void)clock_gettime(CLOCK_MONOTONIC, &begin); /* cannot fail with this clock */
+    child_must(version, out, err);
+    (void)clock_gettime(CLOCK_MONOTONIC, &end); /* the same */
+    int64_t took_us =
+        (int64_t)(end.tv_sec - begin.tv_sec) * 1000000 + (end.tv_nsec - begin.tv_nsec) / 1000;
+    moments->start_us = took_us > 0 ? (uint64_t)took_us : 1;
+}
+
+uint64_t child_moment_us(struct child_moments *moments)
+{
+    return moments->start_us / 2 +
+           next_random(&moments->seed) % (moments->start_us + moments->work_us) + 1;
 }

@@ -27,8 +27,16 @@ bool child_member(const char *line, const char *name, char *out, size_t cap);
 /* Number member of the one line in a file. */
 uint64_t child_number(const char *path, const char *name);
 
-/* xorshift64*: the same moments for the same seed. */
-uint64_t child_random(uint64_t *state);
+/* A random moment in the run of a program that works for up to `work_us` once it has started: how
+ * long a start takes differs tenfold between builds, so it is measured. */
+struct child_moments {
+    uint64_t seed; /* not 0 */
+    uint64_t start_us;
+    uint64_t work_us;
+};
+void child_moments_init(struct child_moments *moments, const char *program, const char *out,
+                        const char *err);
+uint64_t child_moment_us(struct child_moments *moments);
 
 /* Say why and end the test. */
 _Noreturn void child_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

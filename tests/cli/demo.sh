@@ -21,7 +21,7 @@ has "the demo" "$text" "5 signatures hold"
 if [ "$has_server" = with ]; then
     has "the demo" "$text" "once more: 0 published"
     has "the demo" "$text" "the same in 3 stores to the byte"
-    pid=$(sed -n 's/.* process \([0-9]*\) .*/\1/p' "$dir/out")
+    pid=$(sed -n 's/.* process \([0-9]*\)$/\1/p' "$dir/out")
     if kill -0 "$pid" 2>/dev/null; then
         fail "nats-server $pid is still running"
     fi
@@ -71,6 +71,10 @@ if [ "$has_server" = with ]; then
         fail "nats-server $pid outlived the demo"
     fi
     # A server that is none is named.
-    refused 1 '; ' IO demo --dir "$dir/false" --nats-server /bin/false || true
+    found=0
+    "$quipu" demo --dir "$dir/false" --nats-server /bin/false >"$dir/out" 2>"$dir/err" || found=$?
+    equal "exit code with a false server" "$found" 1
+    equal "lines on stderr with a false server" "$(wc -l <"$dir/err")" 1
+    has "a false server" "$(cat "$dir/err")" "nats-server ended at once"
 fi
 passed

@@ -13,10 +13,10 @@
 #include "child.h"
 #include "temp_dir.h"
 
-#define EVENTS        1500
-#define LINE_BYTES    8192
-#define MOMENT_US_MAX 40000
-#define PATH_BYTES    (2 * TEMP_DIR_BYTES)
+#define EVENTS     1500
+#define LINE_BYTES 8192
+#define WORK_US    40000
+#define PATH_BYTES (2 * TEMP_DIR_BYTES)
 
 struct files {
     char store[PATH_BYTES];
@@ -41,7 +41,7 @@ static void write_input(const char *path)
     for (int n = 1; n <= EVENTS; n++) {
         (void)fprintf(file,
                       "{\"aggregate_type\":\"key\",\"aggregate_id\":\"k%d\",\"event_type\":"
-                      "\"key.used\",\"event_id\":\"018f2b1c-0000-7000-8000-%012d\",\"payload\":"
+                      "\"key.used\",\"event_id\":\"%08d-0000-7000-8000-000000000000\",\"payload\":"
                       "{\"n\":%d,\"text\":\"some words, so that a batch has a size\"}}\n",
                       n % 7, n, n);
     }
@@ -56,7 +56,7 @@ static unsigned event_number(const char *line)
     if (!child_member(line, "event_id", id, sizeof id) || strlen(id) != 36) {
         child_fail("no event_id in: %s", line);
     }
-    unsigned long number = strtoul(id + 24, NULL, 10);
+    unsigned long number = strtoul(id, NULL, 10);
     if (number < 1 || number > EVENTS) {
         child_fail("an event that nobody sent: %s", line);
     }
@@ -129,9 +129,10 @@ static unsigned check_log(const char *quipu, struct files *files,
     return events;
 }
 
-/* One store from nothing to all events. Returns how many runs were killed on the way. */
-static unsigned fill_store(const char *quipu, struct files *files, uint64_t *seed,
-                           unsigned kills_left)
+/* One store from nothing to all events. Returns how many runs were killed on the way; `*fruitful`
+ * counts those that had acknowledged something new before they died. */
+static unsigned fill_store(const char *quipu, struct files *files, struct child_moments *moments,
+                           unsigned kills_left, unsigned *fruitful)
 {
     const char *init[] = {quipu, "init", "--store", files->store, NULL};
     const char *append[] = {quipu,        "append",     "--json", "--atomic-lines", "5", "--store",
@@ -141,17 +142,19 @@ static unsigned fill_store(const char *quipu, struct files *files, uint64_t *see
     unsigned kills = 0;
     child_must(init, files->out, files->err);
     for (;;) {
-        uint64_t moment_us = kills < kills_left ? child_random(seed) % MOMENT_US_MAX + 1 : 0;
+        uint64_t moment_us = kills < kills_left ? child_moment_us(moments) : 0;
         enum child_end end = child_run(append, files->out, files->err, moment_us);
         if (end == CHILD_FAILED) {
             child_must(append, files->out, files->err); /* says why */
             child_fail("append failed once");
         }
+        unsigned before = acknowledged.count;
         note_receipts(files->out, &acknowledged);
         if (end == CHILD_SUCCEEDED) {
             break;
         }
         kills++;
+        *fruitful += acknowledged.count > before ? 1 : 0;
         if (kills % 8 == 0) {
             (void)check_log(quipu, files, &acknowledged);
         }
@@ -173,25 +176,32 @@ int main(int argc, char **argv)
         child_fail("usage: kill_append QUIPU [KILLS [SEED]]");
     }
     unsigned wanted = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 200;
-    uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 20260101;
+    struct child_moments moments = {.seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 20260101,
+                                    .work_us = WORK_US};
     struct temp_dir dir;
     struct files files;
     unsigned kills = 0;
     unsigned stores = 0;
+    unsigned fruitful = 0;
     temp_dir_init(&dir);
     (void)temp_dir_join(&dir, "input", files.input);
     (void)temp_dir_join(&dir, "out", files.out);
     (void)temp_dir_join(&dir, "err", files.err);
     write_input(files.input);
+    child_moments_init(&moments, argv[1], files.out, files.err);
     while (kills < wanted) {
         char name[32];
         (void)snprintf(name, sizeof name, "store-%u", stores++);
         (void)temp_dir_join(&dir, name, files.store);
-        kills += fill_store(argv[1], &files, &seed, wanted - kills);
+        kills += fill_store(argv[1], &files, &moments, wanted - kills, &fruitful);
     }
-    (void)printf("%u runs of append killed over %u stores of %d events: every acknowledged event "
-                 "is there, none is there twice\n",
-                 kills, stores, EVENTS);
+    (void)printf(
+        "%u runs of append killed, %u of them after new events, over %u stores of %d events: "
+        "every acknowledged event is there, none is there twice\n",
+        kills, fruitful, stores, EVENTS);
+    if (fruitful < kills / 4) {
+        child_fail("only %u of %u runs had begun to append when they were killed", fruitful, kills);
+    }
     temp_dir_release(&dir);
     return 0;
 }

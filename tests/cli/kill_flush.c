@@ -7,6 +7,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,10 +15,10 @@
 #include "demo_server.h"
 #include "temp_dir.h"
 
-#define ROUND_EVENTS  400
-#define MOMENT_US_MAX 60000
-#define PATH_BYTES    (2 * TEMP_DIR_BYTES)
-#define SKIPPED       77
+#define ROUND_EVENTS 400
+#define WORK_US      60000
+#define PATH_BYTES   (2 * TEMP_DIR_BYTES)
+#define SKIPPED      77
 
 struct files {
     char *quipu;
@@ -47,30 +48,43 @@ static void append_round(struct files *files, unsigned round)
     child_must(append, files->out, files->err);
 }
 
-/* Flush until nothing is pending. Returns how many runs were killed on the way. */
-static unsigned flush_round(struct files *files, uint64_t *seed, unsigned kills_left)
+/* What the runs came to. */
+struct tally {
+    unsigned kills;
+    unsigned fruitful; /* kills of runs that had receipts for something new */
+    uint64_t resent;   /* events that the server had, but whose receipt a killed run had not kept */
+};
+
+static uint64_t number(struct files *files, const char *const argv[], const char *name)
 {
+    child_must(argv, files->out, files->err);
+    return child_number(files->out, name);
+}
+
+/* Flush until nothing is pending; kill no more runs than are left. */
+static void flush_round(struct files *files, struct child_moments *moments, unsigned wanted,
+                        struct tally *tally)
+{
+    const char *status[] = {files->quipu, "status", "--json", "--store", files->store, NULL};
+    uint64_t published = number(files, status, "published");
     const char *flush[] = {files->quipu, "flush",    "--json",   "--store",
                            files->store, "--server", files->url, NULL};
-    unsigned kills = 0;
     for (;;) {
-        uint64_t moment_us = kills < kills_left ? child_random(seed) % MOMENT_US_MAX + 1 : 0;
+        uint64_t moment_us = tally->kills < wanted ? child_moment_us(moments) : 0;
         enum child_end end = child_run(flush, files->out, files->err, moment_us);
         if (end == CHILD_FAILED) {
             child_must(flush, files->out, files->err); /* says why */
             child_fail("flush failed once");
         }
         if (end == CHILD_SUCCEEDED) {
-            return kills;
+            tally->resent += child_number(files->out, "duplicates");
+            return;
         }
-        kills++;
+        tally->kills++;
+        uint64_t now = number(files, status, "published");
+        tally->fruitful += now > published ? 1 : 0;
+        published = now;
     }
-}
-
-static uint64_t number(struct files *files, const char *const argv[], const char *name)
-{
-    child_must(argv, files->out, files->err);
-    return child_number(files->out, name);
 }
 
 static void expect(const char *what, uint64_t found, uint64_t expected)
@@ -100,22 +114,28 @@ static void check(struct files *files, char *second_store, uint64_t events)
     expect("events that verify", number(files, verify, "events"), events);
 }
 
-static void play(struct files *files, const struct temp_dir *dir, unsigned wanted, uint64_t seed)
+static void play(struct files *files, const struct temp_dir *dir, unsigned wanted,
+                 struct child_moments *moments)
 {
     char second_store[PATH_BYTES];
     const char *init[] = {files->quipu, "init", "--store", files->store, NULL};
     const char *provision[] = {files->quipu, "provision", "--server", files->url, NULL};
-    unsigned kills = 0;
+    struct tally tally = {0};
     unsigned rounds = 0;
     child_must(init, files->out, files->err);
     child_must(provision, files->out, files->err);
-    while (kills < wanted) {
+    while (tally.kills < wanted) {
         append_round(files, rounds++);
-        kills += flush_round(files, &seed, wanted - kills);
+        flush_round(files, moments, wanted, &tally);
     }
     check(files, temp_dir_join(dir, "second", second_store), (uint64_t)rounds * ROUND_EVENTS);
-    (void)printf("%u runs of flush killed over %u events: the stream holds each of them once\n",
-                 kills, rounds * ROUND_EVENTS);
+    (void)printf(
+        "%u runs of flush killed, %u of them after new receipts, over %u events, of which %" PRIu64
+        " were sent again and recognised: the stream holds each of them once\n",
+        tally.kills, tally.fruitful, rounds * ROUND_EVENTS, tally.resent);
+    if (tally.fruitful + tally.resent == 0) {
+        child_fail("no run had begun to publish when it was killed");
+    }
 }
 
 int main(int argc, char **argv)
@@ -144,8 +164,10 @@ int main(int argc, char **argv)
         child_fail("%s", err.message);
     }
     files.url = server.url;
-    play(&files, &dir, argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 100,
-         argc > 3 ? strtoull(argv[3], NULL, 10) : 20260101);
+    struct child_moments moments = {.seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 20260101,
+                                    .work_us = WORK_US};
+    child_moments_init(&moments, files.quipu, files.out, files.err);
+    play(&files, &dir, argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 100, &moments);
     demo_server_stop(&server);
     temp_dir_release(&dir);
     return 0;
