@@ -42,8 +42,8 @@ enum quipu_status cli_lines_next(struct cli_lines *lines, struct quipu_slice *li
                                  struct quipu_error *err)
 {
     for (;;) {
-        const uint8_t *begin = lines->buf.data + lines->at;
         size_t have = lines->buf.len - lines->at;
+        const uint8_t *begin = have == 0 ? lines->buf.data : lines->buf.data + lines->at;
         const uint8_t *end = have > lines->searched
                                  ? memchr(begin + lines->searched, '\n', have - lines->searched)
                                  : NULL;
