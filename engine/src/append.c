@@ -214,14 +214,16 @@ enum quipu_status quipu_append_batch(struct quipu_engine *engine, const struct q
     if (count == 0) {
         return QUIPU_OK;
     }
-    struct append_request request = {.failed = count, .err = err};
+    /* Reading the store also says what it did not find: the caller's line is for failures only. */
+    struct quipu_error why;
+    struct append_request request = {.failed = count, .err = &why};
     enum quipu_status status = QUIPU_NO_MEMORY;
     struct append_scratch *scratch = scratch_take(engine);
     if (scratch != NULL) {
         status = scratch_reserve(scratch, (uint32_t)count, &request);
     }
     if (status != QUIPU_OK) {
-        status = quipu_error_set(err, status, "append: out of memory for %zu events", count);
+        status = quipu_error_set(&why, status, "append: out of memory for %zu events", count);
         goto done;
     }
     status = request_prepare(engine, events, &request);
@@ -241,6 +243,9 @@ done:
     }
     if (status != QUIPU_OK && failed != NULL) {
         *failed = request.failed;
+    }
+    if (status != QUIPU_OK && err != NULL) {
+        *err = why;
     }
     return status;
 }

@@ -50,8 +50,8 @@ struct append_request {
     uint32_t *aggregate_slots;
     uint32_t slot_mask;
     enum quipu_status status;
-    size_t failed; /* the item that is at fault, or count */
-    struct quipu_error *err;
+    size_t failed;           /* the item that is at fault, or count */
+    struct quipu_error *err; /* never NULL; also written by reads that find nothing */
 };
 
 /* Fill in the plan of each item, looking at `txn` and at the items before it; writes nothing.

@@ -42,9 +42,7 @@ static void group_fail(struct append_ticket *group, enum quipu_status status,
         struct append_request *request = request_of(ticket);
         request->status = status;
         request->failed = request->count;
-        if (request->err != NULL) {
-            *request->err = *line;
-        }
+        *request->err = *line;
     }
 }
 
@@ -150,12 +148,7 @@ static enum quipu_status group_write(struct group_state *state, struct append_ti
             continue;
         }
         if (request->status != QUIPU_OK) {
-            if (request->err != NULL) {
-                *err = *request->err;
-            } else {
-                (void)quipu_error_set(err, request->status, "append: %s",
-                                      quipu_status_text(request->status));
-            }
+            *err = *request->err;
             return request->status;
         }
         enum quipu_status status = request_write(state, request, err);

@@ -126,10 +126,11 @@ enum quipu_status quipu_ingest_commit(struct quipu_ingest **ingest,
 
 /* ------------------------------------------------------------------ 1: what it says it is */
 
-static enum quipu_status hash_check(const struct quipu_cid *cid, struct quipu_slice block,
-                                    const char *what, struct quipu_error *err)
+static enum quipu_status hash_check(const struct quipu_cid *cid, uint8_t codec,
+                                    struct quipu_slice block, const char *what,
+                                    struct quipu_error *err)
 {
-    struct quipu_cid found = quipu_cid_of(cid->codec, block);
+    struct quipu_cid found = quipu_cid_of(codec, block);
     if (quipu_cid_equal(cid, &found)) {
         return QUIPU_OK;
     }
@@ -160,13 +161,14 @@ static enum quipu_status blocks_check(const struct quipu_foreign *event,
         status = size_check(event->payload, QUIPU_PAYLOAD_BYTES_MAX, "payload", err);
     }
     if (status == QUIPU_OK) {
-        status = hash_check(&event->cid, event->envelope, "envelope", err);
+        status = hash_check(&event->cid, QUIPU_CODEC_DAG_CBOR, event->envelope, "envelope", err);
     }
     if (status == QUIPU_OK) {
         status = quipu_envelope_decode(event->envelope, envelope, err);
     }
     if (status == QUIPU_OK) {
-        status = hash_check(&envelope->payload, event->payload, "payload", err);
+        status =
+            hash_check(&envelope->payload, envelope->payload.codec, event->payload, "payload", err);
     }
     if (status != QUIPU_OK) {
         return status;
@@ -398,14 +400,14 @@ enum quipu_status quipu_ingest_event(struct quipu_ingest *ingest, const struct q
         return status;
     }
     if (position == 0) {
-        status = event_add(ingest, event, &envelope, &position, err);
+        status = event_add(ingest, event, &envelope, &position, &why);
         became = QUIPU_INGEST_ADDED;
     }
     if (status == QUIPU_OK) {
-        status = event_settle(ingest, event, position, err);
+        status = event_settle(ingest, event, position, &why);
     }
     if (status != QUIPU_OK) {
-        return status;
+        return quipu_error_set(err, status, "%s", why.message);
     }
     ingest->report.added += became == QUIPU_INGEST_ADDED;
     ingest->report.known += became == QUIPU_INGEST_KNOWN;

@@ -1,0 +1,363 @@
+/*
+ * The signing key and the source: made once, kept private, new after a restore.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "engine_kit.h"
+#include "identity_file.h"
+#include "nkey.h"
+
+static struct kit kit;
+
+static void setup(void)
+{
+    cr_assert_geq(sodium_init(), 0);
+    kit_open(&kit);
+}
+
+static void teardown(void)
+{
+    kit_close(&kit);
+}
+
+TestSuite(identity, .init = setup, .fini = teardown);
+
+static char *key_path(char out[4 * TEMP_DIR_BYTES])
+{
+    (void)snprintf(out, 4 * TEMP_DIR_BYTES, "%s/signing.key", kit.path);
+    return out;
+}
+
+static void source_of(char out[QUIPU_SOURCE_TEXT_BYTES])
+{
+    kit_assert_ok(&kit, quipu_identity_source(kit.engine, out, &kit.err));
+}
+
+static void assert_numbered(uint64_t position, const char *source, uint64_t seq)
+{
+    struct kit_foreign stored;
+    struct quipu_envelope envelope;
+    kit_foreign_copy(&kit, position, &stored);
+    kit_assert_ok(&kit, quipu_envelope_decode(stored.foreign.envelope, &envelope, &kit.err));
+    cr_assert(quipu_slice_equal(envelope.source, quipu_slice_text(source)));
+    cr_assert_eq(envelope.source_seq, seq);
+    kit_foreign_release(&stored);
+}
+
+/* ------------------------------------------------------------------ texts */
+
+Test(nkey, formats_public_keys_of_every_kind)
+{
+    /* Computed by other code than this, over the key 00 01 02 … 1f. */
+    static const char *const texts[] = {
+        "UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NN",
+        "AAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB776S",
+        "OAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB7JSU",
+        "NAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB6CRG",
+        "CAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB6N4O",
+        "XAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB7QO7",
+    };
+    uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
+    for (size_t i = 0; i < sizeof key; i++) {
+        key[i] = (uint8_t)i;
+    }
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char text[QUIPU_SOURCE_TEXT_BYTES];
+        quipu_nkey_format(texts[i][0], key, text);
+        cr_assert_str_eq(text, texts[i]);
+    }
+    char nothing[QUIPU_SOURCE_TEXT_BYTES] = "x";
+    quipu_nkey_format('Z', key, nothing);
+    cr_assert_str_eq(nothing, "");
+}
+
+Test(nkey, reads_back_the_public_key_of_a_source)
+{
+    uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
+    struct quipu_slice source =
+        quipu_slice_text("UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NN");
+
+    cr_assert_eq(quipu_source_public_key(source, key, NULL), QUIPU_OK);
+
+    for (size_t i = 0; i < sizeof key; i++) {
+        cr_assert_eq(key[i], i);
+    }
+}
+
+Test(nkey, refuses_what_is_no_source)
+{
+    static const char *const wrong[] = {
+        "",
+        "U",
+        "UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63N",
+        "UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NNA",
+        "UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NM",
+        "UBAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NN",
+        "AAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB776S",
+        "uaaacaqdaqcqmbyibefawdanbyhraeiscmkbkfqxdamrugy4dupb63nn",
+        "UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63N!",
+    };
+    uint8_t key[QUIPU_PUBLIC_KEY_BYTES] = {7};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        cr_assert_eq(quipu_source_public_key(quipu_slice_text(wrong[i]), key, NULL), QUIPU_INVALID,
+                     "%s", wrong[i]);
+    }
+    cr_assert_eq(key[0], 7, "untouched");
+}
+
+Test(nkey, reads_back_the_seeds_it_writes)
+{
+    uint8_t seed[NKEY_SEED_BYTES];
+    uint8_t again[NKEY_SEED_BYTES];
+    char text[NKEY_SEED_TEXT_BYTES];
+    for (int round = 0; round < 100; round++) {
+        randombytes_buf(seed, sizeof seed);
+        nkey_user_seed_format(seed, text);
+        cr_assert_eq(strlen(text), NKEY_SEED_CHARS);
+        cr_assert(text[0] == 'S' && text[1] == 'U');
+        cr_assert_eq(nkey_user_seed_parse(quipu_slice_text(text), again), QUIPU_OK);
+        cr_assert(memcmp(seed, again, sizeof seed) == 0);
+        text[20] = text[20] == 'A' ? 'B' : 'A';
+        cr_assert_eq(nkey_user_seed_parse(quipu_slice_text(text), again), QUIPU_INVALID);
+    }
+}
+
+/* ------------------------------------------------------------------ the key */
+
+Test(identity, is_not_there_before_the_first_append)
+{
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    uint8_t signature[QUIPU_SIGNATURE_BYTES];
+
+    cr_assert_eq(quipu_identity_source(kit.engine, source, &kit.err), QUIPU_NOT_FOUND);
+    cr_assert_eq(quipu_identity_sign(kit.engine, quipu_slice_text("x"), signature, &kit.err),
+                 QUIPU_NOT_FOUND);
+}
+
+Test(identity, is_made_once_and_stays)
+{
+    char first[QUIPU_SOURCE_TEXT_BYTES];
+    char again[QUIPU_SOURCE_TEXT_BYTES];
+    uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
+    kit_assert_ok(&kit, quipu_identity_ensure(kit.engine, &kit.err));
+    source_of(first);
+    kit_assert_ok(&kit, quipu_identity_ensure(kit.engine, &kit.err));
+    kit_append(&kit, "a", 1);
+    kit_reopen(&kit);
+    kit_append(&kit, "a", 2);
+    source_of(again);
+
+    cr_assert_str_eq(first, again);
+    cr_assert_eq(quipu_source_public_key(quipu_slice_text(first), key, NULL), QUIPU_OK);
+    assert_numbered(2, first, 2);
+}
+
+Test(identity, signs_so_that_the_public_key_verifies)
+{
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
+    uint8_t signature[QUIPU_SIGNATURE_BYTES];
+    struct quipu_slice message = quipu_slice_text("a manifest");
+    kit_assert_ok(&kit, quipu_identity_ensure(kit.engine, &kit.err));
+    source_of(source);
+
+    kit_assert_ok(&kit, quipu_identity_sign(kit.engine, message, signature, &kit.err));
+
+    kit_assert_ok(&kit, quipu_source_public_key(quipu_slice_text(source), key, &kit.err));
+    cr_assert_eq(crypto_sign_verify_detached(signature, message.data, message.len, key), 0);
+}
+
+Test(identity, is_a_private_file_with_one_seed)
+{
+    char path[4 * TEMP_DIR_BYTES];
+    char text[128] = {0};
+    struct stat info;
+    uint8_t seed[NKEY_SEED_BYTES];
+    kit_append(&kit, "a", 1);
+
+    cr_assert_eq(stat(key_path(path), &info), 0);
+    cr_assert_eq(info.st_mode & 07777, 0600);
+    FILE *file = fopen(path, "rb");
+    size_t len = fread(text, 1, sizeof text, file);
+    (void)fclose(file);
+    cr_assert_eq(len, NKEY_SEED_CHARS + 1);
+    cr_assert_eq(text[len - 1], '\n');
+    cr_assert_eq(nkey_user_seed_parse(quipu_slice(text, len - 1), seed), QUIPU_OK);
+}
+
+Test(identity, is_refused_where_others_can_read_it)
+{
+    char path[4 * TEMP_DIR_BYTES];
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    uint8_t signature[QUIPU_SIGNATURE_BYTES];
+    static const mode_t modes[] = {0640, 0604, 0610, 0666};
+    kit_append(&kit, "a", 1);
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        cr_assert_eq(chmod(key_path(path), modes[i]), 0);
+        cr_assert_eq(quipu_identity_source(kit.engine, source, &kit.err), QUIPU_PERMISSION);
+        cr_assert_eq(quipu_identity_sign(kit.engine, quipu_slice_text("x"), signature, &kit.err),
+                     QUIPU_PERMISSION);
+        cr_assert_not_null(strstr(kit.err.message, "chmod 600"), "%s", kit.err.message);
+    }
+    kit_reopen(&kit);
+    struct quipu_event event = kit_event(&kit, "a", 2);
+    cr_assert_eq(quipu_append(kit.engine, &event, NULL, &kit.err), QUIPU_PERMISSION);
+    cr_assert_eq(chmod(path, 0600), 0);
+    kit_append(&kit, "a", 2);
+    kit_assert_sound(&kit, 2);
+}
+
+Test(identity, is_refused_where_the_file_holds_something_else)
+{
+    char path[4 * TEMP_DIR_BYTES];
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    static const char *const contents[] = {"", "SUA", "hello\n"};
+    for (size_t i = 0; i < sizeof contents / sizeof contents[0]; i++) {
+        int fd = open(key_path(path), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        cr_assert_eq(write(fd, contents[i], strlen(contents[i])), (ssize_t)strlen(contents[i]));
+        (void)close(fd);
+        cr_assert_eq(quipu_identity_source(kit.engine, source, &kit.err), QUIPU_CORRUPT);
+    }
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(symlink("/dev/null", path), 0);
+    cr_assert_neq(quipu_identity_source(kit.engine, source, &kit.err), QUIPU_OK);
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(mkdir(path, 0700), 0);
+    cr_assert_eq(quipu_identity_source(kit.engine, source, &kit.err), QUIPU_CORRUPT);
+}
+
+/* ------------------------------------------------------------------ restored stores */
+
+Test(identity, is_a_new_one_after_a_restore_and_numbers_from_one)
+{
+    char backup[2 * TEMP_DIR_BYTES];
+    char old[QUIPU_SOURCE_TEXT_BYTES];
+    char new[QUIPU_SOURCE_TEXT_BYTES];
+    kit_append(&kit, "a", 1);
+    kit_append(&kit, "a", 2);
+    source_of(old);
+    kit_assert_ok(
+        &kit, quipu_store_backup(kit.store, temp_dir_join(&kit.dir, "backup", backup), &kit.err));
+    kit_shut(&kit);
+    memcpy(kit.path, backup, sizeof backup);
+    kit_reopen(&kit);
+
+    cr_assert_eq(quipu_identity_source(kit.engine, new, &kit.err), QUIPU_NOT_FOUND);
+    cr_assert_eq(kit_append(&kit, "a", 3).version, 3);
+    source_of(new);
+
+    cr_assert_str_neq(old, new);
+    assert_numbered(2, old, 2);
+    assert_numbered(3, new, 1);
+    kit_assert_sound(&kit, 3);
+}
+
+Test(identity, goes_on_counting_when_an_old_key_comes_back)
+{
+    char path[4 * TEMP_DIR_BYTES];
+    char aside[4 * TEMP_DIR_BYTES + 4];
+    char old[QUIPU_SOURCE_TEXT_BYTES];
+    char new[QUIPU_SOURCE_TEXT_BYTES];
+    (void)snprintf(aside, sizeof aside, "%s.old", key_path(path));
+    kit_append(&kit, "a", 1);
+    kit_append(&kit, "a", 2);
+    source_of(old);
+    cr_assert_eq(rename(path, aside), 0);
+    kit_reopen(&kit);
+    kit_append(&kit, "a", 3);
+    source_of(new);
+    cr_assert_eq(rename(aside, path), 0);
+    kit_reopen(&kit);
+    kit_append(&kit, "a", 4);
+
+    assert_numbered(3, new, 1);
+    assert_numbered(4, old, 3);
+}
+
+/* ------------------------------------------------------------------ crashes */
+
+static void append_in_child(void *ctx)
+{
+    (void)ctx;
+    kit_reopen(&kit);
+    kit_append(&kit, "a", 1);
+}
+
+Test(identity, survives_a_crash_on_either_side_of_the_rename)
+{
+    static const char *const failpoints[] = {"engine.identity.before_rename:kill",
+                                             "engine.identity.after_rename:kill"};
+    char path[4 * TEMP_DIR_BYTES];
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    for (size_t i = 0; i < 2; i++) {
+        kit_shut(&kit);
+        int how = kit_run_child(failpoints[i], append_in_child, NULL);
+        cr_assert(WIFSIGNALED(how), "the failpoint was reached");
+        kit_reopen(&kit);
+        cr_assert_eq(access(key_path(path), F_OK) == 0, i == 1);
+    }
+    uint8_t seed[NKEY_SEED_BYTES];
+    cr_assert_eq(identity_file_read(kit.path, seed, &kit.err), QUIPU_OK, "%s", kit.err.message);
+    source_of(source);
+    kit_append(&kit, "a", 1);
+    assert_numbered(1, source, 1);
+    kit_assert_sound(&kit, 1);
+}
+
+static void fail_in_child(void *ctx)
+{
+    enum quipu_status expected = *(enum quipu_status *)ctx;
+    kit_reopen(&kit);
+    struct quipu_event event = kit_event(&kit, "a", 1);
+    enum quipu_status status = quipu_append(kit.engine, &event, NULL, &kit.err);
+    _exit(status == expected ? 0 : 1);
+}
+
+Test(identity, fails_the_append_where_its_file_cannot_be_written)
+{
+    enum quipu_status expected = QUIPU_IO;
+    kit_shut(&kit);
+    int how = kit_run_child("engine.identity.before_rename:fail", fail_in_child, &expected);
+    cr_assert(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    kit_reopen(&kit);
+    kit_assert_sound(&kit, 0);
+    kit_append(&kit, "a", 1);
+}
+
+static enum quipu_status no_random(void *ctx, void *into, size_t len, struct quipu_error *err)
+{
+    (void)ctx;
+    (void)into;
+    (void)len;
+    return quipu_error_set(err, QUIPU_NO_RANDOM, "none left");
+}
+
+Test(identity, fails_without_randomness)
+{
+    struct quipu_random none = {no_random, NULL};
+    struct quipu_engine_options options = QUIPU_ENGINE_OPTIONS_INIT;
+    struct quipu_engine *engine = NULL;
+    struct quipu_event event = kit_event(&kit, "a", 1);
+    size_t failed = 0;
+    options.random = &none;
+    kit_assert_ok(&kit, quipu_engine_open(kit.store, &options, &engine, &kit.err));
+
+    cr_assert_eq(quipu_identity_ensure(engine, &kit.err), QUIPU_NO_RANDOM);
+    cr_assert_eq(quipu_append_batch(engine, &event, 1, NULL, &failed, &kit.err), QUIPU_NO_RANDOM);
+    cr_assert_eq(failed, 1, "no event's fault");
+    event.event_id = kit_uuid(1);
+    cr_assert_eq(quipu_append(engine, &event, NULL, &kit.err), QUIPU_NO_RANDOM);
+
+    quipu_engine_close(&engine);
+    kit_assert_sound(&kit, 0);
+}
