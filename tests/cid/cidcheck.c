@@ -261,6 +261,8 @@ int main(int argc, char **argv)
         (void)fputs(USAGE, stderr);
         return EXIT_USAGE;
     }
+    /* Each answer at once: a program on the other end may wait for it before it asks on. */
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     struct totals totals = {0};
     char *text = NULL;
     size_t cap = 0;
