@@ -224,11 +224,16 @@ static enum quipu_status open_databases(struct quipu_store *store, struct quipu_
     return code == 0 ? QUIPU_OK : quipu_lmdb_error(err, code, "%s: read", store->path);
 }
 
-static void note_map_bytes(struct quipu_store *store)
+/* Neither call fails for an environment that is open. */
+static void note_sizes(struct quipu_store *store)
 {
     MDB_envinfo info;
+    MDB_stat stat;
     if (mdb_env_info(store->env, &info) == 0) {
         store->map_bytes = info.me_mapsize;
+    }
+    if (mdb_env_stat(store->env, &stat) == 0) {
+        store->page_bytes = stat.ms_psize;
     }
 }
 
@@ -264,7 +269,7 @@ enum quipu_status quipu_env_open(struct quipu_store *store, struct quipu_error *
         quipu_env_close(store);
         return status;
     }
-    note_map_bytes(store);
+    note_sizes(store);
     return QUIPU_OK;
 }
 
@@ -293,7 +298,7 @@ enum quipu_status quipu_env_remap(struct quipu_store *store, struct quipu_error 
         store->wants_reopen = true;
         return quipu_lmdb_error(err, code, "%s: map %" PRIu64 " bytes", store->path, bytes);
     }
-    note_map_bytes(store);
+    note_sizes(store);
     return QUIPU_OK;
 }
 

@@ -9,12 +9,14 @@
  */
 #include <inttypes.h>
 
-#include "internal.h"
 #include "internal/bytes.h"
 #include "quipu/alloc.h"
+#include "run_pages.h"
 
-/* Below so many entries plain bisection is as good as guessing. */
-#define GUESS_ENTRIES_MIN 64
+/* Guesses before a search goes on by doubling its steps, and where it ends by looking at each. */
+#define GUESSES_MAX        4
+#define NARROW_ENTRIES     8
+#define FIRST_STEP_ENTRIES 4
 
 /* What is looked for, and where the answer goes. */
 struct wanted {
@@ -53,61 +55,76 @@ static uint64_t prefix_at(struct quipu_slice entries, size_t i)
     return quipu_load_be64(entries.data + i * QUIPU_ENTRY_BYTES);
 }
 
-/* First entry whose prefix is not below `prefix`, or their number. Digests are spread evenly, so
- * guessing from the ends gets close in a step or two; each guess is followed by a bisection, which
- * bounds the steps whatever the entries are. */
-static size_t lower_bound(struct quipu_slice entries, uint64_t prefix)
+/* An interval of the entries: what is at `low` is below the prefix, what is at `high` is not. */
+struct bracket {
+    size_t low;
+    size_t high;
+    uint64_t low_prefix;
+    uint64_t high_prefix;
+};
+
+/* Move one end of the bracket to entry i, which lies inside. True where it was the lower end. */
+static bool bracket_take(struct bracket *bracket, struct quipu_slice entries, size_t i,
+                         uint64_t prefix)
 {
-    size_t low = 0; /* everything before it is below */
-    size_t high = entries.len / QUIPU_ENTRY_BYTES;
-    bool guess = true;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (guess && high - low > GUESS_ENTRIES_MIN) {
-            uint64_t first = prefix_at(entries, low);
-            uint64_t last = prefix_at(entries, high - 1);
-            if (prefix <= first) {
-                return low;
-            }
-            if (prefix > last) {
-                return high;
-            }
-            double share = (double)(prefix - first) / (double)(last - first);
-            middle = low + (size_t)(share * (double)(high - low - 1));
-        }
-        guess = !guess;
-        if (prefix_at(entries, middle) < prefix) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+    uint64_t here = prefix_at(entries, i);
+    if (here < prefix) {
+        bracket->low = i;
+        bracket->low_prefix = here;
+        return true;
     }
-    return low;
+    bracket->high = i;
+    bracket->high_prefix = here;
+    return false;
 }
 
-/* The segment in which the first entry with this prefix is, if there is one. */
-static enum quipu_status first_segment(struct quipu_txn *txn, const struct wanted *wanted,
-                                       const struct quipu_run *run, uint64_t segments,
-                                       uint64_t *segment, struct quipu_error *err)
+/*
+ * First entry whose prefix is not below `prefix`, or their number. `first` is the prefix of entry
+ * 0, `last` a bound of all of them.
+ *
+ * Digests are spread evenly, so a guess by proportion lands within the square root of the distance:
+ * a page or two of memory are touched where bisection would touch ten. Event_ids are spread less
+ * evenly; after a few guesses the search leaves the last one by steps that double, and bisects what
+ * it has stepped over, so it is logarithmic whatever the entries are.
+ */
+static size_t lower_bound(struct quipu_slice entries, uint64_t prefix, uint64_t first,
+                          uint64_t last)
 {
-    *segment = 0;
-    if (segments == 1) {
-        return QUIPU_OK;
+    struct bracket at = {0, entries.len / QUIPU_ENTRY_BYTES, first, last};
+    if (prefix <= first || prefix > last) {
+        return prefix <= first ? 0 : at.high;
     }
-    uint64_t number = quipu_run_key(run->number, QUIPU_RUN_DIRECTORY);
-    MDB_val key = quipu_val(&number, sizeof number);
-    MDB_val val;
-    int code = mdb_get(txn->mdb, txn->store->dbi[quipu_index_db(wanted->index)], &key, &val);
-    if (code == MDB_NOTFOUND || (code == 0 && val.mv_size != segments * 8)) {
-        return quipu_error_set(err, QUIPU_CORRUPT, "%s: the directory of run %" PRIu64 " is %s",
-                               txn->store->path, run->number,
-                               code == 0 ? "of a wrong length" : "missing");
+    bool went_up = true;
+    for (int i = 0; i < GUESSES_MAX && at.high - at.low > NARROW_ENTRIES; i++) {
+        double share = (double)(prefix - at.low_prefix) / (double)(at.high_prefix - at.low_prefix);
+        size_t inside = (size_t)(share * (double)(at.high - at.low));
+        size_t guess = at.low + (inside < 1 ? 1 : inside);
+        went_up = bracket_take(&at, entries, guess < at.high ? guess : at.high - 1, prefix);
     }
-    if (code != 0) {
-        return quipu_lmdb_error(err, code, "%s: read run %" PRIu64, txn->store->path, run->number);
+    for (size_t step = FIRST_STEP_ENTRIES; at.high - at.low > step; step *= 2) {
+        size_t next = went_up ? at.low + step : at.high - step;
+        if (bracket_take(&at, entries, next, prefix) != went_up) {
+            break;
+        }
     }
-    /* The last segment that begins below the prefix; those behind it begin with it or above. */
-    const uint8_t *firsts = val.mv_data;
+    while (at.high - at.low > 1) {
+        (void)bracket_take(&at, entries, at.low + (at.high - at.low) / 2, prefix);
+    }
+    return at.high;
+}
+
+/* One segment of a run, with bounds of its prefixes that are known without touching it. */
+struct segment {
+    uint64_t number;
+    uint64_t first;
+    uint64_t last;
+};
+
+/* The segment in which the first entry with this prefix is, if there is one: the last that begins
+ * below it, as those behind begin with it or above. */
+static struct segment choose_segment(const struct wanted *wanted, const struct quipu_run *run,
+                                     const uint8_t *firsts, uint64_t segments)
+{
     uint64_t low = 0;
     uint64_t high = segments;
     while (high - low > 1) {
@@ -118,38 +135,61 @@ static enum quipu_status first_segment(struct quipu_txn *txn, const struct wante
             high = middle;
         }
     }
-    *segment = low;
-    return QUIPU_OK;
+    return (struct segment){
+        .number = low,
+        .first = segments > 1 ? quipu_load_be64(firsts + low * 8) : run->min_key[wanted->index],
+        .last = low + 1 < segments ? quipu_load_be64(firsts + (low + 1) * 8)
+                                   : run->max_key[wanted->index],
+    };
+}
+
+/* Ask the entries with the prefix from the i-th on. `*is_end` where a greater one was met. */
+static enum quipu_status ask_entries(struct quipu_txn *txn, struct wanted *wanted,
+                                     struct quipu_slice entries, size_t i, bool *is_end,
+                                     struct quipu_error *err)
+{
+    size_t count = entries.len / QUIPU_ENTRY_BYTES;
+    for (; i < count && prefix_at(entries, i) == wanted->prefix; i++) {
+        uint64_t rest = quipu_load_be64(entries.data + i * QUIPU_ENTRY_BYTES + 8);
+        uint64_t position = wanted->index == QUIPU_INDEX_CID ? rest >> 1 : rest;
+        enum quipu_status status = compare(txn, wanted, position, err);
+        if (status != QUIPU_NOT_FOUND) {
+            return status;
+        }
+    }
+    *is_end = i < count;
+    return QUIPU_NOT_FOUND;
 }
 
 static enum quipu_status find_in_run(struct quipu_txn *txn, struct wanted *wanted,
-                                     const struct quipu_run *run, struct quipu_error *err)
+                                     struct quipu_run *run, struct quipu_error *err)
 {
     uint64_t segments = quipu_segments(quipu_run_entries(run, wanted->index), run->segment_entries);
-    uint64_t segment;
-    enum quipu_status status = first_segment(txn, wanted, run, segments, &segment, err);
-    for (; status == QUIPU_OK && segment < segments; segment++) {
-        struct quipu_slice entries;
-        status = quipu_run_segment(txn, wanted->index, run, segment, &entries, err);
-        if (status != QUIPU_OK) {
-            return status;
-        }
-        size_t count = entries.len / QUIPU_ENTRY_BYTES;
-        size_t i = lower_bound(entries, wanted->prefix);
-        for (; i < count && prefix_at(entries, i) == wanted->prefix; i++) {
-            uint64_t rest = quipu_load_be64(entries.data + i * QUIPU_ENTRY_BYTES + 8);
-            uint64_t position = wanted->index == QUIPU_INDEX_CID ? rest >> 1 : rest;
-            status = compare(txn, wanted, position, err);
-            if (status != QUIPU_NOT_FOUND) {
-                return status;
-            }
-        }
-        if (i < count) {
-            break; /* everything behind is greater */
-        }
-        status = QUIPU_OK;
+    const uint8_t *firsts = NULL;
+    enum quipu_status status = QUIPU_OK;
+    if (segments > 1) {
+        status = quipu_run_directory(txn, run, wanted->index, &firsts, err);
     }
-    return status == QUIPU_OK ? QUIPU_NOT_FOUND : status;
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    struct segment segment = choose_segment(wanted, run, firsts, segments);
+    bool is_end = false;
+    struct quipu_slice entries;
+    status = quipu_run_entries_of(txn, run, wanted->index, segment.number, &entries, err);
+    if (status == QUIPU_OK) {
+        size_t i = lower_bound(entries, wanted->prefix, segment.first, segment.last);
+        status = ask_entries(txn, wanted, entries, i, &is_end, err);
+    }
+    /* Equal prefixes may go on in the segments behind. */
+    for (uint64_t n = segment.number + 1; n < segments && status == QUIPU_NOT_FOUND && !is_end;
+         n++) {
+        status = quipu_run_entries_of(txn, run, wanted->index, n, &entries, err);
+        if (status == QUIPU_OK) {
+            status = ask_entries(txn, wanted, entries, 0, &is_end, err);
+        }
+    }
+    return status;
 }
 
 /* ------------------------------------------------------------------ the tail */
@@ -224,7 +264,52 @@ static enum quipu_status find_in_read_tail(struct quipu_txn *txn, struct wanted 
 
 /* ------------------------------------------------------------------ both */
 
-/* Read the runs of this snapshot, once. */
+/* Runs that an earlier snapshot of this handle had too keep their addresses. */
+static void take_over_pages(struct quipu_run *run, struct quipu_run *old, uint32_t old_count)
+{
+    for (uint32_t i = 0; i < old_count; i++) {
+        if (old[i].number == run->number) {
+            run->pages = old[i].pages;
+            old[i].pages = NULL;
+        }
+    }
+}
+
+static enum quipu_status decode_runs(struct quipu_txn *txn, const struct quipu_manifest_view *view,
+                                     struct quipu_error *err)
+{
+    struct quipu_run *runs = quipu_alloc(view->run_count, sizeof *runs);
+    if (runs == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for %u runs", view->run_count);
+    }
+    for (uint32_t i = 0; i < view->run_count; i++) {
+        enum quipu_status status = quipu_manifest_run(view, i, &runs[i], err);
+        if (status != QUIPU_OK) {
+            quipu_free(runs);
+            return status;
+        }
+    }
+    for (uint32_t i = 0; i < view->run_count; i++) {
+        take_over_pages(&runs[i], txn->runs, txn->run_count);
+    }
+    quipu_runs_release(txn);
+    txn->runs = runs;
+    txn->run_count = view->run_count;
+    return QUIPU_OK;
+}
+
+void quipu_runs_release(struct quipu_txn *txn)
+{
+    for (uint32_t i = 0; i < txn->run_count; i++) {
+        quipu_run_pages_release(&txn->runs[i]);
+    }
+    quipu_free(txn->runs);
+    txn->runs = NULL;
+    txn->run_count = 0;
+}
+
+/* Read the runs of this snapshot, once; and not even that where the snapshot that this handle had
+ * before had the same. */
 static enum quipu_status load_runs(struct quipu_txn *txn, struct quipu_error *err)
 {
     if (txn->has_runs) {
@@ -241,19 +326,11 @@ static enum quipu_status load_runs(struct quipu_txn *txn, struct quipu_error *er
                                  "%s: %" PRIu64 " positions are indexed, the log has %" PRIu64,
                                  txn->store->path, view.indexed, txn->last_position);
     }
-    if (status == QUIPU_OK && view.run_count > txn->run_cap) {
-        struct quipu_run *larger = quipu_realloc(txn->runs, view.run_count + 16, sizeof *larger);
-        if (larger == NULL) {
-            return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for %u runs", view.run_count);
-        }
-        txn->runs = larger;
-        txn->run_cap = view.run_count + 16;
-    }
-    for (uint32_t i = 0; i < view.run_count && status == QUIPU_OK; i++) {
-        status = quipu_manifest_run(&view, i, &txn->runs[i], err);
+    /* The manifest changes with what is indexed, and never otherwise. */
+    if (status == QUIPU_OK && (view.indexed != txn->indexed || view.run_count != txn->run_count)) {
+        status = decode_runs(txn, &view, err);
     }
     if (status == QUIPU_OK) {
-        txn->run_count = view.run_count;
         txn->indexed = view.indexed;
         txn->has_runs = true;
     }
@@ -267,11 +344,11 @@ static enum quipu_status find(struct quipu_txn *txn, struct wanted *wanted, stru
     if (status != QUIPU_OK) {
         return status;
     }
-    const struct quipu_manifest *manifest = &txn->store->writer.manifest;
-    const struct quipu_run *runs = txn->is_write ? manifest->runs : txn->runs;
+    struct quipu_manifest *manifest = &txn->store->writer.manifest;
+    struct quipu_run *runs = txn->is_write ? manifest->runs : txn->runs;
     uint32_t count = txn->is_write ? manifest->run_count : txn->run_count;
     for (uint32_t i = 0; i < count; i++) {
-        const struct quipu_run *run = &runs[i];
+        struct quipu_run *run = &runs[i];
         if (wanted->prefix < run->min_key[wanted->index] ||
             wanted->prefix > run->max_key[wanted->index]) {
             continue;

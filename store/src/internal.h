@@ -79,10 +79,9 @@ struct quipu_txn {
     uint64_t log_pages_before;
     uint64_t large_pages;
     uint64_t small_values;
-    /* read: the runs, owned */
+    /* read: the runs of this snapshot, or where has_runs is false of an earlier one; owned */
     struct quipu_run *runs;
     uint32_t run_count;
-    uint32_t run_cap;
     uint64_t indexed;
     struct quipu_txn *next_idle;
 };
@@ -100,6 +99,7 @@ struct quipu_store {
     MDB_env *env; /* NULL where a reopen has failed */
     MDB_dbi dbi[QUIPU_DBS];
     uint64_t map_bytes;
+    size_t page_bytes;
 
     /* Guards what follows, up to write_mutex. Leaf-level, but for mapping anew. */
     pthread_mutex_t mutex;
@@ -161,8 +161,8 @@ static inline enum quipu_db quipu_index_db(enum quipu_index index)
 const char *quipu_db_name(enum quipu_db db);
 unsigned quipu_db_flags(enum quipu_db db);
 
-/* Open store->env, check that it is ours and whole, fill in dbi, id and map_bytes. On failure
- * store->env is NULL. */
+/* Open store->env, check that it is ours and whole, fill in dbi, id, map_bytes and
+ * page_bytes. On failure store->env is NULL. */
 QUIPU_MUST_CHECK enum quipu_status quipu_env_open(struct quipu_store *store,
                                                   struct quipu_error *err);
 /* Is the environment in this folder one of ours? Touches no lock file. */
@@ -235,7 +235,15 @@ QUIPU_MUST_CHECK enum quipu_status
 quipu_head_decode(struct quipu_slice value, struct quipu_head *out, struct quipu_error *err);
 void quipu_head_encode(const struct quipu_head *head, uint8_t out[QUIPU_HEAD_VALUE_BYTES]);
 
+/* ------------------------------------------------------------------ find.c */
+
+/* Forget the runs of a read transaction. */
+void quipu_runs_release(struct quipu_txn *txn);
+
 /* ------------------------------------------------------------------ writer.c */
+
+/* Forget what is known of the stored state: the map moves, or a commit has failed. */
+void quipu_writer_forget(struct quipu_writer *writer);
 
 QUIPU_MUST_CHECK enum quipu_status quipu_writer_init(struct quipu_writer *writer,
                                                      const struct quipu_store_tuning *tuning,

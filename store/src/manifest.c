@@ -117,6 +117,8 @@ enum quipu_status quipu_manifest_run(const struct quipu_manifest_view *view, uin
         out->min_key[k] = quipu_load_be64(p + 32 + 16 * k);
         out->max_key[k] = quipu_load_be64(p + 40 + 16 * k);
     }
+    out->pages = NULL;
+    out->is_committed = true;
     if (out->first_position == 0 || out->first_position > out->last_position ||
         out->last_position > view->indexed || out->segment_entries == 0 ||
         out->segment_entries > SEGMENT_ENTRIES_MAX ||

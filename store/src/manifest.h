@@ -8,6 +8,7 @@
 #ifndef QUIPU_STORE_MANIFEST_H
 #define QUIPU_STORE_MANIFEST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "quipu/buf.h"
@@ -26,6 +27,10 @@ enum quipu_index { QUIPU_INDEX_CID = 0, QUIPU_INDEX_EVENT_ID, QUIPU_INDEXES };
 #define QUIPU_TRASH_MAX   1024
 #define QUIPU_FAN_OUT_MAX 8
 
+/* Where the values of a run lie in the map, for those who look into it often; NULL: not read yet.
+ */
+struct quipu_run_pages;
+
 /* Sorted entries of the positions first … last, in values of segment_entries entries each (the last
  * one may hold fewer). */
 struct quipu_run {
@@ -36,6 +41,9 @@ struct quipu_run {
     uint32_t segment_entries;
     uint64_t min_key[QUIPU_INDEXES];
     uint64_t max_key[QUIPU_INDEXES];
+    /* Not stored. Values of a committed run never move, see run_pages.h. */
+    struct quipu_run_pages *pages;
+    bool is_committed;
 };
 
 /* Some neighbouring runs of one level on their way into one run of the next. */
@@ -96,7 +104,8 @@ QUIPU_MUST_CHECK enum quipu_status quipu_manifest_view(struct quipu_slice bytes,
                                                        struct quipu_manifest_view *out,
                                                        struct quipu_error *err);
 
-/* Read the i-th run, i below run_count. Fails with QUIPU_CORRUPT. */
+/* Read the i-th run, i below run_count; it counts as committed, without pages. Fails with
+ * QUIPU_CORRUPT. */
 QUIPU_MUST_CHECK enum quipu_status quipu_manifest_run(const struct quipu_manifest_view *view,
                                                       uint32_t i, struct quipu_run *out,
                                                       struct quipu_error *err);

@@ -1,20 +1,24 @@
 /*
  * Merging runs off the append path: eight of one level become one of the next, a segment at a time.
  *
- * Each flush does its share. A merge may take as long as it takes for half as many events as it
- * covers to arrive, so it is done before eight more runs of its level are there; and what it writes
- * at once is in proportion to the flush, plus at most one segment. Its inputs stay as they are and
- * are searched until all of the output is there. How many entries are taken from each input is kept
- * in the manifest, so a merge goes on where it was after a reopen, in whatever process. SPEC §6.5.
+ * Each flush does its share. A merge is done when an eighth as many events as it covers have
+ * arrived, long before eight more runs of its level are there; so few runs wait to be merged, and
+ * what one flush writes for one level is in proportion to the flush, plus at most one segment. Its
+ * inputs stay as they are and are searched until all of the output is there. How many entries are
+ * taken from each input is kept in the manifest, so a merge goes on where it was after a reopen, in
+ * whatever process. SPEC §6.5.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <errno.h>
 
-#include "internal.h"
 #include "internal/bytes.h"
 #include "internal/failpoint.h"
 #include "internal/invariant.h"
+#include "run_pages.h"
+
+/* A merge takes this many times the entries of each flush, an event having three. */
+#define MERGE_HASTE 8
 
 /* So many runs, and merges no longer wait for their time. */
 #define RUNS_TOO_MANY (QUIPU_RUNS_MAX / 2)
@@ -222,11 +226,12 @@ static enum quipu_status put_directory(struct quipu_txn *txn, const struct quipu
 }
 
 /* The run is searched no more: its directories go at once, its segments bit by bit. */
-static enum quipu_status throw_away(struct quipu_txn *txn, const struct quipu_run *run,
+static enum quipu_status throw_away(struct quipu_txn *txn, struct quipu_run *run,
                                     struct quipu_error *err)
 {
     struct quipu_manifest *manifest = &txn->store->writer.manifest;
     QUIPU_INVARIANT(manifest->trash_count < QUIPU_TRASH_MAX);
+    quipu_run_pages_release(run);
     struct quipu_trash *trash = &manifest->trash[manifest->trash_count++];
     trash->number = run->number;
     for (int k = 0; k < QUIPU_INDEXES; k++) {
@@ -259,6 +264,8 @@ static enum quipu_status finish_merge(struct quipu_txn *txn, uint32_t which,
     run.level = inputs[0].level + 1;
     run.segment_entries = merge.segment_entries;
     run.last_position = inputs[merge.inputs - 1].last_position;
+    run.pages = NULL;
+    run.is_committed = false;
     for (uint32_t i = 1; i < merge.inputs; i++) {
         for (int k = 0; k < QUIPU_INDEXES; k++) {
             run.min_key[k] =
@@ -294,9 +301,8 @@ static enum quipu_status work_on(struct quipu_txn *txn, uint32_t which, bool *is
     struct quipu_merge *merge = &manifest->merges[which];
     uint64_t events = events_of(manifest, merge);
     uint64_t elapsed = manifest->indexed - merge->started_at;
-    bool is_due = elapsed >= events / 2 || manifest->run_count > RUNS_TOO_MANY;
-    /* elapsed is below events / 2 here, and events far below 2^31. */
-    uint64_t needed = is_due ? 3 * events : 6 * elapsed;
+    bool is_due = elapsed >= events / MERGE_HASTE || manifest->run_count > RUNS_TOO_MANY;
+    uint64_t needed = is_due ? 3 * events : 3 * MERGE_HASTE * elapsed;
     uint64_t done = taken_of(merge, QUIPU_INDEX_CID) + taken_of(merge, QUIPU_INDEX_EVENT_ID);
     enum quipu_status status = QUIPU_OK;
     while (done < needed && status == QUIPU_OK) {

@@ -25,7 +25,7 @@ void quipu_store_drop_idle(struct quipu_store *store)
         if (is_ours) {
             mdb_txn_abort(txn->mdb);
         }
-        quipu_free(txn->runs);
+        quipu_runs_release(txn);
         quipu_free(txn);
     }
     store->idle_count = 0;
@@ -34,6 +34,7 @@ void quipu_store_drop_idle(struct quipu_store *store)
 static enum quipu_status reopen(struct quipu_store *store, struct quipu_error *err)
 {
     quipu_store_drop_idle(store);
+    quipu_writer_forget(&store->writer);
     quipu_env_close(store);
     enum quipu_status status = quipu_env_open(store, err);
     if (status == QUIPU_OK) {
@@ -53,6 +54,7 @@ enum quipu_status quipu_store_enter(struct quipu_store *store, bool will_write,
             status = reopen(store, err);
         } else if (store->wants_larger_map) {
             quipu_store_drop_idle(store);
+            quipu_writer_forget(&store->writer);
             status = quipu_env_remap(store, err);
             store->wants_larger_map = status != QUIPU_OK;
         }
@@ -184,7 +186,7 @@ static int begin_snapshot(struct quipu_store *store, struct quipu_txn **out)
         if (txn->mdb != NULL) {
             mdb_txn_abort(txn->mdb);
         }
-        quipu_free(txn->runs);
+        quipu_runs_release(txn);
         quipu_free(txn);
         return code;
     }
@@ -252,7 +254,7 @@ static void end_read(struct quipu_txn *txn)
     pthread_mutex_unlock(&store->mutex);
     if (!keep) {
         mdb_txn_abort(txn->mdb);
-        quipu_free(txn->runs);
+        quipu_runs_release(txn);
         quipu_free(txn);
     }
 }
@@ -311,7 +313,7 @@ static void end_write(struct quipu_txn *txn, bool was_committed)
     }
     if (!was_committed && txn->has_synced) {
         if (txn->has_flushed || !writer->is_valid) {
-            writer->is_valid = false;
+            quipu_writer_forget(writer);
         } else {
             quipu_tail_truncate(&writer->tail, (uint32_t)(txn->begin_position - writer->tail.base));
         }
@@ -350,7 +352,7 @@ enum quipu_status quipu_txn_commit(struct quipu_txn **txn_pointer, struct quipu_
     txn->mdb = NULL;
     if (code != 0) {
         /* What became of the pages is LMDB's knowledge only. */
-        store->writer.is_valid = false;
+        quipu_writer_forget(&store->writer);
         status = quipu_store_write_error(store, err, code, "commit");
     }
     end_write(txn, code == 0);

@@ -7,8 +7,10 @@
  */
 #include <inttypes.h>
 
-#include "internal.h"
 #include "quipu/alloc.h"
+#include "run_pages.h"
+
+#define MANIFEST_USUAL_BYTES 8192
 
 enum quipu_status quipu_writer_init(struct quipu_writer *writer,
                                     const struct quipu_store_tuning *tuning,
@@ -19,15 +21,27 @@ enum quipu_status quipu_writer_init(struct quipu_writer *writer,
         return status;
     }
     writer->sort = quipu_alloc((size_t)tuning->tail_events * 4, sizeof *writer->sort);
-    if (writer->sort == NULL) {
+    /* As large as the manifest of 100 million events, so that a flush need not allocate. */
+    if (writer->sort == NULL ||
+        quipu_buf_reserve(&writer->manifest_bytes, MANIFEST_USUAL_BYTES) == NULL) {
         return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to sort %u events",
                                tuning->tail_events);
     }
     return QUIPU_OK;
 }
 
+void quipu_writer_forget(struct quipu_writer *writer)
+{
+    for (uint32_t i = 0; i < writer->manifest.run_count; i++) {
+        quipu_run_pages_release(&writer->manifest.runs[i]);
+    }
+    writer->manifest.run_count = 0;
+    writer->is_valid = false;
+}
+
 void quipu_writer_release(struct quipu_writer *writer)
 {
+    quipu_writer_forget(writer);
     quipu_tail_release(&writer->tail);
     quipu_buf_release(&writer->manifest_bytes);
     quipu_free(writer->sort);
@@ -74,9 +88,12 @@ static enum quipu_status load_manifest(struct quipu_txn *txn, struct quipu_error
         return status;
     }
     if (writer->is_valid && quipu_slice_equal(bytes, quipu_buf_slice(&writer->manifest_bytes))) {
+        for (uint32_t i = 0; i < writer->manifest.run_count; i++) {
+            writer->manifest.runs[i].is_committed = true;
+        }
         return QUIPU_OK;
     }
-    writer->is_valid = false;
+    quipu_writer_forget(writer);
     quipu_buf_reset(&writer->manifest_bytes);
     quipu_buf_append_slice(&writer->manifest_bytes, bytes);
     if (writer->manifest_bytes.status != QUIPU_OK) {
@@ -85,11 +102,13 @@ static enum quipu_status load_manifest(struct quipu_txn *txn, struct quipu_error
     if (bytes.len == 0) {
         writer->manifest.indexed = 0;
         writer->manifest.next_run = 1;
-        writer->manifest.run_count = 0;
         writer->manifest.merge_count = 0;
         writer->manifest.trash_count = 0;
     } else {
         status = quipu_manifest_decode(bytes, &writer->manifest, err);
+        if (status != QUIPU_OK) {
+            writer->manifest.run_count = 0; /* what is there is not to be released */
+        }
     }
     if (status == QUIPU_OK) {
         quipu_tail_reset(&writer->tail, writer->manifest.indexed);
@@ -132,7 +151,7 @@ enum quipu_status quipu_writer_sync(struct quipu_txn *txn, struct quipu_error *e
     enum quipu_status status = sync_writer(txn, err);
     txn->has_synced = true;
     if (status != QUIPU_OK) {
-        txn->store->writer.is_valid = false;
+        quipu_writer_forget(&txn->store->writer);
         txn->has_synced = false;
     }
     return status;

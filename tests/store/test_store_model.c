@@ -202,6 +202,18 @@ Test(store_model, agrees_with_every_fan_out_and_odd_sizes)
     }
 }
 
+/* Values in pages of their own, whose addresses are remembered. */
+Test(store_model, agrees_where_values_are_larger_than_a_page)
+{
+    struct quipu_store_tuning tuning = tuning_small();
+    tuning.tail_events = 300;
+    tuning.segment_entries = 500;
+    run_model(tuning, 5, 6000, 90, false);
+    tuning.tail_events = 260;
+    tuning.fan_out = 3;
+    run_model(tuning, 6, 6000, 700, true);
+}
+
 Test(store_model, agrees_with_the_sizes_in_use)
 {
     run_model(quipu_store_tuning_default(), 4, 6000, 900, false);
