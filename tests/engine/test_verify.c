@@ -1,0 +1,548 @@
+/*
+ * The scrub: it counts right, and every kind of damage is found. Damage is done to the file, or by
+ * writing through the store what the engine would never write.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine_kit.h"
+#include "identity.h"
+#include "internal/bytes.h"
+#include "registry.h"
+#include "tables.h"
+
+static struct kit kit;
+
+static void setup(void)
+{
+    kit_open(&kit);
+}
+
+static void teardown(void)
+{
+    kit_close(&kit);
+}
+
+TestSuite(verify, .init = setup, .fini = teardown);
+
+/* All findings, one a line. */
+struct findings {
+    char text[8192];
+    uint64_t count;
+    uint64_t first_position;
+    uint64_t progress_calls;
+    uint64_t done;
+    uint64_t total;
+};
+
+static void note_problem(void *ctx, uint64_t position, const char *line)
+{
+    struct findings *findings = ctx;
+    size_t used = strlen(findings->text);
+    (void)snprintf(findings->text + used, sizeof findings->text - used, "%s\n", line);
+    if (findings->count++ == 0) {
+        findings->first_position = position;
+    }
+}
+
+static void note_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    struct findings *findings = ctx;
+    findings->progress_calls++;
+    findings->done = done;
+    findings->total = total;
+}
+
+static struct findings verify(enum quipu_status expected)
+{
+    struct findings findings = {.count = 0};
+    struct quipu_verify_options options = QUIPU_VERIFY_OPTIONS_INIT;
+    struct quipu_verify_report report = {.problems = 999};
+    options.problem = note_problem;
+    options.progress = note_progress;
+    options.ctx = &findings;
+    enum quipu_status status = quipu_verify(kit.engine, &options, &report, &kit.err);
+    cr_assert_eq(status, expected, "%s: %s", quipu_status_name(status), findings.text);
+    cr_assert_eq(report.problems, findings.count);
+    return findings;
+}
+
+/* One kind of damage gives CORRUPT and a line with these words. */
+static struct findings assert_finds(const char *words)
+{
+    struct findings findings = verify(QUIPU_CORRUPT);
+    cr_assert_not_null(strstr(findings.text, words), "'%s' in: %s", words, findings.text);
+    char first[512];
+    (void)snprintf(first, sizeof first, "%.*s", (int)strcspn(findings.text, "\n"), findings.text);
+    cr_assert_eq(strncmp(kit.err.message, first, strlen(first)), 0, "%s", kit.err.message);
+    return findings;
+}
+
+/* ------------------------------------------------------------------ sound stores */
+
+Test(verify, finds_nothing_in_an_empty_store)
+{
+    struct findings findings = verify(QUIPU_OK);
+    cr_assert_eq(findings.count, 0);
+}
+
+Test(verify, counts_what_it_saw)
+{
+    struct quipu_verify_report report;
+    struct kit_foreign copy;
+    uint64_t bytes = 0;
+    for (int i = 0; i < 300; i++) {
+        kit_append(&kit, i % 3 == 0 ? "a" : "b", i);
+    }
+    for (uint64_t i = 1; i <= 300; i++) {
+        kit_foreign_copy(&kit, i, &copy);
+        bytes += copy.foreign.envelope.len + copy.foreign.payload.len;
+        kit_foreign_release(&copy);
+    }
+
+    kit_assert_ok(&kit, quipu_verify(kit.engine, NULL, &report, &kit.err));
+
+    cr_assert_eq(report.events, 300);
+    cr_assert_eq(report.block_bytes, bytes);
+    cr_assert_eq(report.aggregates, 2);
+    cr_assert_eq(report.sources, 1);
+    cr_assert_eq(report.problems, 0);
+    kit_assert_ok(&kit, quipu_verify(kit.engine, NULL, NULL, &kit.err));
+    struct findings findings = verify(QUIPU_OK);
+    cr_assert_geq(findings.progress_calls, 1);
+    cr_assert_eq(findings.done, 300);
+    cr_assert_eq(findings.total, 300);
+}
+
+Test(verify, refuses_strange_options)
+{
+    struct quipu_verify_options options = {.size = 1};
+    cr_assert_eq(quipu_verify(kit.engine, &options, NULL, &kit.err), QUIPU_MISUSE);
+}
+
+/* ------------------------------------------------------------------ damaged bytes */
+
+/* Change one byte in every place of the data file where `word` stands. */
+static void damage_file(const char *word)
+{
+    char path[4 * TEMP_DIR_BYTES];
+    struct stat info;
+    int changed = 0;
+    (void)snprintf(path, sizeof path, "%s/data.mdb", kit.path);
+    kit_shut(&kit);
+    int fd = open(path, O_RDWR);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(fstat(fd, &info), 0);
+    uint8_t *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    cr_assert_neq(bytes, MAP_FAILED);
+    uint8_t *at = bytes;
+    size_t left = (size_t)info.st_size;
+    for (;;) {
+        uint8_t *found = memmem(at, left, word, strlen(word));
+        if (found == NULL) {
+            break;
+        }
+        *found ^= 1;
+        changed++;
+        left -= (size_t)(found + 1 - at);
+        at = found + 1;
+    }
+    cr_assert_eq(munmap(bytes, (size_t)info.st_size), 0);
+    (void)close(fd);
+    cr_assert_geq(changed, 1, "%s is in the file", word);
+    kit_reopen(&kit);
+}
+
+Test(verify, finds_a_changed_byte_in_a_payload)
+{
+    kit_append(&kit, "a", 1);
+    struct quipu_event event = kit_event(&kit, "a", 2);
+    event.payload = kit_block(&kit, "{\"word\":\"somewhere-unique\"}");
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
+
+    damage_file("somewhere-unique");
+
+    struct findings findings = assert_finds("position 2: the payload does not hash");
+    cr_assert_eq(findings.first_position, 2);
+}
+
+Test(verify, finds_a_changed_byte_in_an_envelope)
+{
+    kit_append(&kit, "a", 1);
+    struct quipu_event event = kit_event(&kit, "a", 2);
+    event.meta = kit_block(&kit, "{\"word\":\"somewhere-unique\"}");
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
+
+    damage_file("somewhere-unique");
+
+    assert_finds("position 2: the envelope does not hash");
+}
+
+Test(verify, finds_an_envelope_that_is_none_any_more_and_goes_on)
+{
+    kit_append(&kit, "a", 1);
+    struct quipu_event event = kit_event(&kit, "a", 2);
+    event.type = "somewhere-unique";
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
+    event = kit_event(&kit, "b", 2);
+    event.payload = kit_block(&kit, "{\"word\":\"xx-elsewhere-unique\"}");
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
+
+    damage_file("elsewhere-unique");
+    damage_file("somewhere-unique");
+
+    assert_finds("position 2: ");
+    assert_finds("position 3: the payload does not hash");
+    cr_assert_not_null(strstr(kit.err.message, " more)"), "%s", kit.err.message);
+}
+
+/* ------------------------------------------------------------------ what nobody should write */
+
+/* Append event `position`'s envelope anew after `change`, with its payload. */
+static void append_changed(uint64_t position, void (*change)(struct quipu_envelope *envelope),
+                           bool count_own)
+{
+    struct kit_foreign copy;
+    struct quipu_envelope envelope;
+    struct quipu_buf block = QUIPU_BUF_INIT;
+    struct quipu_txn *txn = NULL;
+    kit_foreign_copy(&kit, position, &copy);
+    kit_assert_ok(&kit, quipu_envelope_decode(copy.foreign.envelope, &envelope, &kit.err));
+    envelope.event_id = kit_uuid((uint8_t)(200 + position));
+    change(&envelope);
+    kit_assert_ok(&kit, quipu_envelope_encode(&envelope, &block, &kit.err));
+    struct quipu_record_new record = {
+        .aggregate = {envelope.aggregate_type, envelope.aggregate_id},
+        .version = envelope.version,
+        .event_id = envelope.event_id,
+        .envelope_cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_buf_slice(&block)),
+        .payload_cid = envelope.payload,
+        .envelope = quipu_buf_slice(&block),
+        .payload = copy.foreign.payload,
+    };
+    uint64_t at = 0;
+    struct identity_row row;
+    kit_assert_ok(&kit, quipu_txn_begin_write(kit.store, &txn, &kit.err));
+    kit_assert_ok(&kit, quipu_txn_append(txn, &record, &at, &kit.err));
+    if (count_own) {
+        kit_assert_ok(&kit, identity_row_get(txn, &row, &kit.err));
+        row.last_seq++;
+        kit_assert_ok(&kit, identity_row_put(txn, &row, &kit.err));
+    }
+    kit_assert_ok(&kit, quipu_txn_commit(&txn, &kit.err));
+    quipu_buf_release(&block);
+    kit_foreign_release(&copy);
+}
+
+static void skip_a_version(struct quipu_envelope *envelope)
+{
+    envelope->version = 4;
+    envelope->source_seq = 3;
+    envelope->prev_count = 1;
+}
+
+Test(verify, finds_a_version_that_does_not_follow)
+{
+    kit_append(&kit, "a", 1);
+    kit_append(&kit, "a", 2);
+    append_changed(2, skip_a_version, true);
+    assert_finds("position 3: version 4 follows version 2");
+}
+
+static void name_another_prev(struct quipu_envelope *envelope)
+{
+    envelope->version = 3;
+    envelope->source_seq = 3; /* prev stays that of version 2 */
+}
+
+Test(verify, finds_a_prev_that_is_not_the_event_before)
+{
+    kit_append(&kit, "a", 1);
+    kit_append(&kit, "a", 2);
+    append_changed(2, name_another_prev, true);
+    assert_finds("position 3: prev does not name");
+}
+
+static void begin_again(struct quipu_envelope *envelope)
+{
+    envelope->source_seq = 3;
+}
+
+Test(verify, finds_a_second_first_event_of_an_aggregate)
+{
+    kit_append(&kit, "a", 1);
+    kit_append(&kit, "a", 2);
+    append_changed(1, begin_again, true);
+    assert_finds("position 3: version 1, but its back-pointer leads to position 2");
+}
+
+static void come_from_nowhere(struct quipu_envelope *envelope)
+{
+    envelope->aggregate_id = quipu_slice_text("other");
+    envelope->source_seq = 3;
+}
+
+Test(verify, finds_a_later_version_without_an_event_before)
+{
+    kit_append(&kit, "a", 1);
+    kit_append(&kit, "a", 2);
+    append_changed(2, come_from_nowhere, true);
+    assert_finds("position 3: version 2, but its back-pointer leads to position 0");
+}
+
+static void skip_a_number(struct quipu_envelope *envelope)
+{
+    envelope->aggregate_id = quipu_slice_text("other");
+    envelope->source_seq = 7;
+}
+
+Test(verify, finds_a_gap_in_the_numbers_of_its_own_source)
+{
+    kit_append(&kit, "a", 1);
+    append_changed(1, skip_a_number, false);
+    struct findings findings = assert_finds("expected 2, found 7");
+    cr_assert_not_null(strstr(findings.text, "counts 1 events of its own, the log has 7"), "%s",
+                       findings.text);
+}
+
+static void name_a_wrong_cause(struct quipu_envelope *envelope)
+{
+    envelope->aggregate_id = quipu_slice_text("other");
+    envelope->source_seq = 3;
+    envelope->causation_id = kit_uuid(1);
+    envelope->has_causation = true;
+    envelope->causation = envelope->payload;
+}
+
+static void name_a_missing_cause(struct quipu_envelope *envelope)
+{
+    name_a_wrong_cause(envelope);
+    envelope->causation_id = kit_uuid(9);
+}
+
+static void fill_with_known_id(void)
+{
+    struct quipu_event event = kit_event(&kit, "a", 1);
+    event.event_id = kit_uuid(1);
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
+    kit_append(&kit, "b", 2);
+}
+
+Test(verify, finds_a_cause_that_is_another_envelope)
+{
+    fill_with_known_id();
+    append_changed(1, name_a_wrong_cause, true);
+    assert_finds("position 3: causation names another envelope");
+}
+
+Test(verify, finds_a_link_of_its_own_to_a_cause_that_is_not_here)
+{
+    fill_with_known_id();
+    append_changed(1, name_a_missing_cause, true);
+    assert_finds("position 3: its cause cannot be read");
+}
+
+static void come_from_another_store(struct quipu_envelope *envelope)
+{
+    name_a_missing_cause(envelope);
+    envelope->source = quipu_slice_text("UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NN");
+}
+
+Test(verify, lets_a_foreign_event_link_to_a_cause_that_stayed_elsewhere)
+{
+    fill_with_known_id();
+    append_changed(1, come_from_another_store, false);
+    struct quipu_verify_report report;
+    kit_assert_ok(&kit, quipu_verify(kit.engine, NULL, &report, &kit.err));
+    cr_assert_eq(report.sources, 2);
+    cr_assert_eq(report.aggregates, 3);
+}
+
+static void have_a_wrong_source(struct quipu_envelope *envelope)
+{
+    envelope->aggregate_id = quipu_slice_text("other");
+    envelope->source = quipu_slice_text("UBAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NN");
+}
+
+Test(verify, finds_a_source_whose_checksum_is_wrong)
+{
+    fill_with_known_id();
+    append_changed(1, have_a_wrong_source, false);
+    assert_finds("checksum is wrong");
+}
+
+static void have_json_for_payload(struct quipu_envelope *envelope)
+{
+    envelope->aggregate_id = quipu_slice_text("other");
+    envelope->source_seq = 2;
+}
+
+Test(verify, finds_a_payload_that_hashes_but_is_not_dag_cbor)
+{
+    static const char json[] = "{\"json\":1}";
+    struct kit_foreign copy;
+    struct quipu_envelope envelope;
+    struct quipu_buf block = QUIPU_BUF_INIT;
+    struct quipu_txn *txn = NULL;
+    struct identity_row row;
+    uint64_t at = 0;
+    kit_append(&kit, "a", 1);
+    kit_foreign_copy(&kit, 1, &copy);
+    kit_assert_ok(&kit, quipu_envelope_decode(copy.foreign.envelope, &envelope, &kit.err));
+    have_json_for_payload(&envelope);
+    envelope.event_id = kit_uuid(7);
+    envelope.payload = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_slice_text(json));
+    kit_assert_ok(&kit, quipu_envelope_encode(&envelope, &block, &kit.err));
+    struct quipu_record_new record = {
+        .aggregate = {envelope.aggregate_type, envelope.aggregate_id},
+        .version = 1,
+        .event_id = envelope.event_id,
+        .envelope_cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_buf_slice(&block)),
+        .payload_cid = envelope.payload,
+        .envelope = quipu_buf_slice(&block),
+        .payload = quipu_slice_text(json),
+    };
+    kit_assert_ok(&kit, quipu_txn_begin_write(kit.store, &txn, &kit.err));
+    kit_assert_ok(&kit, quipu_txn_append(txn, &record, &at, &kit.err));
+    kit_assert_ok(&kit, identity_row_get(txn, &row, &kit.err));
+    row.last_seq++;
+    kit_assert_ok(&kit, identity_row_put(txn, &row, &kit.err));
+    kit_assert_ok(&kit, quipu_txn_commit(&txn, &kit.err));
+
+    struct findings findings = assert_finds("position 2: payload: ");
+    cr_assert_eq(findings.count, 1, "%s", findings.text);
+    quipu_buf_release(&block);
+    kit_foreign_release(&copy);
+}
+
+/* ------------------------------------------------------------------ tables */
+
+static void put_row(struct quipu_table table, struct quipu_slice key, struct quipu_slice value)
+{
+    struct quipu_txn *txn = NULL;
+    kit_assert_ok(&kit, quipu_txn_begin_write(kit.store, &txn, &kit.err));
+    kit_assert_ok(&kit, quipu_txn_table_put(txn, table, key, value, &kit.err));
+    kit_assert_ok(&kit, quipu_txn_commit(&txn, &kit.err));
+}
+
+static void put_number(const char *key, uint64_t value)
+{
+    uint8_t bytes[8];
+    quipu_store_be64(bytes, value);
+    put_row(TABLE_META, quipu_slice_text(key), quipu_slice(bytes, 8));
+}
+
+static void put_at(struct quipu_table table, uint64_t position, struct quipu_slice value)
+{
+    uint8_t key[POSITION_KEY_BYTES];
+    put_row(table, position_key(position, key), value);
+}
+
+/* Three events, the first published, the second a dead letter. */
+static void fill_outbox(void)
+{
+    const struct quipu_ack ack = {1, 1, false};
+    for (int i = 0; i < 3; i++) {
+        kit_append(&kit, "a", i);
+    }
+    kit_assert_ok(
+        &kit, quipu_outbox_acknowledge(kit.engine, quipu_slice_text("EVENTS"), &ack, 1, &kit.err));
+    kit_assert_ok(&kit,
+                  quipu_outbox_bury(kit.engine, 2, QUIPU_SERVER, quipu_slice_text("no"), &kit.err));
+    kit_assert_sound(&kit, 3);
+}
+
+Test(verify, finds_counters_and_a_cursor_that_are_wrong)
+{
+    fill_outbox();
+    put_number(META_OUTBOX_CURSOR, 3);
+    assert_finds("position 3: is neither published nor a dead letter");
+    put_number(META_OUTBOX_CURSOR, 9);
+    assert_finds("the cursor is at 9, beyond the log's end, 3");
+    put_number(META_OUTBOX_CURSOR, 2);
+    put_number(META_PUBLISHED, 2);
+    assert_finds("published says 2, counted 1");
+    put_number(META_PUBLISHED, 1);
+    put_number(META_DEAD, 7);
+    assert_finds("dead says 7, counted 1");
+    struct quipu_outbox_status status;
+    cr_assert_eq(quipu_outbox_status(kit.engine, &status, &kit.err), QUIPU_CORRUPT);
+    put_number(META_DEAD, 1);
+    kit_assert_sound(&kit, 3);
+    put_row(TABLE_META, quipu_slice_text(META_DEAD), quipu_slice_text("one"));
+    assert_finds("meta row dead");
+    cr_assert_eq(quipu_outbox_status(kit.engine, &status, &kit.err), QUIPU_CORRUPT);
+}
+
+Test(verify, finds_receipts_that_cannot_be)
+{
+    static const uint8_t two[] = "\1E\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\4";
+    struct quipu_slice two_receipts = quipu_slice(two, sizeof two - 1);
+    fill_outbox();
+    put_at(TABLE_RECEIPTS, 3, two_receipts);
+    assert_finds("receipts for positions beyond the log's end");
+    put_at(TABLE_RECEIPTS, 3, quipu_slice(two, 10));
+    put_at(TABLE_RECEIPTS, 2, two_receipts);
+    struct findings findings = assert_finds("position 3: has two receipts");
+    cr_assert_not_null(strstr(findings.text, "position 2: is a dead letter and has a receipt"),
+                       "%s", findings.text);
+    put_at(TABLE_RECEIPTS, 2, quipu_slice_text("\1"));
+    assert_finds("that are no receipts");
+    put_at(TABLE_RECEIPTS, 2, quipu_slice_text("\0"));
+    assert_finds("that are no receipts");
+    put_row(TABLE_RECEIPTS, quipu_slice_text("key"), two_receipts);
+    assert_finds("receipts");
+}
+
+Test(verify, finds_dead_letters_that_cannot_be)
+{
+    fill_outbox();
+    put_at(TABLE_DEAD_LETTERS, 2, kit_block(&kit, "{\"line\":1}"));
+    assert_finds("dead letter of position 2");
+    put_at(TABLE_DEAD_LETTERS, 2,
+           kit_block(&kit, "{\"line\":\"\",\"reason\":1,\"buried_at\":1,\"is_dropped\":1}"));
+    assert_finds("'is_dropped' is not true or false");
+    put_at(TABLE_DEAD_LETTERS, 2,
+           kit_block(&kit, "{\"line\":\"\",\"reason\":1,\"buried_at\":1,\"is_dropped\":true}"));
+    kit_assert_sound(&kit, 3);
+    put_at(TABLE_DEAD_LETTERS, 9,
+           kit_block(&kit, "{\"line\":\"\",\"reason\":1,\"buried_at\":1,\"is_dropped\":true}"));
+    assert_finds("position 9: is a dead letter beyond the log's end");
+}
+
+Test(verify, finds_projections_and_quarantine_that_cannot_be)
+{
+    struct registry_row row = {.table = TABLE_ROWS_FIRST, .version = 1, .position = 4};
+    struct quipu_txn *txn = NULL;
+    fill_outbox();
+    kit_assert_ok(&kit, quipu_txn_begin_write(kit.store, &txn, &kit.err));
+    kit_assert_ok(&kit, registry_put(txn, "late", &row, &kit.err));
+    row = (struct registry_row){.table = 3, .version = 1};
+    kit_assert_ok(&kit, registry_put(txn, "strange", &row, &kit.err));
+    kit_assert_ok(&kit, quipu_txn_commit(&txn, &kit.err));
+    put_row(TABLE_QUARANTINE, quipu_slice_text("no CID"), quipu_slice_text("x"));
+
+    struct findings findings = assert_finds("projection late: its checkpoint is beyond");
+    cr_assert_not_null(strstr(findings.text, "projection strange: its row names table 3"));
+    cr_assert_not_null(strstr(findings.text, "quarantine"));
+    put_row(TABLE_PROJECTIONS, quipu_slice_text("short"), quipu_slice_text("x"));
+    assert_finds("projection: a row of 1 bytes");
+}
+
+Test(verify, finds_a_source_row_that_is_none)
+{
+    fill_outbox();
+    put_row(TABLE_META, quipu_slice_text(META_SOURCE), quipu_slice_text("me"));
+    assert_finds("meta row source");
+    kit_reopen(&kit);
+    struct quipu_event event = kit_event(&kit, "a", 1);
+    cr_assert_eq(quipu_append(kit.engine, &event, NULL, &kit.err), QUIPU_CORRUPT);
+}
