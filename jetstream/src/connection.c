@@ -276,6 +276,7 @@ enum quipu_status quipu_nats_open(const struct quipu_nats_options *options, stru
         quipu_nats_close(&nats);
         return status;
     }
+    nats->next_token = 1;
     *out = nats;
     return QUIPU_OK;
 }

@@ -48,6 +48,9 @@ struct quipu_nats {
     jsCtx *js;
     natsSubscription *inbox;
     char inbox_prefix[NATS_INBOX_BYTES]; /* "_INBOX.<unique>." */
+    /* Every number below has been in a reply subject: an operation that ended early may leave
+     * replies behind, and they must never be taken for answers to a later one. */
+    uint64_t next_token;
     struct nats_link link;
 };
 

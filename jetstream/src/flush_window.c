@@ -15,19 +15,20 @@
 #define REST_US            ((int64_t)50 * 1000)
 #define REST_DOUBLINGS_MAX 6
 
-void quipu_window_init(struct flush_window *window, struct flush_slot *slots, uint32_t capacity,
-                       int64_t answer_us, int64_t now_us)
+void quipu_window_init(struct flush_window *window, const struct flush_window_setup *setup,
+                       int64_t now_us)
 {
-    QUIPU_INVARIANT(capacity > 0);
+    QUIPU_INVARIANT(setup->capacity > 0);
+    QUIPU_INVARIANT(setup->first_ticket > 0);
     memset(window, 0, sizeof *window);
-    window->slots = slots;
-    window->capacity = capacity;
-    window->first = 1;
-    window->next = 1;
+    window->slots = setup->slots;
+    window->capacity = setup->capacity;
+    window->first = setup->first_ticket;
+    window->next = setup->first_ticket;
     for (size_t i = 0; i < FLUSH_PARTS; i++) {
-        window->cursor[i] = 1;
+        window->cursor[i] = setup->first_ticket;
     }
-    window->answer_us = answer_us;
+    window->answer_us = setup->answer_us;
     window->deadline_us = INT64_MAX;
     window->progress_us = now_us;
 }

@@ -70,7 +70,7 @@ struct flush_slot {
 };
 
 /*
- * A ring: an event's ticket is its number in order of admission from 1; it lives in
+ * A ring: an event's ticket is its number in order of admission; it lives in
  * slots[ticket % capacity] while first <= ticket < next. The place is free again when it and all
  * before it are settled and taken.
  */
@@ -87,9 +87,15 @@ struct flush_window {
     int64_t progress_us; /* when an event last took a step that it had not taken before */
 };
 
-/* `slots`: `capacity` of them, the caller's, at least 1. */
-void quipu_window_init(struct flush_window *window, struct flush_slot *slots, uint32_t capacity,
-                       int64_t answer_us, int64_t now_us);
+struct flush_window_setup {
+    struct flush_slot *slots; /* `capacity` of them, the caller's */
+    uint32_t capacity;        /* at least 1 */
+    /* At least 1, and one that no reply can still come for: replies find their event by ticket. */
+    uint64_t first_ticket;
+    int64_t answer_us; /* how long an answer may take the first time */
+};
+void quipu_window_init(struct flush_window *window, const struct flush_window_setup *setup,
+                       int64_t now_us);
 
 uint32_t quipu_window_room(const struct flush_window *window);
 bool quipu_window_is_empty(const struct flush_window *window);

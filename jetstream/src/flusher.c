@@ -167,8 +167,11 @@ static enum quipu_status flusher_allocate(struct flusher *flusher, struct quipu_
         return quipu_error_set(err, QUIPU_NO_MEMORY,
                                "out of memory for a window of %" PRIu32 " events", window);
     }
-    quipu_window_init(&flusher->window, flusher->slots, window, flusher->nats->request_timeout_us,
-                      quipu_monotonic_us());
+    struct flush_window_setup setup = {.slots = flusher->slots,
+                                       .capacity = window,
+                                       .first_ticket = flusher->nats->next_token,
+                                       .answer_us = flusher->nats->request_timeout_us};
+    quipu_window_init(&flusher->window, &setup, quipu_monotonic_us());
     return QUIPU_OK;
 }
 
@@ -225,6 +228,7 @@ static enum quipu_status flush(struct flusher *flusher, struct quipu_error *err)
         return status;
     }
     run(flusher);
+    flusher->nats->next_token = flusher->window.next;
     if (flusher->status != QUIPU_OK && err != NULL) {
         *err = flusher->err;
     }

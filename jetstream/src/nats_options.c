@@ -6,6 +6,7 @@
  */
 #include "nats_options.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +16,8 @@
 #define DEFAULT_TIMEOUT_US ((int64_t)5 * 1000 * 1000)
 #define IO_BUFFER_BYTES    (128 << 10)
 #define PORT_MAX           65535u
+/* Longer lines, such as the JWT, come in pieces; the marks do not. */
+#define CREDENTIALS_LINE_BYTES 256
 
 static bool is_name_char(char c)
 {
@@ -198,6 +201,41 @@ void quipu_nats_url_redact(const char *url, char *out, size_t cap)
     }
 }
 
+/* The library reads the file only when a server asks for it; a wrong one is better known now. Holds
+ * a seed: wiped, and never quoted. */
+static enum quipu_status credentials_check(const char *path, struct quipu_error *err)
+{
+    FILE *file = fopen(path, "r");
+    if (file == NULL) {
+        return quipu_error_set(err, QUIPU_INVALID, "credentials file %s cannot be read: %s", path,
+                               strerror(errno));
+    }
+    static const char *const marks[] = {"-----BEGIN NATS USER JWT-----",
+                                        "-----BEGIN USER NKEY SEED-----"};
+    bool is_found[] = {false, false};
+    char line[CREDENTIALS_LINE_BYTES];
+    char buffer[BUFSIZ];
+    (void)setvbuf(file, buffer, _IOFBF, sizeof buffer); /* so that we can wipe it */
+    while (fgets(line, sizeof line, file) != NULL) {
+        for (size_t i = 0; i < 2; i++) {
+            is_found[i] = is_found[i] || strncmp(line, marks[i], strlen(marks[i])) == 0;
+        }
+    }
+    explicit_bzero(line, sizeof line);
+    (void)fclose(file); /* only read */
+    explicit_bzero(buffer, sizeof buffer);
+    for (size_t i = 0; i < 2; i++) {
+        if (!is_found[i]) {
+            return quipu_error_set(
+                err, QUIPU_INVALID,
+                "credentials file %s has no line \"%s\": give a .creds file with "
+                "a user's JWT and seed",
+                path, marks[i]);
+        }
+    }
+    return QUIPU_OK;
+}
+
 /* Who we are: at most one way, and a file that can be read. Each is set on its own; none of them
  * touches TLS. */
 static enum quipu_status set_identity(struct quipu_nats *nats,
@@ -213,9 +251,9 @@ static enum quipu_status set_identity(struct quipu_nats *nats,
     }
     natsStatus s = NATS_OK;
     if (options->credentials_file != NULL) {
-        if (access(options->credentials_file, R_OK) != 0) {
-            return quipu_error_set(err, QUIPU_INVALID, "credentials file %s cannot be read",
-                                   options->credentials_file);
+        enum quipu_status status = credentials_check(options->credentials_file, err);
+        if (status != QUIPU_OK) {
+            return status;
         }
         s = natsOptions_SetUserCredentialsFromFiles(nats->options, options->credentials_file, NULL);
     } else if (options->token != NULL) {

@@ -26,7 +26,7 @@
 #include "streams.h"
 
 /* Each round that is lost means that another writer has got further. */
-#define PUT_ROUNDS_MAX 64
+#define PUT_ROUNDS_MAX 4096
 #define NUID_BYTES_MAX 100
 
 struct object_meta {

@@ -143,17 +143,20 @@ uint64_t quipu_ack_subject_sequence(const char *reply)
     return *p >= '0' && *p <= '9' && *end == '.' ? sequence : 0;
 }
 
-static enum quipu_status fetch_request(struct puller *puller, struct quipu_error *err)
+/* `bytes_max` 0: no bound but the number of messages. */
+static enum quipu_status fetch_request(struct puller *puller, int64_t bytes_max,
+                                       struct quipu_error *err)
 {
     struct quipu_nats *nats = puller->nats;
     char subject[NATS_NAME_BYTES_MAX + PULL_CONSUMER_BYTES + 40];
     char body[128];
-    int64_t bytes = 2 * natsConnection_GetMaxPayload(nats->connection);
     (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", nats->stream,
                    puller->consumer);
-    int len = snprintf(body, sizeof body,
-                       "{\"batch\":%" PRIu32 ",\"no_wait\":true,\"max_bytes\":%" PRId64 "}",
-                       puller->options.batch, bytes < FETCH_BYTES_MIN ? FETCH_BYTES_MIN : bytes);
+    int len = bytes_max > 0
+                  ? snprintf(body, sizeof body,
+                             "{\"batch\":%" PRIu32 ",\"no_wait\":true,\"max_bytes\":%" PRId64 "}",
+                             puller->options.batch, bytes_max)
+                  : snprintf(body, sizeof body, "{\"batch\":1,\"no_wait\":true}");
     natsStatus s =
         natsConnection_PublishRequest(nats->connection, subject, puller->inbox_subject, body, len);
     return s == NATS_OK ? QUIPU_OK : quipu_error_nats(err, s, 0, "fetching from %s", nats->stream);
@@ -191,12 +194,15 @@ static enum quipu_status take_fetched(struct puller *puller, natsMsg *msg, bool 
     return status;
 }
 
-enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *err)
+/* One request and what comes of it. */
+static enum quipu_status fetch_once(struct puller *puller, int64_t bytes_max,
+                                    struct quipu_error *err)
 {
     struct quipu_nats *nats = puller->nats;
-    enum quipu_status status = fetch_request(puller, err);
+    size_t max = bytes_max > 0 ? puller->options.batch : 1;
+    enum quipu_status status = fetch_request(puller, bytes_max, err);
     bool is_over = false;
-    while (status == QUIPU_OK && !is_over && puller->count < puller->options.batch) {
+    while (status == QUIPU_OK && !is_over && puller->count < max) {
         natsMsg *msg = NULL;
         natsStatus s =
             natsSubscription_NextMsg(&msg, puller->inbox, quipu_nats_ms(nats->request_timeout_us));
@@ -212,7 +218,47 @@ enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *er
             status = status == QUIPU_TIMEOUT ? quipu_nats_denied(nats, status, err) : status;
         }
     }
-    return status == QUIPU_OK && puller->count == 0 ? QUIPU_DONE : status;
+    return status;
+}
+
+static enum quipu_status consumer_pending(struct puller *puller, uint64_t *pending,
+                                          struct quipu_error *err)
+{
+    struct quipu_nats *nats = puller->nats;
+    jsErrCode number = 0;
+    jsConsumerInfo *info = NULL;
+    natsStatus s =
+        js_GetConsumerInfo(&info, nats->js, nats->stream, puller->consumer, NULL, &number);
+    if (s != NATS_OK) {
+        return quipu_js_failure(nats, s, (int)number, "asking for consumer", puller->consumer, err);
+    }
+    *pending = info->NumPending;
+    jsConsumerInfo_Destroy(info);
+    return QUIPU_OK;
+}
+
+/* That nothing came is not yet the end: the server also sends nothing where the next message is
+ * longer than the bound. The end is where it says that nothing is pending. */
+enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *err)
+{
+    int64_t bytes_max = 2 * natsConnection_GetMaxPayload(puller->nats->connection);
+    bytes_max = bytes_max < FETCH_BYTES_MIN ? FETCH_BYTES_MIN : bytes_max;
+    uint64_t pending = 0;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        enum quipu_status status = fetch_once(puller, attempt == 0 ? bytes_max : 0, err);
+        if (status != QUIPU_OK || puller->count > 0) {
+            return status;
+        }
+        status = consumer_pending(puller, &pending, err);
+        if (status != QUIPU_OK || pending == 0) {
+            return status == QUIPU_OK ? QUIPU_DONE : status;
+        }
+    }
+    return quipu_error_set(err, QUIPU_SERVER,
+                           "stream %s has %" PRIu64
+                           " messages for us and delivers none: pull again "
+                           "later",
+                           puller->nats->stream, pending);
 }
 
 enum quipu_status quipu_pull_acknowledge(struct puller *puller, size_t from, size_t to,

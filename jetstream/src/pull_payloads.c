@@ -21,6 +21,7 @@
 #define IN_FLIGHT_BYTES   ((size_t)8 << 20)
 #define SUBJECT_ROOM      (2 * NATS_NAME_BYTES_MAX + PAYLOAD_SUBJECT_BYTES)
 #define MSG_STATUS_NORMAL 0
+#define PAYLOAD_GET       8 /* kind of token; the flusher has those from 0 */
 
 /* What the message claims to be, and which payload it names. A body that is no envelope needs none:
  * it is on its way to quarantine. */
@@ -40,6 +41,13 @@ static void read_message(struct pulled *item)
     }
 }
 
+static bool hashes_to(const struct quipu_cid *cid, struct quipu_slice bytes)
+{
+    uint8_t digest[QUIPU_SHA256_BYTES];
+    quipu_sha256(bytes, digest);
+    return memcmp(digest, cid->digest, sizeof digest) == 0;
+}
+
 /* An event that is here already brings its own payload; anything else is never filled from here. */
 static enum quipu_status take_local(struct quipu_txn *txn, struct pulled *item,
                                     struct quipu_error *err)
@@ -50,8 +58,8 @@ static enum quipu_status take_local(struct quipu_txn *txn, struct pulled *item,
     if (status == QUIPU_NOT_FOUND || (status == QUIPU_OK && kind != QUIPU_BLOCK_ENVELOPE)) {
         return QUIPU_OK;
     }
-    if (status != QUIPU_OK) {
-        return status;
+    if (status != QUIPU_OK || !hashes_to(&item->payload_cid, record.payload)) {
+        return status; /* damaged here: the bucket may still have it */
     }
     quipu_buf_append_slice(&item->payload, record.payload);
     item->has_payload = item->payload.status == QUIPU_OK;
@@ -65,11 +73,12 @@ static enum quipu_status read_batch(struct puller *puller, size_t from, struct q
     enum quipu_status status = quipu_txn_begin_read(quipu_engine_store(puller->engine), &txn, err);
     size_t bytes = 0;
     for (size_t i = from; status == QUIPU_OK && i < puller->count; i++) {
-        read_message(&puller->batch[i]);
-        if (puller->batch[i].is_envelope && bytes < GATHER_BYTES_MAX) {
-            status = take_local(txn, &puller->batch[i], err);
-            bytes += puller->batch[i].payload.len;
+        struct pulled *item = &puller->batch[i];
+        read_message(item);
+        if (item->is_envelope && !item->has_payload && bytes < GATHER_BYTES_MAX) {
+            status = take_local(txn, item, err);
         }
+        bytes += item->payload.len;
     }
     quipu_txn_abort(&txn);
     return status;
@@ -88,16 +97,8 @@ static enum quipu_status send_get(struct puller *puller, size_t index, struct qu
     (void)snprintf(subject, sizeof subject, "$JS.API.DIRECT.GET.%s.%s", nats->bucket_stream,
                    names.chunk_subject);
     struct nats_outgoing message = {.subject = subject};
-    /* The stream's sequence, so that a late reply to an earlier pull means nothing. */
-    struct nats_token token = {puller->batch[index].sequence, 0};
+    struct nats_token token = {puller->token_base + index, PAYLOAD_GET};
     return quipu_nats_publish(nats, &message, &token, err);
-}
-
-static bool hashes_to(const struct quipu_cid *cid, struct quipu_slice bytes)
-{
-    uint8_t digest[QUIPU_SHA256_BYTES];
-    quipu_sha256(bytes, digest);
-    return memcmp(digest, cid->digest, sizeof digest) == 0;
 }
 
 /* The reply to a get of the chunk under the CID. A payload that is not there, or not what its CID
@@ -123,14 +124,15 @@ static enum quipu_status take_reply(struct puller *puller, struct pulled *item, 
     return status;
 }
 
-static struct pulled *find_item(struct puller *puller, size_t from, size_t to, uint64_t sequence)
+/* NULL: a late reply to something that is over. */
+static struct pulled *find_item(struct puller *puller, const struct nats_token *token)
 {
-    for (size_t i = from; i < to; i++) {
-        if (puller->batch[i].sequence == sequence) {
-            return &puller->batch[i];
-        }
+    uint64_t index = token->number - puller->token_base;
+    if (token->kind != PAYLOAD_GET || index >= puller->count || puller->batch[index].has_reply) {
+        return NULL;
     }
-    return NULL;
+    puller->batch[index].has_reply = true;
+    return &puller->batch[index];
 }
 
 static size_t in_flight_max(const struct puller *puller)
@@ -147,9 +149,10 @@ enum quipu_status quipu_pull_payloads(struct puller *puller, size_t from, size_t
 {
     enum quipu_status status = read_batch(puller, from, err);
     size_t sent = from;
-    size_t first = from; /* no reply is missing before this one */
     size_t in_flight = 0;
     size_t bytes = 0;
+    puller->token_base = puller->nats->next_token;
+    puller->nats->next_token += puller->count;
     while (status == QUIPU_OK) {
         while (status == QUIPU_OK && sent < puller->count && bytes < GATHER_BYTES_MAX &&
                in_flight < in_flight_max(puller)) {
@@ -171,13 +174,11 @@ enum quipu_status quipu_pull_payloads(struct puller *puller, size_t from, size_t
             return quipu_error_set(err, QUIPU_TIMEOUT, "bucket %s does not answer in time",
                                    puller->nats->bucket);
         }
-        struct pulled *item =
-            status == QUIPU_OK ? find_item(puller, first, sent, token.number) : NULL;
+        struct pulled *item = status == QUIPU_OK ? find_item(puller, &token) : NULL;
         if (item != NULL) {
             status = take_reply(puller, item, msg, err);
             bytes += item->payload.len;
             in_flight--;
-            first += item == &puller->batch[first];
         }
         natsMsg_Destroy(msg);
     }

@@ -22,6 +22,7 @@ struct pulled {
     struct quipu_cid payload_cid; /* where is_envelope */
     bool is_envelope;             /* its body decodes as one */
     bool has_payload;             /* fetched, or taken from here */
+    bool has_reply;               /* to the request for it */
     struct quipu_buf payload;
 };
 
@@ -44,6 +45,7 @@ struct puller {
     uint64_t total;
     int64_t shown_us;
     size_t reply_bytes_max; /* longest payload chunk so far */
+    uint64_t token_base;    /* batch[i] asks for its payload under token_base + i */
 };
 
 /* Make the durable consumer stand right behind puller->place, and open the inbox for its messages.

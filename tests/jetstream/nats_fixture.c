@@ -184,7 +184,9 @@ void nats_fixture_reconfigure(struct nats_fixture *server, const char *config)
 
 void nats_fixture_pause(const struct nats_fixture *server)
 {
+    int state = 0;
     (void)kill(server->pid, SIGSTOP);
+    (void)waitpid(server->pid, &state, WUNTRACED); /* all its threads have stopped now */
 }
 
 void nats_fixture_resume(const struct nats_fixture *server)

@@ -1,6 +1,6 @@
 /*
  * A nats-server of a test's own: on 127.0.0.1, a free port, a folder of its own, with JetStream. It
- * dies with the test that started it.
+ * dies with the thread that started or restarted it: do that on the test's main thread.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

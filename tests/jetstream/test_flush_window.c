@@ -15,7 +15,9 @@ static struct flush_window window;
 
 static void start(void)
 {
-    quipu_window_init(&window, slots, 4, ANSWER_US, 0);
+    struct flush_window_setup setup = {
+        .slots = slots, .capacity = 4, .first_ticket = 1, .answer_us = ANSWER_US};
+    quipu_window_init(&window, &setup, 0);
 }
 
 TestSuite(flush_window, .init = start);

@@ -81,7 +81,11 @@ static void model_init(struct model_state *state, const struct model_setup *setu
 {
     memset(state, 0, sizeof *state);
     state->now = 1;
-    quipu_window_init(&state->window, state->slots, setup->capacity, ANSWER_US, state->now);
+    struct flush_window_setup window = {.slots = state->slots,
+                                        .capacity = setup->capacity,
+                                        .first_ticket = 1,
+                                        .answer_us = ANSWER_US};
+    quipu_window_init(&state->window, &window, state->now);
     for (uint32_t i = 0; i < setup->events; i++) {
         enum model_before before = setup->before[i];
         struct model_server *server = &state->server;

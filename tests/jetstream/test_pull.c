@@ -1,0 +1,493 @@
+/*
+ * Pulling from a real server: what comes in, what does not, and that each message counts once.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <nats/nats.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "js_kit.h"
+
+static struct nats_fixture server;
+static struct js_store here;
+static struct js_store there;
+static struct quipu_nats *nats;
+
+static void start(void)
+{
+    nats_fixture_start(&server, NULL);
+    js_store_open(&here);
+    js_store_open(&there);
+    nats = js_connect(&server);
+}
+
+static void stop(void)
+{
+    quipu_nats_close(&nats);
+    js_store_release(&here);
+    js_store_release(&there);
+    nats_fixture_stop(&server);
+}
+
+TestSuite(pull, .init = start, .fini = stop, .timeout = 100);
+
+static struct quipu_pull_report pull_into(struct js_store *store)
+{
+    struct quipu_error err;
+    struct quipu_pull_report report;
+    enum quipu_status status = quipu_pull(store->engine, nats, NULL, &report, &err);
+    cr_assert_eq(status, QUIPU_OK, "%s", status == QUIPU_OK ? "" : err.message);
+    return report;
+}
+
+/* ------------------------------------------------------------------ comparing stores */
+
+struct compare {
+    struct quipu_txn *txn;
+    uint64_t seen;
+};
+
+static enum quipu_status compare_event(void *ctx, const struct quipu_event_view *event,
+                                       struct quipu_error *err)
+{
+    struct compare *compare = ctx;
+    struct quipu_record record;
+    cr_assert_eq(quipu_txn_find_event_id(compare->txn, event->envelope.event_id, &record, err),
+                 QUIPU_OK);
+    cr_assert(quipu_slice_equal(record.envelope, event->envelope_block));
+    cr_assert(quipu_slice_equal(record.payload, event->payload));
+    compare->seen++;
+    return QUIPU_OK;
+}
+
+static void expect_same_events(struct js_store *a, struct js_store *b)
+{
+    struct quipu_error err;
+    struct compare compare = {NULL, 0};
+    cr_assert_eq(quipu_txn_begin_read(b->store, &compare.txn, &err), QUIPU_OK);
+    cr_assert_eq(quipu_each_event(a->engine, NULL, compare_event, &compare, &err), QUIPU_OK);
+    cr_assert_eq(quipu_txn_last_position(compare.txn), compare.seen);
+    quipu_txn_abort(&compare.txn);
+}
+
+/* ------------------------------------------------------------------ what comes in */
+
+Test(pull, brings_every_event_into_a_fresh_store)
+{
+    js_provision(nats, 0);
+    js_store_fill(&there, 1700, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+
+    struct quipu_pull_report report = pull_into(&here);
+
+    cr_assert_eq(report.events.added, 1700);
+    cr_assert_eq(report.events.known + report.events.quarantined, 0);
+    cr_assert_eq(report.last_sequence, 1700);
+    expect_same_events(&there, &here);
+    /* They have their receipts: nothing is published again. */
+    cr_assert_eq(js_store_outbox(&here).pending, 0);
+    cr_assert_eq(js_flush(&here, nats).duplicates, 0);
+}
+
+Test(pull, goes_on_where_it_was)
+{
+    js_provision(nats, 0);
+    js_store_fill(&there, 40, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+    pull_into(&here);
+    js_store_fill(&there, 30, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+
+    struct quipu_pull_report report = pull_into(&here);
+
+    cr_assert_eq(report.events.added, 30);
+    cr_assert_eq(report.events.known, 0);
+    report = pull_into(&here);
+    cr_assert_eq(report.events.added + report.events.known, 0);
+    cr_assert_eq(report.last_sequence, 70);
+    expect_same_events(&there, &here);
+}
+
+Test(pull, two_stores_that_share_a_stream_converge)
+{
+    js_provision(nats, 0);
+    js_store_append(&here, "{\"aggregate_type\":\"key\",\"aggregate_id\":\"mine\",\"event_type\":"
+                           "\"key.generated\",\"payload\":1}");
+    js_store_append(&there, "{\"aggregate_type\":\"key\",\"aggregate_id\":\"theirs\","
+                            "\"event_type\":\"key.generated\",\"payload\":2}");
+    js_flush(&here, nats);
+    js_flush(&there, nats);
+
+    struct quipu_pull_report mine = pull_into(&here);
+    struct quipu_pull_report theirs = pull_into(&there);
+
+    cr_assert_eq(mine.events.added, 1);
+    cr_assert_eq(mine.events.known, 1, "our own event comes back and does no harm");
+    cr_assert_eq(theirs.events.added, 1);
+    expect_same_events(&here, &there);
+}
+
+Test(pull, takes_an_empty_stream_for_the_end)
+{
+    js_provision(nats, 0);
+    struct quipu_pull_report report = pull_into(&here);
+    cr_assert_eq(report.events.added, 0);
+    cr_assert_eq(report.last_sequence, 0);
+}
+
+Test(pull, works_with_the_smallest_batch)
+{
+    struct quipu_error err;
+    struct quipu_pull_report report;
+    struct quipu_pull_options options = QUIPU_PULL_OPTIONS_INIT;
+    js_provision(nats, 0);
+    js_store_fill(&there, 12, 100, JS_PAYLOADS_SHARED);
+    js_flush(&there, nats);
+    options.batch = 1;
+
+    cr_assert_eq(quipu_pull(here.engine, nats, &options, &report, &err), QUIPU_OK);
+
+    cr_assert_eq(report.events.added, 12);
+    expect_same_events(&there, &here);
+}
+
+/* ------------------------------------------------------------------ places */
+
+static void with_js(void (*act)(jsCtx *js, const char *text), const char *text)
+{
+    natsConnection *connection = NULL;
+    jsCtx *js = NULL;
+    cr_assert_eq(natsConnection_ConnectTo(&connection, server.url), NATS_OK);
+    cr_assert_eq(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
+    act(js, text);
+    jsCtx_Destroy(js);
+    natsConnection_Destroy(connection);
+}
+
+static void delete_consumers(jsCtx *js, const char *stream)
+{
+    jsConsumerNamesList *names = NULL;
+    cr_assert_eq(js_ConsumerNames(&names, js, stream, NULL, NULL), NATS_OK);
+    cr_assert_gt(names->Count, 0);
+    for (int i = 0; i < names->Count; i++) {
+        cr_assert_eq(js_DeleteConsumer(js, stream, names->List[i], NULL, NULL), NATS_OK);
+    }
+    jsConsumerNamesList_Destroy(names);
+}
+
+Test(pull, knows_its_place_when_the_server_has_lost_the_consumer)
+{
+    js_provision(nats, 0);
+    js_store_fill(&there, 40, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+    pull_into(&here);
+    with_js(delete_consumers, QUIPU_STREAM_DEFAULT);
+    js_store_fill(&there, 5, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+
+    struct quipu_pull_report report = pull_into(&here);
+
+    cr_assert_eq(report.events.added, 5);
+    cr_assert_eq(report.events.known, 0);
+}
+
+static void delete_stream(jsCtx *js, const char *stream)
+{
+    cr_assert_eq(js_DeleteStream(js, stream, NULL, NULL), NATS_OK);
+}
+
+Test(pull, begins_anew_in_a_stream_that_was_made_anew)
+{
+    js_provision(nats, 0);
+    js_store_fill(&there, 5, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+    pull_into(&here);
+    with_js(delete_stream, QUIPU_STREAM_DEFAULT);
+    js_provision(nats, 0);
+    struct js_store third;
+    js_store_open(&third);
+    js_store_append(&third, "{\"aggregate_type\":\"key\",\"aggregate_id\":\"new\",\"event_type\":"
+                            "\"key.generated\",\"payload\":1}");
+    js_flush(&third, nats);
+
+    struct quipu_pull_report report = pull_into(&here);
+
+    cr_assert_eq(report.events.added, 1);
+    js_store_release(&third);
+}
+
+static void fetch_and_vanish(jsCtx *js, const char *stream)
+{
+    jsConsumerNamesList *names = NULL;
+    natsSubscription *sub = NULL;
+    natsMsgList list;
+    jsSubOptions options;
+    cr_assert_eq(js_ConsumerNames(&names, js, stream, NULL, NULL), NATS_OK);
+    (void)jsSubOptions_Init(&options);
+    options.Stream = stream;
+    options.Consumer = names->List[0];
+    cr_assert_eq(js_PullSubscribe(&sub, js, NULL, names->List[0], NULL, &options, NULL), NATS_OK);
+    cr_assert_eq(natsSubscription_Fetch(&list, sub, 3, 1000, NULL), NATS_OK);
+    cr_assert_eq(list.Count, 3);
+    natsMsgList_Destroy(&list);
+    natsSubscription_Destroy(sub);
+    jsConsumerNamesList_Destroy(names);
+}
+
+Test(pull, misses_nothing_that_was_delivered_and_never_acknowledged)
+{
+    js_provision(nats, 0);
+    js_store_fill(&there, 10, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+    pull_into(&here);
+    js_store_fill(&there, 10, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+    /* As a pull that was killed between fetch and commit: the server waits for its acks. */
+    with_js(fetch_and_vanish, QUIPU_STREAM_DEFAULT);
+
+    struct quipu_pull_report report = pull_into(&here);
+
+    cr_assert_eq(report.events.added, 10);
+    expect_same_events(&there, &here);
+}
+
+/* ------------------------------------------------------------------ what does not come in */
+
+struct quarantine {
+    size_t count;
+    enum quipu_status reasons[8];
+    char bodies[8][64];
+};
+
+static enum quipu_status note_quarantined(void *ctx, const struct quipu_quarantined *event,
+                                          struct quipu_error *err)
+{
+    (void)err;
+    struct quarantine *quarantine = ctx;
+    cr_assert_lt(quarantine->count, 8);
+    quarantine->reasons[quarantine->count] = event->reason;
+    (void)snprintf(quarantine->bodies[quarantine->count], 64, "%.*s",
+                   event->envelope.len < 63 ? (int)event->envelope.len : 63,
+                   event->envelope.len == 0 ? "" : (const char *)event->envelope.data);
+    quarantine->count++;
+    return QUIPU_OK;
+}
+
+static struct quarantine quarantine_of(struct js_store *store)
+{
+    struct quipu_error err;
+    struct quarantine quarantine = {.count = 0};
+    cr_assert_eq(quipu_each_quarantined(store->engine, note_quarantined, &quarantine, &err),
+                 QUIPU_OK);
+    return quarantine;
+}
+
+static void publish_poison(jsCtx *js, const char *text)
+{
+    cr_assert_eq(
+        js_Publish(NULL, js, "cim.keys.key.key.used.poison", text, (int)strlen(text), NULL, NULL),
+        NATS_OK);
+}
+
+Test(pull, puts_a_message_that_is_no_event_aside_and_goes_on)
+{
+    js_provision(nats, 0);
+    js_store_fill(&there, 5, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+    with_js(publish_poison, "{\"not\":\"an envelope\"}");
+    with_js(publish_poison, "");
+    js_store_fill(&there, 5, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+
+    struct quipu_pull_report report = pull_into(&here);
+
+    cr_assert_eq(report.events.added, 10);
+    cr_assert_eq(report.events.quarantined, 2);
+    cr_assert_eq(report.last_sequence, 12);
+    struct quarantine quarantine = quarantine_of(&here);
+    cr_assert_eq(quarantine.count, 2);
+    cr_assert(strcmp(quarantine.bodies[0], "{\"not\":\"an envelope\"}") == 0 ||
+                  strcmp(quarantine.bodies[1], "{\"not\":\"an envelope\"}") == 0,
+              "its body is kept");
+    /* It was acknowledged: it does not come again. */
+    cr_assert_eq(pull_into(&here).events.quarantined, 0);
+}
+
+static void purge_chunks(jsCtx *js, const char *bucket)
+{
+    jsOptions options;
+    (void)jsOptions_Init(&options);
+    options.Stream.Purge.Subject = "$O." QUIPU_BUCKET_DEFAULT ".C.>";
+    cr_assert_eq(js_PurgeStream(js, bucket, &options, NULL), NATS_OK);
+}
+
+Test(pull, quarantines_an_event_whose_payload_is_missing_but_not_one_that_it_has)
+{
+    js_provision(nats, 0);
+    js_store_append(&there, "{\"aggregate_type\":\"key\",\"aggregate_id\":\"a\",\"event_type\":"
+                            "\"key.generated\",\"payload\":1}");
+    js_store_append(&here, "{\"aggregate_type\":\"key\",\"aggregate_id\":\"b\",\"event_type\":"
+                           "\"key.generated\",\"payload\":2}");
+    js_flush(&there, nats);
+    js_flush(&here, nats);
+    with_js(purge_chunks, "OBJ_" QUIPU_BUCKET_DEFAULT);
+
+    struct quipu_pull_report report = pull_into(&here);
+
+    cr_assert_eq(report.events.added, 0);
+    cr_assert_eq(report.events.known, 1);
+    cr_assert_eq(report.events.quarantined, 1);
+    cr_assert_eq(quarantine_of(&here).reasons[0], QUIPU_CID_MISMATCH);
+}
+
+Test(pull, ends_where_the_newest_messages_have_been_removed)
+{
+    js_provision(nats, 0);
+    js_store_fill(&there, 5, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+    natsConnection *connection = NULL;
+    jsCtx *js = NULL;
+    cr_assert_eq(natsConnection_ConnectTo(&connection, server.url), NATS_OK);
+    cr_assert_eq(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
+    cr_assert_eq(js_DeleteMsg(js, QUIPU_STREAM_DEFAULT, 5, NULL, NULL), NATS_OK);
+    jsCtx_Destroy(js);
+    natsConnection_Destroy(connection);
+
+    struct quipu_pull_report report = pull_into(&here);
+
+    cr_assert_eq(report.events.added, 4);
+    cr_assert_eq(pull_into(&here).events.added, 0);
+}
+
+Test(pull, takes_in_a_message_longer_than_a_fetch_asks_for)
+{
+    static char text[9 << 20];
+    memset(text, 'x', sizeof text - 1);
+    nats_fixture_reconfigure(&server, "max_payload: 16MB");
+    js_provision(nats, 0);
+    with_js(publish_poison, text);
+    js_store_fill(&there, 5, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+    nats_fixture_reconfigure(&server, NULL); /* now a fetch is bounded below that message */
+
+    struct quipu_pull_report report = pull_into(&here);
+
+    cr_assert_eq(report.events.quarantined, 1);
+    cr_assert_eq(report.events.added, 5);
+}
+
+/* ------------------------------------------------------------------ failures */
+
+Test(pull, says_that_nothing_is_provisioned)
+{
+    struct quipu_error err;
+    cr_assert_eq(quipu_pull(here.engine, nats, NULL, NULL, &err), QUIPU_NOT_PROVISIONED);
+    cr_assert_not_null(strstr(err.message, "quipu provision"));
+}
+
+Test(pull, says_that_another_pull_is_running)
+{
+    struct quipu_error err;
+    struct quipu_store_lock *lock = NULL;
+    js_provision(nats, 0);
+    cr_assert_eq(quipu_store_lock_take(here.store, "puller", &lock, &err), QUIPU_OK);
+    cr_assert_eq(quipu_pull(here.engine, nats, NULL, NULL, &err), QUIPU_BUSY);
+    quipu_store_lock_release(&lock);
+}
+
+Test(pull, says_that_the_server_is_gone)
+{
+    struct quipu_error err;
+    js_provision(nats, 0);
+    nats_fixture_kill(&server);
+    cr_assert_eq(quipu_pull(here.engine, nats, NULL, NULL, &err), QUIPU_OFFLINE);
+    cr_assert_not_null(strstr(err.message, "start nats-server"));
+}
+
+Test(pull, gives_up_on_a_server_that_stands_still_and_loses_nothing)
+{
+    struct quipu_error err;
+    struct quipu_nats *hasty = NULL;
+    struct quipu_nats_options options = QUIPU_NATS_OPTIONS_INIT;
+    js_provision(nats, 0);
+    js_store_fill(&there, 20, 100, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+    options.url = server.url;
+    options.request_timeout_us = 300000;
+    cr_assert_eq(quipu_nats_open(&options, &hasty, &err), QUIPU_OK);
+    nats_fixture_pause(&server);
+
+    cr_assert_eq(quipu_pull(here.engine, hasty, NULL, NULL, &err), QUIPU_TIMEOUT);
+
+    nats_fixture_resume(&server);
+    quipu_nats_close(&hasty);
+    cr_assert_eq(pull_into(&here).events.added, 20);
+}
+
+#ifdef QUIPU_FAILPOINTS
+static int pull_in_child(const char *failpoint)
+{
+    char program[1024];
+    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
+    cr_assert_gt(len, 0);
+    program[len] = 0;
+    char *slash = strrchr(program, '/');
+    (void)snprintf(slash + 1, sizeof program - (size_t)(slash + 1 - program), "flush_child");
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        (void)setenv("QUIPU_FAILPOINT", failpoint, 1);
+        execl(program, program, here.path, server.url, "pull", (char *)NULL);
+        _exit(127);
+    }
+    int state = 0;
+    while (waitpid(pid, &state, 0) < 0 && errno == EINTR) {
+    }
+    return state;
+}
+
+static void check_killed_at(const char *failpoint)
+{
+    js_provision(nats, 0);
+    js_store_fill(&there, 1200, 60, JS_PAYLOADS_UNIQUE);
+    js_flush(&there, nats);
+    js_store_close(&here);
+
+    int state = pull_in_child(failpoint);
+
+    cr_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL, "%s was not reached (%d)",
+              failpoint, state);
+    js_store_reopen(&here);
+    pull_into(&here);
+    expect_same_events(&there, &here);
+    cr_assert_eq(quarantine_of(&here).count, 0);
+}
+
+Test(pull, killed_before_a_commit)
+{
+    check_killed_at("jetstream.pull.commit:kill");
+}
+
+Test(pull, killed_before_the_second_commit)
+{
+    check_killed_at("jetstream.pull.commit:kill:2");
+}
+
+Test(pull, killed_between_commit_and_acks)
+{
+    check_killed_at("jetstream.pull.ack:kill");
+}
+
+Test(pull, killed_between_the_last_commit_and_its_acks)
+{
+    check_killed_at("jetstream.pull.ack:kill:3");
+}
+#endif
