@@ -49,6 +49,17 @@ static void init(struct cli *cli)
     cli->server = setting("QUIPU_SERVER");
 }
 
+/* A script that asks for JSON gets it also for the option that is wrong in front of --json. */
+static bool asks_for_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What depends on the options: called when they are known. */
 static void look_at_terminal(struct cli *cli)
 {
@@ -98,6 +109,7 @@ int main(int argc, char **argv)
 {
     struct cli cli;
     init(&cli);
+    cli.is_json = asks_for_json(argc, argv);
     int verb_at = argc;
     int code = cli_options_front(&cli, argc, argv, &verb_at);
     if (code != 0) {

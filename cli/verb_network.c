@@ -252,6 +252,9 @@ static enum quipu_status say_flush(const struct cli *cli, const struct quipu_flu
                      cli_count(report->published, published),
                      cli_count(report->duplicates, duplicates), cli_count(report->dead, dead),
                      report->dead == 1 ? "" : "s", cli_duration(took_us, took));
+        if (report->dead > 0) {
+            cli_note(cli, "what the server refused for good: `quipu deadletter list`");
+        }
         return QUIPU_OK;
     }
     struct cli_json json = {0};

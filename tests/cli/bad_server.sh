@@ -46,6 +46,10 @@ for verb in provision flush pull; do
     case $(cat "$dir/err") in
     *wrong*) fail "the error shows the password: $(cat "$dir/err")" ;;
     esac
+    refused 8 '; ' AUTH "$verb" --server "nats://keys:hush@${url#nats://}"
+    case $(cat "$dir/err") in
+    *hush*) fail "the error shows the password of the url: $(cat "$dir/err")" ;;
+    esac
     refused 8 '; ' AUTH "$verb"
     QUIPU_NATS_PASSWORD=wrong refused 8 '; ' AUTH "$verb" --user keys
 done

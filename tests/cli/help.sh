@@ -42,6 +42,10 @@ refused 2 'quipu help' INVALID
 refused 2 'quipu help' INVALID frobnicate
 refused 2 'quipu append --help' INVALID append --frobnicate
 refused 2 'quipu append --help' INVALID append --expect
+found=0
+"$quipu" append --frobnicate --json >"$dir/out" 2>"$dir/err" || found=$?
+equal "exit code in front of --json" "$found" 2
+has "a wrong option in front of --json" "$(cat "$dir/err")" '{"error":{"status":"INVALID"'
 refused 2 'quipu append --help' INVALID append --expect many
 refused 2 'quipu log --help' INVALID log --correlation 17
 refused 2 'quipu log --help' INVALID log --follow --reverse

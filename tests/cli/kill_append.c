@@ -154,7 +154,11 @@ static unsigned fill_store(const char *quipu, struct files *files, struct child_
             break;
         }
         kills++;
-        *fruitful += acknowledged.count > before ? 1 : 0;
+        /* A run reads over what is there already first; where that takes long (a sanitizer, a busy
+         * machine) moments go up until runs come to something new. */
+        bool is_fruitful = acknowledged.count > before;
+        *fruitful += is_fruitful ? 1 : 0;
+        moments->work_us = is_fruitful ? WORK_US : moments->work_us + WORK_US / 2;
         if (kills % 8 == 0) {
             (void)check_log(quipu, files, &acknowledged);
         }
