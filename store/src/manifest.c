@@ -93,7 +93,8 @@ enum quipu_status quipu_manifest_view(struct quipu_slice bytes, struct quipu_man
     uint32_t runs = quipu_load_be32(bytes.data + 4);
     uint32_t trash = quipu_load_be32(bytes.data + 8);
     uint32_t merges = quipu_load_be32(bytes.data + 12);
-    if (runs > QUIPU_RUNS_MAX || trash > QUIPU_TRASH_MAX || merges > QUIPU_MERGES_MAX ||
+    /* Room is left for what one flush adds. */
+    if (runs >= QUIPU_RUNS_MAX || trash > QUIPU_TRASH_MAX / 2 || merges > QUIPU_MERGES_MAX ||
         bytes.len != HEADER_BYTES + (size_t)runs * RUN_BYTES + (size_t)trash * TRASH_BYTES +
                          (size_t)merges * MERGE_BYTES) {
         return damaged(err, "counts do not add up");
@@ -139,6 +140,25 @@ uint32_t quipu_manifest_find(const struct quipu_manifest *manifest, uint64_t num
     return manifest->run_count;
 }
 
+/* Inputs are of one level, and no input of another merge. */
+static bool inputs_are_sound(const struct quipu_manifest *manifest, const struct quipu_merge *merge,
+                             uint32_t first)
+{
+    for (uint32_t i = 1; i < merge->inputs; i++) {
+        if (manifest->runs[first + i].level != manifest->runs[first].level) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < manifest->merge_count; i++) {
+        const struct quipu_merge *other = &manifest->merges[i];
+        uint32_t other_first = quipu_manifest_find(manifest, other->first_run);
+        if (first < other_first + other->inputs && other_first < first + merge->inputs) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum quipu_status decode_merge(const uint8_t *p, struct quipu_manifest *manifest,
                                       struct quipu_error *err)
 {
@@ -152,7 +172,7 @@ static enum quipu_status decode_merge(const uint8_t *p, struct quipu_manifest *m
     if (merge->number >= manifest->next_run || merge->started_at > manifest->indexed ||
         merge->inputs < 2 || merge->inputs > QUIPU_FAN_OUT_MAX ||
         merge->inputs > manifest->run_count - first || merge->segment_entries == 0 ||
-        merge->segment_entries > SEGMENT_ENTRIES_MAX) {
+        merge->segment_entries > SEGMENT_ENTRIES_MAX || !inputs_are_sound(manifest, merge, first)) {
         return damaged(err, "a merge contradicts itself");
     }
     for (uint32_t k = 0; k < QUIPU_INDEXES; k++) {

@@ -360,6 +360,19 @@ Test(store_manifest, whatever_is_accepted_is_written_the_same_way)
                                                .segment_entries = 4,
                                                .consumed = {{20, 3}, {10, 10}}};
     manifest->merge_count = 1;
+    /* Two merges of one run, inputs of two levels: refused. */
+    struct quipu_buf wrong = QUIPU_BUF_INIT;
+    manifest->merges[1] = manifest->merges[0];
+    manifest->merge_count = 2;
+    quipu_manifest_encode(manifest, &wrong);
+    cr_assert_eq(quipu_manifest_decode(quipu_buf_slice(&wrong), again, NULL), QUIPU_CORRUPT);
+    manifest->merge_count = 1;
+    manifest->merges[0].first_run = 3;
+    quipu_buf_reset(&wrong);
+    quipu_manifest_encode(manifest, &wrong);
+    cr_assert_eq(quipu_manifest_decode(quipu_buf_slice(&wrong), again, NULL), QUIPU_CORRUPT);
+    manifest->merges[0].first_run = 4;
+    quipu_buf_release(&wrong);
     struct quipu_buf bytes = QUIPU_BUF_INIT;
     struct quipu_buf back = QUIPU_BUF_INIT;
     quipu_manifest_encode(manifest, &bytes);
