@@ -178,7 +178,7 @@ static enum quipu_status write_tagged(struct quipu_dagcbor_writer *writer, uint6
         status = quipu_cid_view_take(&bytes, &view, err);
     }
     if (status == QUIPU_OK) {
-        recode_link(writer, view.bytes);
+        quipu_dagcbor_write_link_view(writer, &view);
     }
     return status;
 }

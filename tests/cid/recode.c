@@ -5,30 +5,13 @@
  */
 #include "recode.h"
 
-void recode_link(struct quipu_dagcbor_writer *writer, struct quipu_slice cid)
-{
-    struct quipu_buf bytes = QUIPU_BUF_INIT;
-    struct quipu_buf item = QUIPU_BUF_INIT;
-    struct quipu_dagcbor_writer inner;
-    quipu_buf_append_byte(&bytes, 0);
-    quipu_buf_append_slice(&bytes, cid);
-    quipu_buf_append(&item, "\xd8\x2a", 2);
-    quipu_dagcbor_writer_init(&inner, &item);
-    quipu_dagcbor_write_bytes(&inner, quipu_buf_slice(&bytes));
-    if (quipu_dagcbor_writer_finish(&inner, NULL) == QUIPU_OK) {
-        quipu_dagcbor_write_item(writer, quipu_buf_slice(&item));
-    }
-    quipu_buf_release(&bytes);
-    quipu_buf_release(&item);
-}
-
 static void write_link(struct quipu_dagcbor_writer *writer, const struct quipu_cid_view *link)
 {
     struct quipu_cid cid;
     if (quipu_cid_from_view(link, &cid, NULL) == QUIPU_OK) {
         quipu_dagcbor_write_link(writer, &cid);
     } else {
-        recode_link(writer, link->bytes);
+        quipu_dagcbor_write_link_view(writer, link);
     }
 }
 

@@ -10,9 +10,6 @@
 #include "quipu/buf.h"
 #include "quipu/dagcbor.h"
 
-/* A link of any profile: the writer's own call takes event CIDs only. */
-void recode_link(struct quipu_dagcbor_writer *writer, struct quipu_slice cid);
-
 /* Called for each link. */
 typedef void recode_on_link(void *ctx, const struct quipu_cid_view *link);
 

@@ -8,8 +8,8 @@
 
 #include "fuzz.h"
 #include "quipu/car.h"
+#include "quipu/dagcbor.h"
 #include "quipu/varint.h"
-#include "recode.h"
 
 /* A source that gives few bytes at a time. */
 struct drip {
@@ -43,7 +43,7 @@ static void append_header(struct quipu_buf *out, const struct quipu_car_reader *
     quipu_dagcbor_write_key(&writer, "roots");
     quipu_dagcbor_write_list(&writer, quipu_car_root_count(reader));
     for (size_t i = 0; i < quipu_car_root_count(reader); i++) {
-        recode_link(&writer, quipu_car_root(reader, i)->bytes);
+        quipu_dagcbor_write_link_view(&writer, quipu_car_root(reader, i));
     }
     quipu_dagcbor_write_key(&writer, "version");
     quipu_dagcbor_write_uint(&writer, 1);
