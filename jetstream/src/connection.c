@@ -20,6 +20,8 @@
 #define NS_PER_US  1000
 #define INBOX_TEXT "_INBOX."
 
+/* Three in a row fail by chance once in 17 million. */
+#define SIGNED_ATTEMPTS 3
 /* How long close waits for the library's threads to be done with us. */
 #define CLOSE_WAIT_S 10
 
@@ -201,10 +203,12 @@ enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats, struct quipu_err
     nats->link.is_denied = false;
     (void)pthread_mutex_unlock(&nats->link.mutex);
 
-    natsStatus s = natsConnection_Connect(&nats->connection, nats->options);
-    if (s == NATS_CONNECTION_AUTH_FAILED) {
-        /* libnats 3.4.1 sends a signature that begins with a zero byte wrongly, one in 256, and
-         * the server then refuses a good key: a refusal counts when it comes twice. */
+    /* libnats 3.4.1 sends a signature that begins with a zero byte wrongly, one in 256, and the
+     * server then refuses a good key: with a key, a refusal counts when it comes again and again.
+     */
+    int attempts = nats->signs_nonce ? SIGNED_ATTEMPTS : 1;
+    natsStatus s = NATS_CONNECTION_AUTH_FAILED;
+    for (int i = 0; i < attempts && s == NATS_CONNECTION_AUTH_FAILED; i++) {
         s = natsConnection_Connect(&nats->connection, nats->options);
     }
     if (s != NATS_OK) {

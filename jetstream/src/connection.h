@@ -43,6 +43,7 @@ struct quipu_nats {
     int64_t connect_timeout_us;
     int64_t request_timeout_us;
 
+    bool signs_nonce; /* the server is shown a signature, not a password */
     natsOptions *options;
     natsConnection *connection; /* NULL where there is none */
     jsCtx *js;

@@ -256,6 +256,7 @@ static enum quipu_status set_identity(struct quipu_nats *nats,
             return status;
         }
         s = natsOptions_SetUserCredentialsFromFiles(nats->options, options->credentials_file, NULL);
+        nats->signs_nonce = true;
     } else if (options->token != NULL) {
         s = natsOptions_SetToken(nats->options, options->token);
     } else if (ways == 1) {

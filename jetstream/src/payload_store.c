@@ -75,10 +75,15 @@ static enum quipu_status sequence_of(natsMsg *msg, uint64_t *out, struct quipu_e
     return QUIPU_OK;
 }
 
-/* Publish and wait. `expected`: last sequence on the subject, 0 for none.
- * @retval QUIPU_EXISTS  the subject has moved on */
-static enum quipu_status publish_wait(struct quipu_nats *nats, const char *subject,
-                                      struct quipu_slice body, uint64_t expected, bool is_rollup,
+struct object_message {
+    const char *subject;
+    struct quipu_slice body;
+    uint64_t expected; /* last sequence on the subject; 0: none */
+    bool is_rollup;
+};
+
+/* Publish and wait. @retval QUIPU_EXISTS  the subject has moved on */
+static enum quipu_status publish_wait(struct quipu_nats *nats, const struct object_message *message,
                                       uint64_t *sequence, struct quipu_error *err)
 {
     natsMsg *msg = NULL;
@@ -87,14 +92,15 @@ static enum quipu_status publish_wait(struct quipu_nats *nats, const char *subje
     jsErrCode number = 0;
     natsStatus s = jsPubOptions_Init(&options);
     if (s == NATS_OK) {
-        s = natsMsg_Create(&msg, subject, NULL, (const char *)body.data, (int)body.len);
+        s = natsMsg_Create(&msg, message->subject, NULL, (const char *)message->body.data,
+                           (int)message->body.len);
     }
-    if (s == NATS_OK && is_rollup) {
+    if (s == NATS_OK && message->is_rollup) {
         s = natsMsgHeader_Set(msg, JSMsgRollup, JSMsgRollupSubject);
     }
     if (s == NATS_OK) {
-        options.ExpectLastSubjectSeq = expected;
-        options.ExpectNoMessage = expected == 0;
+        options.ExpectLastSubjectSeq = message->expected;
+        options.ExpectNoMessage = message->expected == 0;
         s = js_PublishMsg(&ack, nats->js, msg, &options, &number);
     }
     natsMsg_Destroy(msg);
@@ -103,7 +109,7 @@ static enum quipu_status publish_wait(struct quipu_nats *nats, const char *subje
         jsPubAck_Destroy(ack);
         return QUIPU_OK;
     }
-    return quipu_js_failure(nats, s, (int)number, "storing", subject, err);
+    return quipu_js_failure(nats, s, (int)number, "storing", message->subject, err);
 }
 
 /* ------------------------------------------------------------------ meta */
@@ -208,9 +214,10 @@ static enum quipu_status chain_extend(struct quipu_nats *nats, const struct payl
     while (chain->bytes < payload.len) {
         size_t rest = payload.len - chain->bytes;
         size_t len = rest < chunk_max ? rest : chunk_max;
-        enum quipu_status status =
-            publish_wait(nats, names->chain_subject, quipu_slice(payload.data + chain->bytes, len),
-                         chain->last_sequence, false, &chain->last_sequence, err);
+        struct object_message message = {.subject = names->chain_subject,
+                                         .body = quipu_slice(payload.data + chain->bytes, len),
+                                         .expected = chain->last_sequence};
+        enum quipu_status status = publish_wait(nats, &message, &chain->last_sequence, err);
         if (status != QUIPU_OK) {
             return status;
         }
@@ -251,8 +258,9 @@ static enum quipu_status put_round(struct quipu_nats *nats, const struct quipu_c
         status = quipu_payload_meta(nats->bucket, &names, cid, &object, &meta, err);
     }
     if (status == QUIPU_OK) {
-        status =
-            publish_wait(nats, names.meta_subject, quipu_buf_slice(&meta), 0, true, &ignored, err);
+        struct object_message message = {
+            .subject = names.meta_subject, .body = quipu_buf_slice(&meta), .is_rollup = true};
+        status = publish_wait(nats, &message, &ignored, err);
     }
     if (status == QUIPU_OK) {
         *outcome = PAYLOAD_PUT_STORED;

@@ -17,7 +17,7 @@ struct nats_fixture {
     int port;  /* stays the same over restarts */
     char url[64];
     struct temp_dir dir;
-    char config[4096]; /* what the test added */
+    char config[8192]; /* what the test added */
     bool has_jetstream;
 };
 
