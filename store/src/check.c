@@ -1,37 +1,33 @@
 /*
- * Checking all that derives from the log against the log: back-pointers, heads, runs. It reads
- * every record several times and changes nothing. Hashes are the engine's part.
+ * Checking all that derives from the log against the log: back-pointers, heads, runs. It changes
+ * nothing, and hashes are the engine's part.
  *
- *   1. each record is well-formed, and its back-pointer leads to a record of the same aggregate
- *   2. each head names the end of a chain of back-pointers with the aggregate's hash all along, and
- *      the chains together are as long as the log: so each event is in exactly one of them
- *   3. each entry of each run is true, entries rise, and a run has as many as its positions need:
- *      so none is missing
- *   4. the databases of the runs hold nothing that the manifest does not know
+ * The log is read once, in order, and never here and there: what should be equal as a set is
+ * compared by sums over mixed 64-bit numbers, which agree by accident once in 2^64 times.
+ *
+ *   1. Each record is well-formed.
+ *   2. In a sound log without forks, each record is pointed at exactly once: by its aggregate's
+ * next event, whose version is one more, or by its aggregate's head, which has its version. So the
+ *      sum over (aggregate, position, version) of all records is the sum over what points. Back-
+ *      pointers lead backwards only, so then each event is in the one chain of its aggregate.
+ *   3. The entries of a run are, as a set, those of its positions, and they rise.
+ *   4. The databases of the runs hold nothing that the manifest does not know.
+ *
+ * Where sums differ, or a fork is there, check_slow.c looks again and names what is wrong.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "check.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "internal.h"
 #include "internal/bytes.h"
 #include "quipu/alloc.h"
 #include "record.h"
 
-struct check {
-    struct quipu_txn *txn;
-    bool (*problem)(void *ctx, uint64_t position, const char *line);
-    void *ctx;
-    uint64_t problems;
-    bool has_stopped;
-};
-
-static void report(struct check *check, uint64_t position, const char *format, ...)
-    QUIPU_PRINTF(3, 4);
-
-static void report(struct check *check, uint64_t position, const char *format, ...)
+void quipu_check_report(struct quipu_check *check, uint64_t position, const char *format, ...)
 {
     if (check->has_stopped) {
         return;
@@ -47,12 +43,12 @@ static void report(struct check *check, uint64_t position, const char *format, .
     }
 }
 
-/* Damage is a finding; anything else, such as no memory, ends the check. */
-static enum quipu_status found(struct check *check, uint64_t position, enum quipu_status status,
-                               const struct quipu_error *failure, struct quipu_error *err)
+enum quipu_status quipu_check_found(struct quipu_check *check, uint64_t position,
+                                    enum quipu_status status, const struct quipu_error *failure,
+                                    struct quipu_error *err)
 {
     if (status == QUIPU_CORRUPT || status == QUIPU_NOT_FOUND) {
-        report(check, position, "%s", failure->message);
+        quipu_check_report(check, position, "%s", failure->message);
         return QUIPU_OK;
     }
     if (status != QUIPU_OK && err != NULL) {
@@ -61,108 +57,172 @@ static enum quipu_status found(struct check *check, uint64_t position, enum quip
     return status;
 }
 
-static enum quipu_status record_and_hash(struct check *check, uint64_t position,
-                                         struct quipu_record *record, uint64_t *hash,
-                                         struct quipu_error *err)
+/* Three numbers as one that shows every bit of them. */
+static uint64_t mix(uint64_t a, uint64_t b, uint64_t c)
 {
-    struct quipu_slice value;
-    enum quipu_status status = quipu_log_value(check->txn, position, &value, err);
-    return status == QUIPU_OK ? quipu_record_decode(value, position, record, hash, err) : status;
+    const uint64_t parts[] = {a, b, c};
+    uint64_t x = 0;
+    for (size_t i = 0; i < 3; i++) {
+        x += parts[i] + UINT64_C(0x9e3779b97f4a7c15);
+        x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+        x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+        x ^= x >> 31;
+    }
+    return x;
+}
+
+/* Sums while the log is read. */
+struct log_walk {
+    /* Records less what points at them. */
+    uint64_t chain_sum;
+    /* Of the run that covers the position, the one with this number in the manifest. */
+    uint64_t run_sums[QUIPU_INDEXES];
+    uint32_t run;
+    /* A record of that run could not be read, and its sums cannot agree. */
+    bool has_gap;
+};
+
+/* ------------------------------------------------------------------ one run */
+
+/* Sum over the entries of a run; `*is_sound` is false where they do not rise, leave the fences or
+ * cannot be read. */
+static uint64_t sum_entries(struct quipu_check *check, const struct quipu_run *run,
+                            enum quipu_index index, bool *is_sound)
+{
+    uint64_t sum = 0;
+    uint64_t before[2] = {0, 0};
+    uint64_t segments = quipu_segments(quipu_run_entries(run, index), run->segment_entries);
+    *is_sound = true;
+    for (uint64_t segment = 0; segment < segments; segment++) {
+        struct quipu_slice entries;
+        if (quipu_run_segment(check->txn, index, run, segment, &entries, NULL) != QUIPU_OK) {
+            *is_sound = false;
+            return 0;
+        }
+        for (size_t at = 0; at < entries.len; at += QUIPU_ENTRY_BYTES) {
+            uint64_t prefix = quipu_load_be64(entries.data + at);
+            uint64_t rest = quipu_load_be64(entries.data + at + 8);
+            if (segment == 0 && at == 0) {
+                *is_sound = *is_sound && prefix == run->min_key[index];
+            } else if (prefix < before[0] || (prefix == before[0] && rest <= before[1])) {
+                *is_sound = false;
+            }
+            before[0] = prefix;
+            before[1] = rest;
+            sum += mix(index, prefix, rest);
+        }
+    }
+    *is_sound = *is_sound && before[0] == run->max_key[index];
+    return sum;
+}
+
+/* Compare a run with the sums over the records of its positions. */
+static enum quipu_status check_run(struct quipu_check *check, const struct quipu_run *run,
+                                   const struct log_walk *walk, struct quipu_error *err)
+{
+    for (int k = 0; k < QUIPU_INDEXES; k++) {
+        enum quipu_index index = (enum quipu_index)k;
+        bool is_sound;
+        if (sum_entries(check, run, index, &is_sound) == walk->run_sums[k] && is_sound) {
+            continue;
+        }
+        uint64_t before = check->problems;
+        enum quipu_status status =
+            quipu_check_entries(check, run, index, quipu_run_entries(run, index), err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        if (check->problems == before && !walk->has_gap) {
+            quipu_check_report(check, run->first_position,
+                               "run %" PRIu64 " of %s does not agree with its records", run->number,
+                               quipu_db_name(quipu_index_db(index)));
+        }
+    }
+    return QUIPU_OK;
 }
 
 /* ------------------------------------------------------------------ log */
 
-static enum quipu_status check_log(struct check *check, struct quipu_error *err)
+static void add_record(struct log_walk *walk, const struct quipu_record *record, uint64_t hash)
+{
+    uint64_t position = record->position;
+    walk->chain_sum += mix(hash, position, record->version);
+    if (record->aggregate_prev_position != 0) {
+        walk->chain_sum -= mix(hash, record->aggregate_prev_position, record->version - 1);
+    }
+    walk->run_sums[QUIPU_INDEX_CID] +=
+        mix(QUIPU_INDEX_CID, quipu_load_be64(record->envelope_cid.digest), position << 1) +
+        mix(QUIPU_INDEX_CID, quipu_load_be64(record->payload_cid.digest), position << 1 | 1);
+    walk->run_sums[QUIPU_INDEX_EVENT_ID] +=
+        mix(QUIPU_INDEX_EVENT_ID, quipu_load_be64(record->event_id.bytes), position);
+}
+
+/* Read the log in order, and each run when its last position has been read. */
+static enum quipu_status check_log(struct quipu_check *check, const struct quipu_manifest *manifest,
+                                   struct log_walk *walk, struct quipu_error *err)
 {
     uint64_t last = check->txn->last_position;
     for (uint64_t position = 1; position <= last && !check->has_stopped; position++) {
         struct quipu_error failure;
         struct quipu_record record;
-        struct quipu_record before;
         uint64_t hash;
-        uint64_t hash_before;
-        enum quipu_status status = record_and_hash(check, position, &record, &hash, &failure);
-        if (status == QUIPU_OK && record.aggregate_prev_position != 0) {
-            status = record_and_hash(check, record.aggregate_prev_position, &before, &hash_before,
-                                     &failure);
-            if (status == QUIPU_OK && hash != hash_before) {
-                report(check, position,
-                       "back-pointer leads to position %" PRIu64 " of another aggregate",
-                       record.aggregate_prev_position);
-            }
+        enum quipu_status status = quipu_check_record(check, position, &record, &hash, &failure);
+        if (status == QUIPU_OK) {
+            add_record(walk, &record, hash);
         }
-        status = found(check, position, status, &failure, err);
+        walk->has_gap = walk->has_gap || status != QUIPU_OK;
+        status = quipu_check_found(check, position, status, &failure, err);
         if (status != QUIPU_OK) {
             return status;
         }
+        if (walk->run == manifest->run_count ||
+            position < manifest->runs[walk->run].last_position) {
+            continue;
+        }
+        status = check_run(check, &manifest->runs[walk->run], walk, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        walk->run++;
+        walk->has_gap = false;
+        memset(walk->run_sums, 0, sizeof walk->run_sums);
     }
     return QUIPU_OK;
 }
 
 /* ------------------------------------------------------------------ heads */
 
-/* Follow the back-pointers from the head; `*length` grows by the events on the way. */
-static enum quipu_status check_chain(struct check *check, const struct quipu_head *head,
-                                     uint64_t key_hash, uint64_t *length, struct quipu_error *err)
+/* Take one head off the sum. False where it needs a closer look. */
+static bool take_head(struct quipu_check *check, struct log_walk *walk, MDB_val key, MDB_val val)
 {
-    uint64_t version_max = 0;
-    for (uint64_t position = head->position; position != 0;) {
-        struct quipu_record record;
-        uint64_t hash;
-        enum quipu_status status = record_and_hash(check, position, &record, &hash, err);
-        if (status != QUIPU_OK) {
-            return status;
-        }
-        if (hash != key_hash) {
-            report(check, position, "is in the chain of another aggregate");
-            return QUIPU_OK;
-        }
-        if (position == head->position &&
-            (record.version != head->version ||
-             !quipu_cid_equal(&record.envelope_cid, &head->envelope_cid))) {
-            report(check, position, "head of the aggregate names another version or envelope");
-        }
-        version_max = record.version > version_max ? record.version : version_max;
-        ++*length;
-        position = record.aggregate_prev_position;
+    struct quipu_head head;
+    struct quipu_record record;
+    uint64_t hash;
+    struct quipu_slice name = quipu_slice_of(key);
+    if (name.len < 3 || name.data[0] == 0 || name.data[0] > name.len - 2 ||
+        quipu_head_decode(quipu_slice_of(val), &head, NULL) != QUIPU_OK ||
+        quipu_check_record(check, head.position, &record, &hash, NULL) != QUIPU_OK ||
+        head.version_max != head.version ||
+        !quipu_cid_equal(&record.envelope_cid, &head.envelope_cid)) {
+        return false;
     }
-    if (version_max != head->version_max) {
-        report(check, head->position,
-               "head says greatest version %" PRIu64 ", the records %" PRIu64, head->version_max,
-               version_max);
-    }
-    return QUIPU_OK;
+    walk->chain_sum -= mix(quipu_head_key_hash(name), head.position, head.version);
+    return true;
 }
 
-static enum quipu_status check_head(struct check *check, struct quipu_slice key,
-                                    struct quipu_slice value, uint64_t *length,
-                                    struct quipu_error *err)
-{
-    struct quipu_error failure;
-    struct quipu_head head = {0};
-    enum quipu_status status = quipu_head_decode(value, &head, &failure);
-    if (key.len < 3 || key.data[0] == 0 || key.data[0] > key.len - 2) {
-        report(check, head.position, "head has a malformed key");
-    }
-    if (status == QUIPU_OK) {
-        status = check_chain(check, &head, quipu_head_key_hash(key), length, &failure);
-    }
-    return found(check, head.position, status, &failure, err);
-}
-
-static enum quipu_status check_heads(struct check *check, struct quipu_error *err)
+static enum quipu_status check_heads(struct quipu_check *check, struct log_walk *walk,
+                                     struct quipu_error *err)
 {
     struct quipu_txn *txn = check->txn;
     MDB_cursor *cursor = NULL;
+    bool is_sound = true;
     int code = mdb_cursor_open(txn->mdb, txn->store->dbi[QUIPU_DB_HEAD], &cursor);
-    enum quipu_status status = QUIPU_OK;
-    uint64_t length = 0;
-    while (code == 0 && status == QUIPU_OK && !check->has_stopped) {
+    while (code == 0 && is_sound) {
         MDB_val key;
         MDB_val val;
         code = mdb_cursor_get(cursor, &key, &val, MDB_NEXT);
         if (code == 0) {
-            status = check_head(check, quipu_slice_of(key), quipu_slice_of(val), &length, err);
+            is_sound = take_head(check, walk, key, val);
         }
     }
     if (cursor != NULL) {
@@ -171,88 +231,13 @@ static enum quipu_status check_heads(struct check *check, struct quipu_error *er
     if (code != 0 && code != MDB_NOTFOUND) {
         return quipu_lmdb_error(err, code, "%s: walk the heads", txn->store->path);
     }
-    if (status == QUIPU_OK && length != txn->last_position) {
-        report(check, 0, "heads lead to %" PRIu64 " events, the log has %" PRIu64, length,
-               txn->last_position);
-    }
-    return status;
+    return is_sound && walk->chain_sum == 0 ? QUIPU_OK : quipu_check_chains(check, err);
 }
 
-/* ------------------------------------------------------------------ runs */
-
-/* Does the event have the key that the entry says? */
-static enum quipu_status check_entry(struct check *check, const struct quipu_run *run,
-                                     enum quipu_index index, const uint8_t *entry,
-                                     struct quipu_error *err)
-{
-    uint64_t rest = quipu_load_be64(entry + 8);
-    uint64_t position = index == QUIPU_INDEX_CID ? rest >> 1 : rest;
-    if (position < run->first_position || position > run->last_position) {
-        report(check, position, "run %" PRIu64 " of %s has an entry outside its positions",
-               run->number, quipu_db_name(quipu_index_db(index)));
-        return QUIPU_OK;
-    }
-    struct quipu_error failure;
-    struct quipu_record record;
-    enum quipu_status status = quipu_txn_record_at(check->txn, position, &record, &failure);
-    if (status != QUIPU_OK) {
-        /* A record that cannot be read has been reported by check_log. */
-        return status == QUIPU_CORRUPT ? QUIPU_OK : found(check, position, status, &failure, err);
-    }
-    const uint8_t *key = record.event_id.bytes;
-    if (index == QUIPU_INDEX_CID) {
-        key = (rest & 1) == 0 ? record.envelope_cid.digest : record.payload_cid.digest;
-    }
-    if (memcmp(key, entry, 8) != 0) {
-        report(check, position, "run %" PRIu64 " of %s has a wrong entry", run->number,
-               quipu_db_name(quipu_index_db(index)));
-    }
-    return QUIPU_OK;
-}
-
-/* Check the first `count` entries of a run, or of a merge's unfinished output. */
-static enum quipu_status check_entries(struct check *check, const struct quipu_run *run,
-                                       enum quipu_index index, uint64_t count,
-                                       struct quipu_error *err)
-{
-    uint8_t before[QUIPU_ENTRY_BYTES] = {0};
-    uint64_t segments = quipu_segments(count, run->segment_entries);
-    for (uint64_t segment = 0; segment < segments && !check->has_stopped; segment++) {
-        struct quipu_error failure;
-        struct quipu_slice entries;
-        enum quipu_status status =
-            quipu_run_segment(check->txn, index, run, segment, &entries, &failure);
-        if (status != QUIPU_OK) {
-            return found(check, 0, status, &failure, err);
-        }
-        for (size_t at = 0; at < entries.len && !check->has_stopped; at += QUIPU_ENTRY_BYTES) {
-            const uint8_t *entry = entries.data + at;
-            bool is_first = segment == 0 && at == 0;
-            if (!is_first && memcmp(before, entry, sizeof before) >= 0) {
-                report(check, 0, "run %" PRIu64 " of %s is not sorted", run->number,
-                       quipu_db_name(quipu_index_db(index)));
-            }
-            if (is_first && quipu_load_be64(entry) != run->min_key[index]) {
-                report(check, 0, "run %" PRIu64 " of %s begins before its fence", run->number,
-                       quipu_db_name(quipu_index_db(index)));
-            }
-            memcpy(before, entry, sizeof before);
-            status = check_entry(check, run, index, entry, err);
-            if (status != QUIPU_OK) {
-                return status;
-            }
-        }
-    }
-    if (count == quipu_run_entries(run, index) && !check->has_stopped &&
-        quipu_load_be64(before) != run->max_key[index]) {
-        report(check, 0, "run %" PRIu64 " of %s ends behind its fence", run->number,
-               quipu_db_name(quipu_index_db(index)));
-    }
-    return QUIPU_OK;
-}
+/* ------------------------------------------------------------------ the rest of the runs */
 
 /* The directory of a run of several segments; returns the number of values that it takes. */
-static uint64_t check_directory(struct check *check, const struct quipu_run *run,
+static uint64_t check_directory(struct quipu_check *check, const struct quipu_run *run,
                                 enum quipu_index index)
 {
     uint64_t segments = quipu_segments(quipu_run_entries(run, index), run->segment_entries);
@@ -272,54 +257,41 @@ static uint64_t check_directory(struct check *check, const struct quipu_run *run
                   memcmp(firsts + segment * 8, entries.data, 8) == 0;
     }
     if (!is_good) {
-        report(check, 0, "the directory of run %" PRIu64 " of %s is wrong", run->number,
-               quipu_db_name(quipu_index_db(index)));
+        quipu_check_report(check, 0, "the directory of run %" PRIu64 " of %s is wrong", run->number,
+                           quipu_db_name(quipu_index_db(index)));
     }
     return 1;
 }
 
-/* The run that a merge is making. */
-static struct quipu_run merge_output(const struct quipu_manifest *manifest,
-                                     const struct quipu_merge *merge)
+/* What a merge has made so far; returns the number of values that it takes. */
+static enum quipu_status check_merge(struct quipu_check *check,
+                                     const struct quipu_manifest *manifest,
+                                     const struct quipu_merge *merge, enum quipu_index index,
+                                     uint64_t *values, struct quipu_error *err)
 {
     uint32_t first = quipu_manifest_find(manifest, merge->first_run);
-    const struct quipu_run *inputs = &manifest->runs[first];
-    struct quipu_run run = inputs[0];
-    run.number = merge->number;
-    run.last_position = inputs[merge->inputs - 1].last_position;
-    run.segment_entries = merge->segment_entries;
-    for (uint32_t i = 1; i < merge->inputs; i++) {
-        for (int k = 0; k < QUIPU_INDEXES; k++) {
-            run.min_key[k] =
-                inputs[i].min_key[k] < run.min_key[k] ? inputs[i].min_key[k] : run.min_key[k];
-            run.max_key[k] =
-                inputs[i].max_key[k] > run.max_key[k] ? inputs[i].max_key[k] : run.max_key[k];
-        }
+    struct quipu_run run = quipu_merged_run(&manifest->runs[first], merge);
+    uint64_t taken = 0;
+    for (uint32_t input = 0; input < merge->inputs; input++) {
+        taken += merge->consumed[index][input];
     }
-    return run;
+    *values += quipu_segments(taken, merge->segment_entries);
+    return quipu_check_entries(check, &run, index, taken, err);
 }
 
-static enum quipu_status check_index(struct check *check, const struct quipu_manifest *manifest,
-                                     enum quipu_index index, struct quipu_error *err)
+static enum quipu_status check_values(struct quipu_check *check,
+                                      const struct quipu_manifest *manifest, enum quipu_index index,
+                                      struct quipu_error *err)
 {
     uint64_t values = 0;
-    enum quipu_status status = QUIPU_OK;
-    for (uint32_t i = 0; i < manifest->run_count && status == QUIPU_OK; i++) {
+    for (uint32_t i = 0; i < manifest->run_count; i++) {
         const struct quipu_run *run = &manifest->runs[i];
-        uint64_t entries = quipu_run_entries(run, index);
-        values += quipu_segments(entries, run->segment_entries);
+        values += quipu_segments(quipu_run_entries(run, index), run->segment_entries);
         values += check_directory(check, run, index);
-        status = check_entries(check, run, index, entries, err);
     }
+    enum quipu_status status = QUIPU_OK;
     for (uint32_t i = 0; i < manifest->merge_count && status == QUIPU_OK; i++) {
-        const struct quipu_merge *merge = &manifest->merges[i];
-        struct quipu_run run = merge_output(manifest, merge);
-        uint64_t taken = 0;
-        for (uint32_t input = 0; input < merge->inputs; input++) {
-            taken += merge->consumed[index][input];
-        }
-        values += quipu_segments(taken, merge->segment_entries);
-        status = check_entries(check, &run, index, taken, err);
+        status = check_merge(check, manifest, &manifest->merges[i], index, &values, err);
     }
     for (uint32_t i = 0; i < manifest->trash_count; i++) {
         values += manifest->trash[i].values[index];
@@ -327,38 +299,52 @@ static enum quipu_status check_index(struct check *check, const struct quipu_man
     MDB_stat stat;
     int code = mdb_stat(check->txn->mdb, check->txn->store->dbi[quipu_index_db(index)], &stat);
     if (status == QUIPU_OK && code == 0 && stat.ms_entries != values) {
-        report(check, 0, "%s holds %zu values, the manifest knows %" PRIu64,
-               quipu_db_name(quipu_index_db(index)), stat.ms_entries, values);
+        quipu_check_report(check, 0, "%s holds %zu values, the manifest knows %" PRIu64,
+                           quipu_db_name(quipu_index_db(index)), stat.ms_entries, values);
     }
     return status;
 }
 
-static enum quipu_status check_runs(struct check *check, struct quipu_error *err)
+/* ------------------------------------------------------------------ all of it */
+
+/* The manifest, or an empty one where it is damaged, which is reported. */
+static enum quipu_status read_manifest(struct quipu_check *check, struct quipu_manifest *manifest,
+                                       struct quipu_error *err)
 {
     struct quipu_slice bytes;
     enum quipu_status status = quipu_manifest_load(check->txn, &bytes, err);
-    if (status != QUIPU_OK) {
+    if (status != QUIPU_OK || bytes.len == 0) {
         return status;
     }
-    struct quipu_manifest *manifest = quipu_alloc_zero(1, sizeof *manifest);
-    if (manifest == NULL) {
-        return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for the manifest of the runs");
-    }
     struct quipu_error failure;
-    if (bytes.len > 0) {
-        status = quipu_manifest_decode(bytes, manifest, &failure);
+    status = quipu_manifest_decode(bytes, manifest, &failure);
+    if (status == QUIPU_OK && manifest->indexed > check->txn->last_position) {
+        status = quipu_error_set(&failure, QUIPU_CORRUPT, "more is indexed than there is");
     }
-    if (status != QUIPU_OK || manifest->indexed > check->txn->last_position) {
-        report(check, 0, "%s",
-               status != QUIPU_OK ? failure.message : "more is indexed than there is");
-        status = QUIPU_OK;
-    } else {
-        status = check_index(check, manifest, QUIPU_INDEX_CID, err);
-        if (status == QUIPU_OK) {
-            status = check_index(check, manifest, QUIPU_INDEX_EVENT_ID, err);
+    if (status != QUIPU_OK) {
+        memset(manifest, 0, sizeof *manifest);
+        return quipu_check_found(check, 0, status, &failure, err);
+    }
+    return QUIPU_OK;
+}
+
+static enum quipu_status check_all(struct quipu_check *check, struct quipu_manifest *manifest,
+                                   struct quipu_error *err)
+{
+    struct log_walk walk = {0};
+    enum quipu_status status = read_manifest(check, manifest, err);
+    bool has_manifest = manifest->run_count > 0;
+    if (status == QUIPU_OK) {
+        status = check_log(check, manifest, &walk, err);
+    }
+    if (status == QUIPU_OK && !check->has_stopped) {
+        status = check_heads(check, &walk, err);
+    }
+    for (int k = 0; k < QUIPU_INDEXES && has_manifest; k++) {
+        if (status == QUIPU_OK && !check->has_stopped) {
+            status = check_values(check, manifest, (enum quipu_index)k, err);
         }
     }
-    quipu_free(manifest);
     return status;
 }
 
@@ -370,14 +356,13 @@ enum quipu_status quipu_txn_check_indexes(struct quipu_txn *txn,
     if (txn->is_write) {
         return quipu_error_set(err, QUIPU_MISUSE, "check the indexes in a read transaction");
     }
-    struct check check = {.txn = txn, .problem = problem, .ctx = ctx};
-    enum quipu_status status = check_log(&check, err);
-    if (status == QUIPU_OK && !check.has_stopped) {
-        status = check_heads(&check, err);
+    struct quipu_manifest *manifest = quipu_alloc_zero(1, sizeof *manifest);
+    if (manifest == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for the manifest of the runs");
     }
-    if (status == QUIPU_OK && !check.has_stopped) {
-        status = check_runs(&check, err);
-    }
+    struct quipu_check check = {.txn = txn, .problem = problem, .ctx = ctx};
+    enum quipu_status status = check_all(&check, manifest, err);
+    quipu_free(manifest);
     if (status == QUIPU_OK) {
         *problems = check.problems;
     }

@@ -268,6 +268,8 @@ QUIPU_MUST_CHECK enum quipu_status quipu_runs_flush(struct quipu_txn *txn, struc
  * the number of levels, plus one segment. */
 QUIPU_MUST_CHECK enum quipu_status quipu_merges_step(struct quipu_txn *txn,
                                                      struct quipu_error *err);
+/* The run that a merge of these makes. */
+struct quipu_run quipu_merged_run(const struct quipu_run *inputs, const struct quipu_merge *merge);
 /* One segment of a run: its entries. `count` is what it must hold. Fails with QUIPU_CORRUPT. */
 QUIPU_MUST_CHECK enum quipu_status quipu_run_segment(struct quipu_txn *txn, enum quipu_index index,
                                                      const struct quipu_run *run, uint64_t segment,

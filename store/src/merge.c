@@ -251,6 +251,28 @@ static enum quipu_status throw_away(struct quipu_txn *txn, struct quipu_run *run
     return QUIPU_OK;
 }
 
+struct quipu_run quipu_merged_run(const struct quipu_run *inputs, const struct quipu_merge *merge)
+{
+    struct quipu_run run = {
+        .number = merge->number,
+        .first_position = inputs[0].first_position,
+        .last_position = inputs[merge->inputs - 1].last_position,
+        .level = inputs[0].level + 1,
+        .segment_entries = merge->segment_entries,
+    };
+    for (int k = 0; k < QUIPU_INDEXES; k++) {
+        run.min_key[k] = inputs[0].min_key[k];
+        run.max_key[k] = inputs[0].max_key[k];
+        for (uint32_t i = 1; i < merge->inputs; i++) {
+            uint64_t min = inputs[i].min_key[k];
+            uint64_t max = inputs[i].max_key[k];
+            run.min_key[k] = min < run.min_key[k] ? min : run.min_key[k];
+            run.max_key[k] = max > run.max_key[k] ? max : run.max_key[k];
+        }
+    }
+    return run;
+}
+
 /* All of the output is there: it takes the place of its inputs. */
 static enum quipu_status finish_merge(struct quipu_txn *txn, uint32_t which,
                                       struct quipu_error *err)
@@ -259,21 +281,7 @@ static enum quipu_status finish_merge(struct quipu_txn *txn, uint32_t which,
     struct quipu_merge merge = manifest->merges[which];
     uint32_t first = quipu_manifest_find(manifest, merge.first_run);
     struct quipu_run *inputs = &manifest->runs[first];
-    struct quipu_run run = inputs[0];
-    run.number = merge.number;
-    run.level = inputs[0].level + 1;
-    run.segment_entries = merge.segment_entries;
-    run.last_position = inputs[merge.inputs - 1].last_position;
-    run.pages = NULL;
-    run.is_committed = false;
-    for (uint32_t i = 1; i < merge.inputs; i++) {
-        for (int k = 0; k < QUIPU_INDEXES; k++) {
-            run.min_key[k] =
-                inputs[i].min_key[k] < run.min_key[k] ? inputs[i].min_key[k] : run.min_key[k];
-            run.max_key[k] =
-                inputs[i].max_key[k] > run.max_key[k] ? inputs[i].max_key[k] : run.max_key[k];
-        }
-    }
+    struct quipu_run run = quipu_merged_run(inputs, &merge);
     enum quipu_status status = put_directory(txn, &run, QUIPU_INDEX_CID, err);
     if (status == QUIPU_OK) {
         status = put_directory(txn, &run, QUIPU_INDEX_EVENT_ID, err);

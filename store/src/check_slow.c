@@ -1,0 +1,211 @@
+/*
+ * Naming what is wrong with heads and runs: each back-pointer is followed and each entry's record
+ * is read, here and there in the log. Only called where the sums of check.c do not agree, and for
+ * what they cannot say.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+
+#include "check.h"
+#include "internal/bytes.h"
+#include "record.h"
+
+enum quipu_status quipu_check_record(struct quipu_check *check, uint64_t position,
+                                     struct quipu_record *record, uint64_t *hash,
+                                     struct quipu_error *err)
+{
+    struct quipu_slice value;
+    enum quipu_status status = quipu_log_value(check->txn, position, &value, err);
+    return status == QUIPU_OK ? quipu_record_decode(value, position, record, hash, err) : status;
+}
+
+/* ------------------------------------------------------------------ back-pointers */
+
+static enum quipu_status check_back_pointers(struct quipu_check *check, struct quipu_error *err)
+{
+    uint64_t last = check->txn->last_position;
+    for (uint64_t position = 1; position <= last && !check->has_stopped; position++) {
+        struct quipu_error failure;
+        struct quipu_record record;
+        struct quipu_record before;
+        uint64_t hash;
+        uint64_t hash_before;
+        enum quipu_status status = quipu_check_record(check, position, &record, &hash, &failure);
+        if (status == QUIPU_OK && record.aggregate_prev_position != 0) {
+            status = quipu_check_record(check, record.aggregate_prev_position, &before,
+                                        &hash_before, &failure);
+            if (status == QUIPU_OK && hash != hash_before) {
+                quipu_check_report(check, position,
+                                   "back-pointer leads to position %" PRIu64
+                                   " of another aggregate",
+                                   record.aggregate_prev_position);
+            }
+        }
+        if (status != QUIPU_OK && status != QUIPU_CORRUPT) {
+            return quipu_check_found(check, position, status, &failure, err);
+        }
+        /* A malformed record was reported when the log was read in order. */
+    }
+    return QUIPU_OK;
+}
+
+/* ------------------------------------------------------------------ heads */
+
+/* Follow the back-pointers from the head; `*length` grows by the events on the way. */
+static enum quipu_status check_chain(struct quipu_check *check, const struct quipu_head *head,
+                                     uint64_t key_hash, uint64_t *length, struct quipu_error *err)
+{
+    uint64_t version_max = 0;
+    for (uint64_t position = head->position; position != 0;) {
+        struct quipu_record record;
+        uint64_t hash;
+        enum quipu_status status = quipu_check_record(check, position, &record, &hash, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        if (hash != key_hash) {
+            quipu_check_report(check, position, "is in the chain of another aggregate");
+            return QUIPU_OK;
+        }
+        if (position == head->position &&
+            (record.version != head->version ||
+             !quipu_cid_equal(&record.envelope_cid, &head->envelope_cid))) {
+            quipu_check_report(check, position,
+                               "head of the aggregate names another version or envelope");
+        }
+        version_max = record.version > version_max ? record.version : version_max;
+        ++*length;
+        position = record.aggregate_prev_position;
+    }
+    if (version_max != head->version_max) {
+        quipu_check_report(check, head->position,
+                           "head says greatest version %" PRIu64 ", the records %" PRIu64,
+                           head->version_max, version_max);
+    }
+    return QUIPU_OK;
+}
+
+static enum quipu_status check_head(struct quipu_check *check, struct quipu_slice key,
+                                    struct quipu_slice value, uint64_t *length,
+                                    struct quipu_error *err)
+{
+    struct quipu_error failure;
+    struct quipu_head head = {0};
+    enum quipu_status status = quipu_head_decode(value, &head, &failure);
+    if (key.len < 3 || key.data[0] == 0 || key.data[0] > key.len - 2) {
+        quipu_check_report(check, head.position, "head has a malformed key");
+    }
+    if (status == QUIPU_OK) {
+        status = check_chain(check, &head, quipu_head_key_hash(key), length, &failure);
+    }
+    return quipu_check_found(check, head.position, status, &failure, err);
+}
+
+static enum quipu_status follow_heads(struct quipu_check *check, struct quipu_error *err)
+{
+    struct quipu_txn *txn = check->txn;
+    MDB_cursor *cursor = NULL;
+    int code = mdb_cursor_open(txn->mdb, txn->store->dbi[QUIPU_DB_HEAD], &cursor);
+    enum quipu_status status = QUIPU_OK;
+    uint64_t length = 0;
+    while (code == 0 && status == QUIPU_OK && !check->has_stopped) {
+        MDB_val key;
+        MDB_val val;
+        code = mdb_cursor_get(cursor, &key, &val, MDB_NEXT);
+        if (code == 0) {
+            status = check_head(check, quipu_slice_of(key), quipu_slice_of(val), &length, err);
+        }
+    }
+    if (cursor != NULL) {
+        mdb_cursor_close(cursor);
+    }
+    if (code != 0 && code != MDB_NOTFOUND) {
+        return quipu_lmdb_error(err, code, "%s: walk the heads", txn->store->path);
+    }
+    if (status == QUIPU_OK && length != txn->last_position) {
+        quipu_check_report(check, 0, "heads lead to %" PRIu64 " events, the log has %" PRIu64,
+                           length, txn->last_position);
+    }
+    return status;
+}
+
+enum quipu_status quipu_check_chains(struct quipu_check *check, struct quipu_error *err)
+{
+    enum quipu_status status = check_back_pointers(check, err);
+    return status == QUIPU_OK && !check->has_stopped ? follow_heads(check, err) : status;
+}
+
+/* ------------------------------------------------------------------ runs */
+
+/* Does the event have the key that the entry says? */
+static enum quipu_status check_entry(struct quipu_check *check, const struct quipu_run *run,
+                                     enum quipu_index index, const uint8_t *entry,
+                                     struct quipu_error *err)
+{
+    uint64_t rest = quipu_load_be64(entry + 8);
+    uint64_t position = index == QUIPU_INDEX_CID ? rest >> 1 : rest;
+    if (position < run->first_position || position > run->last_position) {
+        quipu_check_report(check, position,
+                           "run %" PRIu64 " of %s has an entry outside its positions", run->number,
+                           quipu_db_name(quipu_index_db(index)));
+        return QUIPU_OK;
+    }
+    struct quipu_error failure;
+    struct quipu_record record;
+    enum quipu_status status = quipu_txn_record_at(check->txn, position, &record, &failure);
+    if (status != QUIPU_OK) {
+        /* A record that cannot be read has been reported by check_log. */
+        return status == QUIPU_CORRUPT ? QUIPU_OK
+                                       : quipu_check_found(check, position, status, &failure, err);
+    }
+    const uint8_t *key = record.event_id.bytes;
+    if (index == QUIPU_INDEX_CID) {
+        key = (rest & 1) == 0 ? record.envelope_cid.digest : record.payload_cid.digest;
+    }
+    if (memcmp(key, entry, 8) != 0) {
+        quipu_check_report(check, position, "run %" PRIu64 " of %s has a wrong entry", run->number,
+                           quipu_db_name(quipu_index_db(index)));
+    }
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_check_entries(struct quipu_check *check, const struct quipu_run *run,
+                                      enum quipu_index index, uint64_t count,
+                                      struct quipu_error *err)
+{
+    uint8_t before[QUIPU_ENTRY_BYTES] = {0};
+    uint64_t segments = quipu_segments(count, run->segment_entries);
+    for (uint64_t segment = 0; segment < segments && !check->has_stopped; segment++) {
+        struct quipu_error failure;
+        struct quipu_slice entries;
+        enum quipu_status status =
+            quipu_run_segment(check->txn, index, run, segment, &entries, &failure);
+        if (status != QUIPU_OK) {
+            return quipu_check_found(check, 0, status, &failure, err);
+        }
+        for (size_t at = 0; at < entries.len && !check->has_stopped; at += QUIPU_ENTRY_BYTES) {
+            const uint8_t *entry = entries.data + at;
+            bool is_first = segment == 0 && at == 0;
+            if (!is_first && memcmp(before, entry, sizeof before) >= 0) {
+                quipu_check_report(check, 0, "run %" PRIu64 " of %s is not sorted", run->number,
+                                   quipu_db_name(quipu_index_db(index)));
+            }
+            if (is_first && quipu_load_be64(entry) != run->min_key[index]) {
+                quipu_check_report(check, 0, "run %" PRIu64 " of %s begins before its fence",
+                                   run->number, quipu_db_name(quipu_index_db(index)));
+            }
+            memcpy(before, entry, sizeof before);
+            status = check_entry(check, run, index, entry, err);
+            if (status != QUIPU_OK) {
+                return status;
+            }
+        }
+    }
+    if (count == quipu_run_entries(run, index) && !check->has_stopped &&
+        quipu_load_be64(before) != run->max_key[index]) {
+        quipu_check_report(check, 0, "run %" PRIu64 " of %s ends behind its fence", run->number,
+                           quipu_db_name(quipu_index_db(index)));
+    }
+    return QUIPU_OK;
+}
