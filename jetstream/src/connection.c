@@ -93,10 +93,6 @@ enum quipu_status quipu_nats_denied(struct quipu_nats *nats, enum quipu_status s
  * our closure, so we wait for it before the handle may go. */
 static bool connection_drop(struct quipu_nats *nats)
 {
-    natsSubscription_Destroy(nats->inbox);
-    nats->inbox = NULL;
-    jsCtx_Destroy(nats->js);
-    nats->js = NULL;
     if (nats->connection == NULL) {
         return true;
     }
@@ -113,6 +109,13 @@ static bool connection_drop(struct quipu_nats *nats)
     bool is_closed = nats->link.is_closed;
     (void)pthread_mutex_unlock(&nats->link.mutex);
 
+    /* Only now that nothing is read any more: up to 3.5 the library's reading thread does not hold
+     * the subscription of the message in its hands, and crashes where that is destroyed meanwhile.
+     */
+    natsSubscription_Destroy(nats->inbox);
+    nats->inbox = NULL;
+    jsCtx_Destroy(nats->js);
+    nats->js = NULL;
     natsConnection_Destroy(nats->connection);
     nats->connection = NULL;
     return is_closed;
@@ -229,7 +232,10 @@ enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats, struct quipu_err
 
 enum quipu_status quipu_nats_ready(struct quipu_nats *nats, struct quipu_error *err)
 {
-    if (nats->connection == NULL || natsConnection_IsClosed(nats->connection)) {
+    /* A round trip, because a connection whose other end has vanished looks well for minutes. */
+    if (nats->connection == NULL ||
+        natsConnection_FlushTimeout(nats->connection, quipu_nats_ms(nats->request_timeout_us)) !=
+            NATS_OK) {
         return quipu_nats_reconnect(nats, err);
     }
     /* What an earlier operation was denied says nothing about this one. */

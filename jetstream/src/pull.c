@@ -223,6 +223,27 @@ static enum quipu_status pull(struct puller *puller, struct quipu_error *err)
     return status;
 }
 
+/* The library's reading thread does not hold the subscription of a message that it delivers (up to
+ * 3.5), so it may go only when no message for it can come any more: the answer to a ping behind the
+ * unsubscription says so, and a closed connection. */
+static void inbox_close(struct puller *puller)
+{
+    if (puller->inbox == NULL) {
+        return;
+    }
+    natsConnection *connection = puller->nats->connection;
+    natsStatus s = natsSubscription_Unsubscribe(puller->inbox);
+    if (s == NATS_OK) {
+        s = natsConnection_FlushTimeout(connection,
+                                        quipu_nats_ms(puller->nats->request_timeout_us));
+    }
+    if (s != NATS_OK) {
+        natsConnection_Close(connection);
+    }
+    natsSubscription_Destroy(puller->inbox);
+    puller->inbox = NULL;
+}
+
 enum quipu_status quipu_pull(struct quipu_engine *engine, struct quipu_nats *nats,
                              const struct quipu_pull_options *options,
                              struct quipu_pull_report *report, struct quipu_error *err)
@@ -253,7 +274,7 @@ enum quipu_status quipu_pull(struct quipu_engine *engine, struct quipu_nats *nat
         *report = puller->report;
     }
     quipu_pull_batch_clear(puller);
-    natsSubscription_Destroy(puller->inbox);
+    inbox_close(puller);
     quipu_free(puller->batch);
     quipu_free(puller);
     return status;
