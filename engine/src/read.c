@@ -6,7 +6,7 @@
  * Positions never move, so nothing is missed or met twice between slices.
  *
  * An aggregate is not searched for in the log: its head and the back-pointers of the records lead
- * from event to event. Forwards, the positions are collected first, at most COLLECT_MAX at a time;
+ * from event to event. Forwards, the positions are collected first, at most a million at a time;
  * of a longer aggregate the oldest ones come first and the walk is done again for the next.
  *
  * Hashes nothing: quipu_event_view_verify does.
@@ -20,7 +20,6 @@
 #include "slice_budget.h"
 
 #define COLLECT_FIRST 256
-#define COLLECT_MAX   ((size_t)1 << 20)
 
 /* ------------------------------------------------------------------ one event */
 
@@ -219,18 +218,20 @@ static enum quipu_status walk_aggregate_backwards(struct event_walk *walk, struc
     return status;
 }
 
-/* Positions of an aggregate, newest first; of more than COLLECT_MAX only the oldest are kept. */
+/* Positions of an aggregate, newest first; of more than `max` only the oldest are kept. */
 struct collected {
     uint64_t *positions; /* a ring once it is full */
     size_t cap;
+    size_t max;
     uint64_t count; /* of all that were met */
 };
 
 static enum quipu_status collected_add(struct collected *all, uint64_t position,
                                        struct quipu_error *err)
 {
-    if (all->count >= all->cap && all->cap < COLLECT_MAX) {
-        size_t cap = all->cap == 0 ? COLLECT_FIRST : all->cap * 2;
+    if (all->count >= all->cap && all->cap < all->max) {
+        size_t doubled = all->cap == 0 ? COLLECT_FIRST : all->cap * 2;
+        size_t cap = doubled < all->max ? doubled : all->max;
         uint64_t *grown = quipu_realloc(all->positions, cap, sizeof *grown);
         if (grown == NULL) {
             return quipu_error_set(err, QUIPU_NO_MEMORY, "out of memory for %zu positions", cap);
@@ -261,7 +262,7 @@ static enum quipu_status walk_collect(struct event_walk *walk, struct collected 
 
 static enum quipu_status walk_aggregate_forwards(struct event_walk *walk, struct quipu_error *err)
 {
-    struct collected all = {0};
+    struct collected all = {.max = walk->engine->collect_max};
     enum quipu_status status;
     bool has_more = true;
     do {

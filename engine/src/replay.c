@@ -127,6 +127,9 @@ static enum quipu_status beside_clear(struct replay *replay, bool may_take_over,
         if (status == QUIPU_OK) {
             status = quipu_txn_commit(&txn, err);
         }
+        if (status == QUIPU_OK) {
+            status = quipu_failpoint("engine.replay.cleared", err);
+        }
         quipu_txn_abort(&txn);
     }
     return status == QUIPU_DONE ? QUIPU_OK : status;

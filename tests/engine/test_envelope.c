@@ -219,76 +219,78 @@ static const char correlation_id[] =
 #define RAW_LINK    "{\"/\":\"bafkreigfqy7j4pd2mndwscktqcj5ktaahdujpwrnxjupjbsehji3mgrtx4\"}"
 #define CIDV0_LINK  "{\"/\":\"QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG\"}"
 
+static const struct {
+    const char *from;
+    const char *to;
+    const char *named;
+} broken_rules[] = {
+    {"\"v\":1", "\"v\":0", "v must be"},
+    {"\"v\":1", "\"v\":\"1\"", "v is of the wrong kind"},
+    {"\"v\":1", "\"v\":-1", "v is of the wrong kind"},
+    {"\"v\":1,", "", "v is missing"},
+    {"\"meta\":{\"n\":-3,\"actor\":\"a\"}", "\"meta\":[]", "meta is of the wrong kind"},
+    {prev_link, "[]", "prev must be empty at version 1, and only there"},
+    {prev_link, "null", "prev is of the wrong kind"},
+    {prev_link, "[" CIDV0_LINK "]", "prev is of the wrong kind"},
+    {prev_link, "[" RAW_LINK "]", "prev must hold dag-cbor links"},
+    {prev_link, "[1]", "prev is of the wrong kind"},
+    {"\"version\":2", "\"version\":1", "prev must be empty"},
+    {"\"schema\":300", "\"schema\":0", "schema must be 1 to 2^53-1"},
+    {"\"schema\":300", "\"schema\":9007199254740992", "schema must be 1 to 2^53-1"},
+    {"\"schema\":300", "\"schema\":1.5", "schema is of the wrong kind"},
+    {"\"schema\":300,", "", "schema is missing"},
+    {"\"version\":2", "\"version\":0", "version must be 1 to 2^53-1"},
+    {"\"version\":2", "\"version\":9007199254740992", "version must be 1 to 2^53-1"},
+    {"\"source_seq\":70000", "\"source_seq\":0", "source_seq must be"},
+    {"\"source_seq\":70000", "\"source_seq\":9007199254740992", "source_seq must be"},
+    {"\"occurred_at\":-1", "\"occurred_at\":9007199254740992", "occurred_at must stay"},
+    {"\"occurred_at\":-1", "\"occurred_at\":-9007199254740992", "occurred_at must stay"},
+    {"\"occurred_at\":-1", "\"occurred_at\":\"2026\"", "occurred_at is of the wrong kind"},
+    {"\"occurred_at\":-1", "\"occurred_at\":18446744073709551615", "occurred_at is of"},
+    {"UAAACAQ", "AAAACAQ", "source must be"},
+    {"UAAACAQ", "U1AACAQ", "source must be"},
+    {"UAAACAQ", "UAAACA", "source must be"},
+    {"\"source\":\"" SOURCE "\",", "", "source is missing"},
+    {payload_link, "\"payload\":" CIDV0_LINK, "payload is of the wrong kind"},
+    {payload_link, "\"payload\":" RAW_LINK, "payload must be a dag-cbor link"},
+    {payload_link, "\"payload\":\"bafy\"", "payload is of the wrong kind"},
+    {event_id, "\"event_id\":" NIL_BYTES, "event_id must not be the nil"},
+    {event_id, "\"event_id\":" SHORT_BYTES, "event_id is of the wrong kind"},
+    {event_id, "\"event_id\":null", "event_id is of the wrong kind"},
+    {correlation_id, "\"correlation_id\":" NIL_BYTES, "correlation_id must not be the nil"},
+    {correlation_id, "\"correlation_id\":null", "correlation_id is of the wrong kind"},
+    {cause_id, "\"causation_id\":" NIL_BYTES, "causation_id is of the wrong kind"},
+    {cause_id, "\"causation_id\":" SHORT_BYTES, "causation_id is of the wrong kind"},
+    {cause_id, "\"causation_id\":null", "causation needs a causation_id"},
+    {cause_link, "\"causation\":" RAW_LINK, "causation must be a dag-cbor link"},
+    {cause_link, "\"causation\":null", "causation is of the wrong kind"},
+    {"key.rotated", "key..rotated", "event_type must be"},
+    {"key.rotated", ".rotated", "event_type must be"},
+    {"key.rotated", "rotated.", "event_type must be"},
+    {"key.rotated", "Key", "event_type must be"},
+    {"key.rotated", "", "event_type must be"},
+    {"\"aggregate_type\":\"key\"", "\"aggregate_type\":\"a.b\"", "aggregate_type must be"},
+    {"\"aggregate_type\":\"key\"", "\"aggregate_type\":\"\"", "aggregate_type must be"},
+    {"root-2026", "root\\n2026", "aggregate_id must be"},
+    {"root-2026", "", "aggregate_id must be"},
+    {"\"v\":1", "\"v\":1,\"w\":1", "unknown key 'w'"},
+    {"\"v\":1", "\"v\":1,\"zzzz_zzzzzzzzzzzzz\":1", "unknown key 'zzzz_zzzzzzzzzzzzz'"},
+    {","
+     "\"aggregate_type\":\"key\"",
+     "", "aggregate_type is missing"},
+};
+
 Test(envelope, refuses_what_breaks_a_rule_and_names_the_field)
 {
-    static const struct {
-        const char *from;
-        const char *to;
-        const char *named;
-    } table[] = {
-        {"\"v\":1", "\"v\":0", "v must be"},
-        {"\"v\":1", "\"v\":\"1\"", "v is of the wrong kind"},
-        {"\"v\":1", "\"v\":-1", "v is of the wrong kind"},
-        {"\"v\":1,", "", "v is missing"},
-        {"\"meta\":{\"n\":-3,\"actor\":\"a\"}", "\"meta\":[]", "meta is of the wrong kind"},
-        {prev_link, "[]", "prev must be empty at version 1, and only there"},
-        {prev_link, "null", "prev is of the wrong kind"},
-        {prev_link, "[" CIDV0_LINK "]", "prev is of the wrong kind"},
-        {prev_link, "[" RAW_LINK "]", "prev must hold dag-cbor links"},
-        {prev_link, "[1]", "prev is of the wrong kind"},
-        {"\"version\":2", "\"version\":1", "prev must be empty"},
-        {"\"schema\":300", "\"schema\":0", "schema must be 1 to 2^53-1"},
-        {"\"schema\":300", "\"schema\":9007199254740992", "schema must be 1 to 2^53-1"},
-        {"\"schema\":300", "\"schema\":1.5", "schema is of the wrong kind"},
-        {"\"schema\":300,", "", "schema is missing"},
-        {"\"version\":2", "\"version\":0", "version must be 1 to 2^53-1"},
-        {"\"version\":2", "\"version\":9007199254740992", "version must be 1 to 2^53-1"},
-        {"\"source_seq\":70000", "\"source_seq\":0", "source_seq must be"},
-        {"\"source_seq\":70000", "\"source_seq\":9007199254740992", "source_seq must be"},
-        {"\"occurred_at\":-1", "\"occurred_at\":9007199254740992", "occurred_at must stay"},
-        {"\"occurred_at\":-1", "\"occurred_at\":-9007199254740992", "occurred_at must stay"},
-        {"\"occurred_at\":-1", "\"occurred_at\":\"2026\"", "occurred_at is of the wrong kind"},
-        {"\"occurred_at\":-1", "\"occurred_at\":18446744073709551615", "occurred_at is of"},
-        {"UAAACAQ", "AAAACAQ", "source must be"},
-        {"UAAACAQ", "U1AACAQ", "source must be"},
-        {"UAAACAQ", "UAAACA", "source must be"},
-        {"\"source\":\"" SOURCE "\",", "", "source is missing"},
-        {payload_link, "\"payload\":" CIDV0_LINK, "payload is of the wrong kind"},
-        {payload_link, "\"payload\":" RAW_LINK, "payload must be a dag-cbor link"},
-        {payload_link, "\"payload\":\"bafy\"", "payload is of the wrong kind"},
-        {event_id, "\"event_id\":" NIL_BYTES, "event_id must not be the nil"},
-        {event_id, "\"event_id\":" SHORT_BYTES, "event_id is of the wrong kind"},
-        {event_id, "\"event_id\":null", "event_id is of the wrong kind"},
-        {correlation_id, "\"correlation_id\":" NIL_BYTES, "correlation_id must not be the nil"},
-        {correlation_id, "\"correlation_id\":null", "correlation_id is of the wrong kind"},
-        {cause_id, "\"causation_id\":" NIL_BYTES, "causation_id is of the wrong kind"},
-        {cause_id, "\"causation_id\":" SHORT_BYTES, "causation_id is of the wrong kind"},
-        {cause_id, "\"causation_id\":null", "causation needs a causation_id"},
-        {cause_link, "\"causation\":" RAW_LINK, "causation must be a dag-cbor link"},
-        {cause_link, "\"causation\":null", "causation is of the wrong kind"},
-        {"key.rotated", "key..rotated", "event_type must be"},
-        {"key.rotated", ".rotated", "event_type must be"},
-        {"key.rotated", "rotated.", "event_type must be"},
-        {"key.rotated", "Key", "event_type must be"},
-        {"key.rotated", "", "event_type must be"},
-        {"\"aggregate_type\":\"key\"", "\"aggregate_type\":\"a.b\"", "aggregate_type must be"},
-        {"\"aggregate_type\":\"key\"", "\"aggregate_type\":\"\"", "aggregate_type must be"},
-        {"root-2026", "root\\n2026", "aggregate_id must be"},
-        {"root-2026", "", "aggregate_id must be"},
-        {"\"v\":1", "\"v\":1,\"w\":1", "unknown key 'w'"},
-        {"\"v\":1", "\"v\":1,\"zzzz_zzzzzzzzzzzzz\":1", "unknown key 'zzzz_zzzzzzzzzzzzz'"},
-        {","
-         "\"aggregate_type\":\"key\"",
-         "", "aggregate_type is missing"},
-    };
     struct quipu_buf block = QUIPU_BUF_INIT;
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+    for (size_t i = 0; i < sizeof broken_rules / sizeof broken_rules[0]; i++) {
         struct quipu_envelope envelope;
-        variant(table[i].from, table[i].to, &block);
+        variant(broken_rules[i].from, broken_rules[i].to, &block);
         enum quipu_status status = quipu_envelope_decode(quipu_buf_slice(&block), &envelope, &err);
-        cr_expect_eq(status, QUIPU_ENVELOPE, "row %zu: %s → %s: %s", i, table[i].from, table[i].to,
-                     quipu_status_name(status));
-        cr_expect_not_null(strstr(err.message, table[i].named), "row %zu: %s", i, err.message);
+        cr_expect_eq(status, QUIPU_ENVELOPE, "row %zu: %s → %s: %s", i, broken_rules[i].from,
+                     broken_rules[i].to, quipu_status_name(status));
+        cr_expect_not_null(strstr(err.message, broken_rules[i].named), "row %zu: %s", i,
+                           err.message);
     }
     quipu_buf_release(&block);
 }

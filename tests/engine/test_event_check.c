@@ -397,7 +397,7 @@ Test(event_check, lets_public_material_through)
     }
 }
 
-Test(secret_guard, never_reads_beyond_the_end)
+Test(secret_guard, never_reads_beyond_either_end)
 {
     static const char text[] = "-----BEGIN RSA PRIVATE KEY-----AGE-SECRET-KEY-1QPZRY9X8GF2TVDW";
     for (size_t len = 0; len < sizeof text - 1; len++) {
@@ -409,4 +409,10 @@ Test(secret_guard, never_reads_beyond_the_end)
         cr_assert_eq(rule != NULL, len >= 27, "%zu", len);
         free(copy);
     }
+    /* One dash short: what would be the fifth lies before the string. */
+    static const char short_of_a_dash[] = "----BEGIN RSA PRIVATE KEY-----";
+    uint8_t *copy = malloc(sizeof short_of_a_dash - 1);
+    memcpy(copy, short_of_a_dash, sizeof short_of_a_dash - 1);
+    cr_assert_null(secret_guard_rule(quipu_slice(copy, sizeof short_of_a_dash - 1)));
+    free(copy);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine_impl.h"
 #include "engine_kit.h"
 
 static struct kit kit;
@@ -251,6 +252,27 @@ Test(read, misses_nothing_over_many_slices)
     order = (struct order){COUNT + 2, 0, (uint64_t)-2};
     kit_assert_ok(&kit, quipu_each_event(kit.engine, &filter, check_order, &order, &kit.err));
     cr_assert_eq(order.count, COUNT / 2);
+}
+
+Test(read, walks_an_aggregate_that_is_longer_than_it_collects_at_a_time)
+{
+    static const size_t sizes[] = {1, 2, 255, 256, 257, 512, 999, 1000, 1001};
+    struct quipu_filter filter = {.aggregate_type = "thing", .aggregate_id = "odd"};
+    for (size_t i = 0; i < 2000; i++) {
+        struct quipu_event event = kit_event(&kit, i % 2 == 0 ? "even" : "odd", 1);
+        kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct order order = {0, 0, 2};
+        kit.engine->collect_max = sizes[i];
+        filter.limit = 0;
+        kit_assert_ok(&kit, quipu_each_event(kit.engine, &filter, check_order, &order, &kit.err));
+        cr_assert_eq(order.count, 1000);
+        order = (struct order){0, 0, 2};
+        filter.limit = 700;
+        kit_assert_ok(&kit, quipu_each_event(kit.engine, &filter, check_order, &order, &kit.err));
+        cr_assert_eq(order.count, 700);
+    }
 }
 
 /* ------------------------------------------------------------------ views */
