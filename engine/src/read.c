@@ -209,7 +209,7 @@ static enum quipu_status walk_aggregate_backwards(struct event_walk *walk, struc
     uint64_t position = 0;
     enum quipu_status status = walk_aggregate_end(walk, &position, err);
     while (status == QUIPU_OK && position >= walk->first) {
-        struct quipu_record record;
+        struct quipu_record record = {0};
         status = walk_back(walk, &position, &record, err);
         if (status == QUIPU_OK && record.position <= walk->last) {
             status = walk_record(walk, &record, err);
@@ -251,7 +251,7 @@ static enum quipu_status walk_collect(struct event_walk *walk, struct collected 
     uint64_t position = 0;
     enum quipu_status status = walk_aggregate_end(walk, &position, err);
     while (status == QUIPU_OK && position >= walk->first) {
-        struct quipu_record record;
+        struct quipu_record record = {0};
         status = walk_back(walk, &position, &record, err);
         if (status == QUIPU_OK && record.position <= walk->last) {
             status = collected_add(all, record.position, err);

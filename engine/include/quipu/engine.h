@@ -132,10 +132,12 @@ struct quipu_appended {
 };
 
 /**
- * Append `count` events, of one or several aggregates, in this order, all or none. Durable when it
- * returns. An event whose event_id is stored already with the same type, aggregate, payload and
- * other given fields is a duplicate: it is not stored again, its expectation is not checked, and
- * `out` tells where it is. Expectations see the events before them in the same call.
+ * Append `count` events (0: nothing happens), of one or several aggregates, in this order, all or
+ * none. Durable when it returns. Calls of several threads at the same time share one commit; each
+ * still succeeds or fails by itself, but for a failure of that commit. An event whose event_id is
+ * stored already with the same type, aggregate, payload and other given fields is a duplicate: it
+ * is not stored again, its expectation is not checked, and `out` tells where it is. Expectations
+ * see the events before them in the same call.
  *
  * The store's signing key and with it its `source` are made on the first append where there are
  * none.
@@ -223,13 +225,15 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_each_event(struct quipu_engin
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_identity_ensure(struct quipu_engine *engine,
                                                                    struct quipu_error *err);
 
-/** The store's source. @retval QUIPU_NOT_FOUND  it has none yet (new, or restored from a backup) */
+/** The store's source. @retval QUIPU_NOT_FOUND  it has none yet (new, or restored from a backup)
+ * @retval QUIPU_PERMISSION, QUIPU_CORRUPT, QUIPU_IO  as for quipu_identity_sign */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_identity_source(struct quipu_engine *engine, char out[QUIPU_SOURCE_TEXT_BYTES],
                       struct quipu_error *err);
 
-/** Ed25519 signature of `message` by the store's signing key. @retval QUIPU_NOT_FOUND,
- * QUIPU_PERMISSION */
+/** Ed25519 signature of `message` by the store's signing key.
+ * @retval QUIPU_NOT_FOUND   no key yet. @retval QUIPU_PERMISSION  others may read the key file
+ * @retval QUIPU_CORRUPT     the file holds no key. @retval QUIPU_IO */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_identity_sign(struct quipu_engine *engine, struct quipu_slice message,
                     uint8_t signature[QUIPU_SIGNATURE_BYTES], struct quipu_error *err);
@@ -241,7 +245,7 @@ quipu_source_public_key(struct quipu_slice source, uint8_t out[QUIPU_PUBLIC_KEY_
                         struct quipu_error *err);
 
 /** NKey text of a raw Ed25519 public key: prefix 'U' (user), 'A' (account), 'O' (operator), 'N',
- * 'C'. */
+ * 'C', 'X' (curve); any other gives an empty text. */
 QUIPU_API void quipu_nkey_format(char prefix, const uint8_t public_key[QUIPU_PUBLIC_KEY_BYTES],
                                  char out[QUIPU_SOURCE_TEXT_BYTES]);
 

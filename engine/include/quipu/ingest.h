@@ -60,6 +60,8 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_ingest_begin(struct quipu_eng
  * @retval QUIPU_FORK               another event has this aggregate's version
  * @retval QUIPU_GAP                the aggregate's event before it is not here
  * @retval QUIPU_FORMAT_NEWER, QUIPU_TOO_LARGE
+ * An event of this store's own source that it does not have is taken back only as its next number
+ * (else QUIPU_GAP); under a number that it has given out, it is QUIPU_FORK: the key is used twice.
  * With QUIPU_INGEST_QUARANTINE these are kept aside and `*outcome` says so.
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_ingest_event(struct quipu_ingest *ingest,

@@ -64,6 +64,7 @@ struct quipu_replay_report {
  * transaction. A failure of `apply` stops it in front of that event, with the position in err; what
  * was committed stays.
  * @retval QUIPU_OK, QUIPU_INVALID (name or version), QUIPU_CORRUPT, or what `apply` says
+ * @retval QUIPU_BUSY  another rebuild of this projection got in the way; nothing is harmed
  * @threads one replay of a projection at a time; readers go on
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_replay(struct quipu_engine *engine,
