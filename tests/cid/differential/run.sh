@@ -9,4 +9,8 @@ if ! command -v node >/dev/null || [ ! -d node_modules ]; then
     echo "skipped: no Node.js or no packages; tests/cid/differential/install.sh fetches them"
     exit 77
 fi
-exec node differential.mjs "$cidcheck" "${QUIPU_DIFFERENTIAL_VALUES:-10000}"
+flags=()
+if ! node -e 'process.exit(require("crypto").hash ? 0 : 1)'; then
+    flags=(--import ./node18.mjs)
+fi
+exec node "${flags[@]}" differential.mjs "$cidcheck" "${QUIPU_DIFFERENTIAL_VALUES:-10000}"
