@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "internal/bytes.h"
+#include "quipu/dagcbor.h"
 #include "quipu/text.h"
 
 enum cbor_major {
@@ -46,8 +47,24 @@ enum cbor_major {
 /* An exponent of ones is infinity or NaN. */
 #define FLOAT_EXPONENT UINT64_C(0x7ff0000000000000)
 
+#define LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+/* The common way through reader and writer is one piece of code; what is rare is out of it. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define NEVER_INLINE  __attribute__((noinline))
+
+/* Length of the shortest head. */
+static ALWAYS_INLINE size_t head_bytes(uint64_t argument)
+{
+    if (argument < INFO_1_BYTE) {
+        return 1;
+    }
+    return argument <= UINT8_MAX ? 2 : argument <= UINT16_MAX ? 3 : argument <= UINT32_MAX ? 5 : 9;
+}
+
 /* Shortest head; its length. */
-static inline size_t head_put(uint8_t *into, enum cbor_major major, uint64_t argument)
+static ALWAYS_INLINE size_t head_put(uint8_t *into, enum cbor_major major, uint64_t argument)
 {
     uint8_t top = (uint8_t)((unsigned)major << 5);
     if (argument < INFO_1_BYTE) {
@@ -74,44 +91,81 @@ static inline size_t head_put(uint8_t *into, enum cbor_major major, uint64_t arg
     return 9;
 }
 
-/* True where no byte has its top bit set. Loads overlap rather than go byte by byte. */
-static inline bool is_ascii(const uint8_t *p, size_t len)
+#define NO_ASCII UINT64_C(0x8080808080808080)
+
+/* What is_short_ascii can look at. */
+#define SHORT_TEXT_BYTES 16
+
+/* Is this ASCII? Two loads that overlap, not byte by byte; len ≤ SHORT_TEXT_BYTES. */
+static ALWAYS_INLINE bool is_short_ascii(const uint8_t *p, size_t len)
 {
-    uint64_t bits = 0;
-    uint64_t word;
-    if (len >= sizeof word) {
-        for (size_t at = 0; at + sizeof word <= len; at += sizeof word) {
-            memcpy(&word, p + at, sizeof word);
-            bits |= word;
-        }
-        memcpy(&word, p + len - sizeof word, sizeof word);
-        return ((bits | word) & UINT64_C(0x8080808080808080)) == 0;
-    }
-    uint32_t first;
-    uint32_t last;
-    if (len >= sizeof first) {
+    if (len >= 8) {
+        uint64_t first;
+        uint64_t last;
         memcpy(&first, p, sizeof first);
         memcpy(&last, p + len - sizeof last, sizeof last);
-        return ((first | last) & 0x80808080u) == 0;
+        return ((first | last) & NO_ASCII) == 0;
     }
-    for (size_t i = 0; i < len; i++) {
-        bits |= p[i];
+    if (len >= 4) {
+        uint32_t first;
+        uint32_t last;
+        memcpy(&first, p, sizeof first);
+        memcpy(&last, p + len - sizeof last, sizeof last);
+        return ((first | last) & (uint32_t)NO_ASCII) == 0;
     }
-    return (bits & 0x80) == 0;
+    return len == 0 || ((p[0] | p[len / 2] | p[len - 1]) & 0x80) == 0;
 }
 
 static inline bool is_utf8(const uint8_t *p, size_t len)
 {
-    return is_ascii(p, len) || quipu_utf8_valid_prefix(quipu_slice(p, len)) == len;
+    return (len <= SHORT_TEXT_BYTES && is_short_ascii(p, len)) ||
+           quipu_utf8_valid_prefix(quipu_slice(p, len)) == len;
 }
 
-/* Canonical order of map keys: length first, then bytewise (RFC 7049 §3.9). */
+/* quipu_dagcbor_key_compare for bytes that are no slices. */
 static inline int key_compare(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 {
-    if (a_len != b_len) {
-        return a_len < b_len ? -1 : 1;
+    return quipu_dagcbor_key_compare(quipu_slice(a, a_len), quipu_slice(b, b_len));
+}
+
+/* Does a key come plainly behind `last`, of the same length? Looks at its first bytes only: false
+ * means no more than that a closer look is due. */
+static ALWAYS_INLINE bool is_plainly_behind(const uint8_t *key, const uint8_t *last, size_t len)
+{
+    if (len >= sizeof(uint32_t)) {
+        return quipu_load_be32(key) > quipu_load_be32(last);
     }
-    return a_len == 0 ? 0 : memcmp(a, b, a_len);
+    return len > 0 && key[0] > last[0];
+}
+
+/* memcpy for what is mostly short: a call costs more than the copy. Pieces overlap. */
+static ALWAYS_INLINE void copy_short(uint8_t *into, const uint8_t *from, size_t len)
+{
+    if (len >= 8 && len <= 16) {
+        uint64_t first;
+        uint64_t last;
+        memcpy(&first, from, sizeof first);
+        memcpy(&last, from + len - sizeof last, sizeof last);
+        memcpy(into, &first, sizeof first);
+        memcpy(into + len - sizeof last, &last, sizeof last);
+    } else if (len >= 4 && len < 8) {
+        uint32_t first;
+        uint32_t last;
+        memcpy(&first, from, sizeof first);
+        memcpy(&last, from + len - sizeof last, sizeof last);
+        memcpy(into, &first, sizeof first);
+        memcpy(into + len - sizeof last, &last, sizeof last);
+    } else if (len > 16) {
+        memcpy(into, from, len);
+    } else {
+        if (len > 0) {
+            uint8_t middle = from[len / 2];
+            uint8_t last = from[len - 1];
+            into[0] = from[0];
+            into[len / 2] = middle;
+            into[len - 1] = last;
+        }
+    }
 }
 
 #endif

@@ -166,7 +166,7 @@ enum quipu_status quipu_dagcbor_map_get(struct quipu_slice block, const char *ke
         if (status != QUIPU_OK) {
             return status;
         }
-        int order = key_compare(name.data, name.len, wanted.data, wanted.len);
+        int order = quipu_dagcbor_key_compare(name, wanted);
         if (order > 0) {
             break;
         }

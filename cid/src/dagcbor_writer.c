@@ -8,19 +8,21 @@
 
 #include <string.h>
 
-#include "dagcbor_head.h"
+#include "dagcbor_writer.h"
 
-#define NO_KEY UINT32_MAX
+/* A map's last key is remembered by its length + 1. */
+#define KEY_BYTES_MAX (UINT32_MAX - 1)
 
 void quipu_dagcbor_writer_init(struct quipu_dagcbor_writer *writer, struct quipu_buf *buf)
 {
-    /* The levels stay as they are: each is filled in when it is opened. */
+    /* The stack stays as it is: each place is filled in when it is used. */
     writer->buf = buf;
     writer->status = buf->status;
+    writer->due = buf->status == QUIPU_OK ? DUE_ITEM : DUE_NOTHING;
     writer->start = buf->len;
+    writer->level = (struct quipu_dagcbor_writer_level){.left = 1};
     writer->depth = 0;
     writer->depth_max = QUIPU_DAGCBOR_DEPTH_DEFAULT;
-    writer->is_done = false;
     writer->stack = NULL;
 }
 
@@ -31,75 +33,79 @@ void quipu_dagcbor_writer_set_stack(struct quipu_dagcbor_writer *writer,
     writer->depth_max = depth < QUIPU_DAGCBOR_DEPTH_MAX ? depth : QUIPU_DAGCBOR_DEPTH_MAX;
 }
 
-static struct quipu_dagcbor_writer_level *top(struct quipu_dagcbor_writer *writer)
+static struct quipu_dagcbor_writer_level *place(struct quipu_dagcbor_writer *writer, uint32_t depth)
 {
-    struct quipu_dagcbor_writer_level *levels =
-        writer->stack != NULL ? writer->stack : writer->levels;
-    return &levels[writer->depth - 1];
+    return writer->stack != NULL ? &writer->stack[depth] : &writer->levels[depth];
 }
 
-static void fail(struct quipu_dagcbor_writer *writer, enum quipu_status status)
+static NEVER_INLINE void fail(struct quipu_dagcbor_writer *writer, enum quipu_status status)
 {
     if (writer->status == QUIPU_OK) {
         writer->status = status;
     }
+    writer->due = DUE_NOTHING;
 }
 
-/* Room for `more` bytes, or NULL with the status set. */
-static inline uint8_t *reserve(struct quipu_dagcbor_writer *writer, size_t more)
+/* Room at the end: `ample` bytes are more than will be written, and checked for first because that
+ * is cheap; `exact` are what a buffer of fixed size must have. NULL with the status set. */
+static ALWAYS_INLINE uint8_t *reserve(struct quipu_dagcbor_writer *writer, size_t ample,
+                                      size_t exact)
 {
     struct quipu_buf *buf = writer->buf;
-    if (more <= buf->cap - buf->len) {
+    if (LIKELY(ample <= buf->cap - buf->len)) {
         return buf->data + buf->len;
     }
-    uint8_t *into = quipu_buf_reserve(buf, more);
+    uint8_t *into = quipu_buf_reserve(buf, exact);
     if (into == NULL) {
         fail(writer, buf->status);
     }
     return into;
 }
 
-/* May an item that is not text stand here? */
-static inline bool may_write(struct quipu_dagcbor_writer *writer)
+/* Something else than an item without a key may stand here. */
+static NEVER_INLINE bool refuse(struct quipu_dagcbor_writer *writer)
 {
-    if (writer->status != QUIPU_OK) {
-        return false;
-    }
-    if (writer->depth == 0) {
-        if (writer->is_done) {
-            fail(writer, QUIPU_MISUSE);
-            return false;
-        }
-        return true;
-    }
-    struct quipu_dagcbor_writer_level *level = top(writer);
-    if (level->is_map && level->left % 2 == 0) {
-        fail(writer, QUIPU_CBOR_KEY_NOT_TEXT);
-        return false;
-    }
-    return true;
+    fail(writer, writer->due == DUE_KEY ? QUIPU_CBOR_KEY_NOT_TEXT : QUIPU_MISUSE);
+    return false;
 }
 
-/* An item is complete: so may be what it closes. A level whose `left` is 0 is closed at once, so
- * that there is always one item to come in the topmost. */
-static inline void item_done(struct quipu_dagcbor_writer *writer)
+/* May an item that is no key stand here? */
+static ALWAYS_INLINE bool may_write(struct quipu_dagcbor_writer *writer)
+{
+    return LIKELY(writer->due == DUE_ITEM) || refuse(writer);
+}
+
+/* The level's last item is written: that completes an item of the level around it. */
+void dagcbor_writer_close(struct quipu_dagcbor_writer *writer)
 {
     while (writer->depth > 0) {
-        if (--top(writer)->left > 0) {
+        writer->depth--;
+        writer->level = *place(writer, writer->depth);
+        if (--writer->level.left > 0) {
+            bool is_key_due = writer->level.is_map && writer->level.left % 2 == 0;
+            writer->due = is_key_due ? DUE_KEY : DUE_ITEM;
             return;
         }
-        writer->depth--;
     }
-    writer->is_done = true;
+    writer->due = DUE_NOTHING;
 }
 
-static inline void write_head(struct quipu_dagcbor_writer *writer, enum cbor_major major,
-                              uint64_t argument)
+static ALWAYS_INLINE void item_done(struct quipu_dagcbor_writer *writer)
+{
+    if (UNLIKELY(--writer->level.left == 0)) {
+        dagcbor_writer_close(writer);
+    } else if (writer->level.is_map) {
+        writer->due ^= DUE_ITEM ^ DUE_KEY;
+    }
+}
+
+static ALWAYS_INLINE void write_head(struct quipu_dagcbor_writer *writer, enum cbor_major major,
+                                     uint64_t argument)
 {
     if (!may_write(writer)) {
         return;
     }
-    uint8_t *into = reserve(writer, HEAD_BYTES_MAX);
+    uint8_t *into = reserve(writer, HEAD_BYTES_MAX, head_bytes(argument));
     if (into == NULL) {
         return;
     }
@@ -122,7 +128,7 @@ static void open_level(struct quipu_dagcbor_writer *writer, enum cbor_major majo
         fail(writer, QUIPU_TOO_LARGE);
         return;
     }
-    uint8_t *into = reserve(writer, HEAD_BYTES_MAX);
+    uint8_t *into = reserve(writer, HEAD_BYTES_MAX, head_bytes(count));
     if (into == NULL) {
         return;
     }
@@ -131,9 +137,11 @@ static void open_level(struct quipu_dagcbor_writer *writer, enum cbor_major majo
         item_done(writer);
         return;
     }
+    *place(writer, writer->depth) = writer->level;
     writer->depth++;
-    *top(writer) = (struct quipu_dagcbor_writer_level){
-        .left = is_map ? count * 2 : count, .key_len = NO_KEY, .is_map = is_map};
+    writer->level =
+        (struct quipu_dagcbor_writer_level){.left = is_map ? count * 2 : count, .is_map = is_map};
+    writer->due = is_map ? DUE_KEY : DUE_ITEM;
 }
 
 void quipu_dagcbor_write_map(struct quipu_dagcbor_writer *writer, uint64_t pairs)
@@ -146,18 +154,19 @@ void quipu_dagcbor_write_list(struct quipu_dagcbor_writer *writer, uint64_t item
     open_level(writer, MAJOR_LIST, items);
 }
 
-/* Where `level` wants a key next: is `text` behind the last one? */
-static inline bool key_fits(struct quipu_dagcbor_writer *writer,
-                            const struct quipu_dagcbor_writer_level *level, struct quipu_slice text)
+/* Is `text` behind the map's last key? */
+static bool key_fits(struct quipu_dagcbor_writer *writer, struct quipu_slice text)
 {
-    if (text.len >= NO_KEY) {
+    const struct quipu_dagcbor_writer_level *level = &writer->level;
+    if (text.len > KEY_BYTES_MAX) {
         fail(writer, QUIPU_TOO_LARGE);
         return false;
     }
-    if (level->key_len == NO_KEY || text.len > level->key_len) {
+    if (text.len >= level->key_mark) {
         return true;
     }
-    int order = key_compare(writer->buf->data + level->key, level->key_len, text.data, text.len);
+    struct quipu_slice last = quipu_slice(writer->buf->data + level->key, level->key_mark - 1);
+    int order = quipu_dagcbor_key_compare(last, text);
     if (order >= 0) {
         fail(writer, order == 0 ? QUIPU_CBOR_KEY_DUPLICATE : QUIPU_CBOR_KEY_ORDER);
         return false;
@@ -166,53 +175,77 @@ static inline bool key_fits(struct quipu_dagcbor_writer *writer,
 }
 
 /* A string's head and bytes at the end of the buffer; false where there is no room. */
-static inline bool put_string(struct quipu_dagcbor_writer *writer, enum cbor_major major,
-                              struct quipu_slice bytes)
+static ALWAYS_INLINE bool put_string(struct quipu_dagcbor_writer *writer, enum cbor_major major,
+                                     struct quipu_slice bytes)
 {
     size_t need;
-    if (!quipu_add_size(bytes.len, HEAD_BYTES_MAX, &need)) {
+    if (UNLIKELY(!quipu_add_size(bytes.len, HEAD_BYTES_MAX, &need))) {
         fail(writer, QUIPU_TOO_LARGE);
         return false;
     }
-    uint8_t *into = reserve(writer, need);
+    uint8_t *into = reserve(writer, need, bytes.len + head_bytes(bytes.len));
     if (into == NULL) {
         return false;
     }
     size_t head = head_put(into, major, bytes.len);
-    if (bytes.len > 0) {
-        memcpy(into + head, bytes.data, bytes.len);
-    }
+    copy_short(into + head, bytes.data, bytes.len);
     writer->buf->len += head + bytes.len;
     return true;
 }
 
-void quipu_dagcbor_write_text(struct quipu_dagcbor_writer *writer, struct quipu_slice text)
+/* Any text. */
+static NEVER_INLINE void write_text_closely(struct quipu_dagcbor_writer *writer,
+                                            struct quipu_slice text)
 {
-    if (writer->status != QUIPU_OK) {
+    bool is_key = writer->due == DUE_KEY;
+    if (is_key ? !key_fits(writer, text) : !may_write(writer)) {
         return;
     }
     if (!is_utf8(text.data, text.len)) {
         fail(writer, QUIPU_CBOR_UTF8);
         return;
     }
-    struct quipu_dagcbor_writer_level *level = writer->depth > 0 ? top(writer) : NULL;
-    bool is_key = level != NULL && level->is_map && level->left % 2 == 0;
-    if (is_key ? !key_fits(writer, level, text) : !may_write(writer)) {
-        return;
-    }
     if (!put_string(writer, MAJOR_TEXT, text)) {
         return;
     }
     if (is_key) {
-        level->key = writer->buf->len - text.len;
-        level->key_len = (uint32_t)text.len;
+        writer->level.key = writer->buf->len - text.len;
+        writer->level.key_mark = (uint32_t)text.len + 1;
     }
     item_done(writer);
 }
 
-void quipu_dagcbor_write_key(struct quipu_dagcbor_writer *writer, const char *key)
+/* Text that is short, ASCII and, where it is a key, plainly behind the last one needs no stack and
+ * no saved registers; all else goes the long way. */
+void quipu_dagcbor_write_text(struct quipu_dagcbor_writer *writer, struct quipu_slice text)
 {
-    quipu_dagcbor_write_text(writer, quipu_slice_text(key));
+    struct quipu_buf *buf = writer->buf;
+    bool is_plain = text.len <= SHORT_TEXT_BYTES && buf->cap - buf->len > SHORT_TEXT_BYTES &&
+                    is_short_ascii(text.data, text.len);
+    if (UNLIKELY(!is_plain)) {
+        write_text_closely(writer, text);
+        return;
+    }
+    uint8_t *into = buf->data + buf->len;
+    if (writer->due == DUE_KEY) {
+        const struct quipu_dagcbor_writer_level *level = &writer->level;
+        bool is_behind = text.len >= level->key_mark ||
+                         (text.len + 1 == level->key_mark &&
+                          is_plainly_behind(text.data, buf->data + level->key, text.len));
+        if (UNLIKELY(!is_behind)) {
+            write_text_closely(writer, text);
+            return;
+        }
+        writer->level.key = buf->len + 1;
+        writer->level.key_mark = (uint32_t)text.len + 1;
+    } else if (UNLIKELY(writer->due != DUE_ITEM)) {
+        write_text_closely(writer, text);
+        return;
+    }
+    into[0] = (uint8_t)(MAJOR_TEXT << 5 | text.len);
+    copy_short(into + 1, text.data, text.len);
+    buf->len += 1 + text.len;
+    item_done(writer);
 }
 
 void quipu_dagcbor_write_bytes(struct quipu_dagcbor_writer *writer, struct quipu_slice bytes)
@@ -263,7 +296,7 @@ void quipu_dagcbor_write_float(struct quipu_dagcbor_writer *writer, double value
         fail(writer, QUIPU_CBOR_FLOAT_NOT_FINITE);
         return;
     }
-    uint8_t *into = reserve(writer, HEAD_BYTES_MAX);
+    uint8_t *into = reserve(writer, 1 + sizeof bits, 1 + sizeof bits);
     if (into == NULL) {
         return;
     }
@@ -278,14 +311,12 @@ void quipu_dagcbor_write_link(struct quipu_dagcbor_writer *writer, const struct 
     if (!may_write(writer)) {
         return;
     }
-    static const uint8_t head[] = {LINK_TAG_HEAD, LINK_TAG, 0x58, QUIPU_CID_BYTES + 1, LINK_PREFIX};
-    uint8_t *into = reserve(writer, sizeof head + QUIPU_CID_BYTES);
+    uint8_t *into = reserve(writer, LINK_BYTES, LINK_BYTES);
     if (into == NULL) {
         return;
     }
-    memcpy(into, head, sizeof head);
-    quipu_cid_to_bytes(cid, into + sizeof head);
-    writer->buf->len += sizeof head + QUIPU_CID_BYTES;
+    put_link(into, cid);
+    writer->buf->len += LINK_BYTES;
     item_done(writer);
 }
 
@@ -300,7 +331,7 @@ void quipu_dagcbor_write_link_view(struct quipu_dagcbor_writer *writer,
         fail(writer, QUIPU_TOO_LARGE);
         return;
     }
-    uint8_t *into = reserve(writer, need);
+    uint8_t *into = reserve(writer, need, 2 + head_bytes(cid->bytes.len + 1) + 1 + cid->bytes.len);
     if (into == NULL) {
         return;
     }
@@ -323,7 +354,7 @@ void quipu_dagcbor_write_item(struct quipu_dagcbor_writer *writer, struct quipu_
         fail(writer, QUIPU_MISUSE);
         return;
     }
-    uint8_t *into = reserve(writer, item.len);
+    uint8_t *into = reserve(writer, item.len, item.len);
     if (into == NULL) {
         return;
     }
@@ -373,7 +404,7 @@ void quipu_dagcbor_write_read(struct quipu_dagcbor_writer *writer,
 enum quipu_status quipu_dagcbor_writer_finish(struct quipu_dagcbor_writer *writer,
                                               struct quipu_error *err)
 {
-    if (writer->status == QUIPU_OK && !writer->is_done) {
+    if (writer->due != DUE_NOTHING) {
         fail(writer, QUIPU_CBOR_INCOMPLETE);
     }
     if (writer->status == QUIPU_OK) {

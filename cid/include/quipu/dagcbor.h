@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "quipu/buf.h"
 #include "quipu/cid.h"
@@ -26,6 +27,20 @@ extern "C" {
 #define QUIPU_DAGCBOR_DEPTH_DEFAULT 128
 #define QUIPU_DAGCBOR_DEPTH_MAX     1024
 
+/** Canonical order of map keys: the shorter first, equally long ones bytewise; <0, 0, >0. Any
+ * thread. */
+static inline int quipu_dagcbor_key_compare(struct quipu_slice a, struct quipu_slice b)
+{
+    if (a.len != b.len) {
+        return a.len < b.len ? -1 : 1;
+    }
+    if (a.len == 0) {
+        return 0;
+    }
+    /* Mostly the first byte tells. */
+    return a.data[0] != b.data[0] ? a.data[0] - b.data[0] : memcmp(a.data, b.data, a.len);
+}
+
 /* ------------------------------------------------------------------ writing */
 
 /**
@@ -38,18 +53,20 @@ extern "C" {
 struct quipu_dagcbor_writer {
     struct quipu_buf *buf;
     enum quipu_status status;
+    uint8_t due;  /* what may be written next */
     size_t start; /* length of the buffer when writing began */
+    /* The list or map that is being written; outside of any, a list of one item. */
+    struct quipu_dagcbor_writer_level {
+        uint64_t left;     /* items still to come; a map counts keys and values */
+        size_t key;        /* offset in buf of the last key's bytes */
+        uint32_t key_mark; /* the last key's length + 1; 0: none yet */
+        bool is_map;
+    } level;
     uint32_t depth;
     uint32_t depth_max;
-    bool is_done; /* the one item is complete */
-    struct quipu_dagcbor_writer_level {
-        uint64_t left;    /* items still to come; a map counts keys and values */
-        size_t key;       /* offset in buf of the last key's bytes */
-        uint32_t key_len; /* UINT32_MAX: none yet */
-        bool is_map;
-    } levels[QUIPU_DAGCBOR_DEPTH_DEFAULT];
     /* NULL unless the caller lends a larger stack with quipu_dagcbor_writer_set_stack. */
     struct quipu_dagcbor_writer_level *stack;
+    struct quipu_dagcbor_writer_level levels[QUIPU_DAGCBOR_DEPTH_DEFAULT]; /* around this one */
 };
 
 QUIPU_API void quipu_dagcbor_writer_init(struct quipu_dagcbor_writer *writer,
@@ -62,11 +79,14 @@ QUIPU_API void quipu_dagcbor_writer_set_stack(struct quipu_dagcbor_writer *write
 /** `pairs` key-value pairs follow; each key by quipu_dagcbor_write_key (or _text). */
 QUIPU_API void quipu_dagcbor_write_map(struct quipu_dagcbor_writer *writer, uint64_t pairs);
 QUIPU_API void quipu_dagcbor_write_list(struct quipu_dagcbor_writer *writer, uint64_t items);
-/** A key given as a C literal. */
-QUIPU_API void quipu_dagcbor_write_key(struct quipu_dagcbor_writer *writer, const char *key);
 /** Text: must be valid UTF-8 (QUIPU_CBOR_UTF8). */
 QUIPU_API void quipu_dagcbor_write_text(struct quipu_dagcbor_writer *writer,
                                         struct quipu_slice text);
+/** A key given as a C literal, whose length the compiler then knows. */
+static inline void quipu_dagcbor_write_key(struct quipu_dagcbor_writer *writer, const char *key)
+{
+    quipu_dagcbor_write_text(writer, quipu_slice(key, strlen(key)));
+}
 QUIPU_API void quipu_dagcbor_write_bytes(struct quipu_dagcbor_writer *writer,
                                          struct quipu_slice bytes);
 QUIPU_API void quipu_dagcbor_write_uint(struct quipu_dagcbor_writer *writer, uint64_t value);
@@ -86,6 +106,40 @@ QUIPU_API void quipu_dagcbor_write_link_view(struct quipu_dagcbor_writer *writer
  */
 QUIPU_API void quipu_dagcbor_write_item(struct quipu_dagcbor_writer *writer,
                                         struct quipu_slice item);
+
+#define QUIPU_DAGCBOR_KEY_BYTES_MAX 16
+
+/** A key of a fixed schema with its head before it, so that it is written as it stands. */
+struct quipu_dagcbor_key {
+    uint8_t head;
+    char text[QUIPU_DAGCBOR_KEY_BYTES_MAX]; /* filled up with zeros */
+    uint8_t len;
+};
+
+/** Initialiser of a `static const struct quipu_dagcbor_key` from a literal of at most
+ * QUIPU_DAGCBOR_KEY_BYTES_MAX bytes. */
+#define QUIPU_DAGCBOR_KEY(literal)                                                                 \
+    {                                                                                              \
+        .head = 0x60 + sizeof(literal) - 1, .text = literal, .len = sizeof(literal) - 1            \
+    }
+
+/* Such a key and its value in one step: the same bytes and the same refusals as
+ * quipu_dagcbor_write_key and then quipu_dagcbor_write_… for the value, in less time. */
+QUIPU_API void quipu_dagcbor_write_pair_text(struct quipu_dagcbor_writer *writer,
+                                             const struct quipu_dagcbor_key *key,
+                                             struct quipu_slice text);
+QUIPU_API void quipu_dagcbor_write_pair_bytes(struct quipu_dagcbor_writer *writer,
+                                              const struct quipu_dagcbor_key *key,
+                                              struct quipu_slice bytes);
+QUIPU_API void quipu_dagcbor_write_pair_uint(struct quipu_dagcbor_writer *writer,
+                                             const struct quipu_dagcbor_key *key, uint64_t value);
+QUIPU_API void quipu_dagcbor_write_pair_int(struct quipu_dagcbor_writer *writer,
+                                            const struct quipu_dagcbor_key *key, int64_t value);
+QUIPU_API void quipu_dagcbor_write_pair_null(struct quipu_dagcbor_writer *writer,
+                                             const struct quipu_dagcbor_key *key);
+QUIPU_API void quipu_dagcbor_write_pair_link(struct quipu_dagcbor_writer *writer,
+                                             const struct quipu_dagcbor_key *key,
+                                             const struct quipu_cid *cid);
 
 /**
  * @retval QUIPU_OK               the buffer holds one complete item behind what it held before
@@ -129,23 +183,28 @@ struct quipu_dagcbor_item {
 struct quipu_dagcbor_reader {
     struct quipu_slice input;
     size_t at;
+    /* The list or map that is being read; outside of any, a list of one item. */
+    struct quipu_dagcbor_reader_level {
+        uint64_t left;          /* items still to come; a map counts keys and values */
+        struct quipu_slice key; /* the last key; data is NULL before the first */
+        bool is_map;
+    } level;
     uint32_t depth;
     uint32_t depth_max; /* QUIPU_DAGCBOR_DEPTH_DEFAULT; at most QUIPU_DAGCBOR_DEPTH_MAX */
-    bool is_done;
-    struct quipu_dagcbor_reader_level {
-        uint64_t left;
-        struct quipu_slice key; /* the last key */
-        bool is_map;
-        bool has_key;
-    } levels[QUIPU_DAGCBOR_DEPTH_DEFAULT];
     /* NULL unless the caller lends a larger stack with quipu_dagcbor_reader_set_stack. */
     struct quipu_dagcbor_reader_level *stack;
+    struct quipu_dagcbor_reader_level levels[QUIPU_DAGCBOR_DEPTH_DEFAULT]; /* around this one */
 };
 
 /** Write an item as the reader gave it, a key as a key: what is read and written so comes out as it
  * was. */
 QUIPU_API void quipu_dagcbor_write_read(struct quipu_dagcbor_writer *writer,
                                         const struct quipu_dagcbor_item *item);
+
+/** A key, and a value as the reader gave it; the items of a list or map follow as usual. */
+QUIPU_API void quipu_dagcbor_write_pair_read(struct quipu_dagcbor_writer *writer,
+                                             struct quipu_slice key,
+                                             const struct quipu_dagcbor_item *value);
 
 /** Read the one item that `input` must consist of. Borrowed while reading. */
 QUIPU_API void quipu_dagcbor_reader_init(struct quipu_dagcbor_reader *reader,
