@@ -234,13 +234,13 @@ Test(flush_window_exhaustive, two_events_and_a_server_that_asks_for_patience, .t
 
 Test(flush_window_exhaustive, events_that_are_there_in_part, .timeout = 100)
 {
-    static const enum model_before befores[] = {MODEL_NOTHING, MODEL_PAYLOAD, MODEL_OURS,
-                                                MODEL_FOREIGN, MODEL_FORGOTTEN};
+    static const enum model_before states[] = {MODEL_NOTHING, MODEL_PAYLOAD, MODEL_OURS,
+                                               MODEL_FOREIGN, MODEL_FORGOTTEN};
     for (size_t a = 0; a < 5; a++) {
         for (size_t b = 0; b < 5; b++) {
             struct model_setup setup = {.capacity = 2,
                                         .events = 2,
-                                        .before = {befores[a], befores[b]},
+                                        .before = {states[a], states[b]},
                                         .cuts = 1,
                                         .timeouts = 1};
             cr_assert_gt(model_explore(&setup), 500);
