@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "internal/invariant.h"
 #include "quipu/clock.h"
 
 #define US_PER_SECOND   INT64_C(1000000)
@@ -79,11 +80,13 @@ void quipu_rfc3339_format(int64_t unix_us, char out[QUIPU_RFC3339_BYTES])
     if (fraction != 0) {
         (void)snprintf(tail, sizeof tail, ".%06" PRId64 "Z", fraction);
     }
-    (void)snprintf(out, QUIPU_RFC3339_BYTES,
-                   "%04" PRId64 "-%02" PRId64 "-%02" PRId64 "T%02" PRId64 ":%02" PRId64
-                   ":%02" PRId64 "%s",
-                   date.year, date.month, date.day, second_of_day / 3600, second_of_day / 60 % 60,
-                   second_of_day % 60, tail);
+    int len = snprintf(out, QUIPU_RFC3339_BYTES,
+                       "%04" PRId64 "-%02" PRId64 "-%02" PRId64 "T%02" PRId64 ":%02" PRId64
+                       ":%02" PRId64 "%s",
+                       date.year, date.month, date.day, second_of_day / 3600,
+                       second_of_day / 60 % 60, second_of_day % 60, tail);
+    /* The year has four digits and the rest two: 27 characters at most. */
+    QUIPU_INVARIANT(len > 0 && len < QUIPU_RFC3339_BYTES);
 }
 
 /* Takes exactly `digits` digits off the front; false where they are not there. */
