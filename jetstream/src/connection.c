@@ -134,6 +134,13 @@ static enum quipu_status connect_failure(const struct quipu_nats *nats, natsStat
                                "certificate, and the name that it is made out to",
                                nats->server, detail);
     }
+    if (s == NATS_ERR || s == NATS_PROTOCOL_ERROR) {
+        /* What the library says when a connection ends in the middle of the greeting. */
+        return quipu_error_set(err, QUIPU_OFFLINE,
+                               "connecting to %s breaks off (%s): see that a NATS server is there, "
+                               "and try again",
+                               nats->server, detail);
+    }
     if (s == NATS_SECURE_CONNECTION_REQUIRED || s == NATS_SECURE_CONNECTION_WANTED) {
         return quipu_error_set(err, status,
                                "server %s and we do not agree on TLS (%s): give the CA file where "

@@ -55,7 +55,7 @@ struct quipu_nats {
     struct nats_link link;
 };
 
-/* Connect, or connect anew where the connection was lost; nothing where it stands.
+/* Connect, or connect anew where the connection does not answer; nothing where it stands.
  * @retval QUIPU_OFFLINE, QUIPU_AUTH, QUIPU_INVALID, QUIPU_TIMEOUT, QUIPU_SERVER, QUIPU_NO_MEMORY */
 enum quipu_status quipu_nats_ready(struct quipu_nats *nats,
                                    struct quipu_error *err) QUIPU_MUST_CHECK;

@@ -47,6 +47,23 @@ static void count_stored(struct flusher *flusher, const struct flush_item *item)
     flusher->report.payload_bytes += item->payload.len;
 }
 
+/* Somebody's subject has no taker, the library does not say whose: see what is missing. Where
+ * nothing is, it was a passing thing, and the deadline sends again. */
+static enum quipu_status doubt(struct flusher *flusher)
+{
+    int64_t now = quipu_monotonic_us();
+    if (now - flusher->doubted_us < DOUBT_EVERY_US) {
+        return QUIPU_OK;
+    }
+    flusher->doubted_us = now;
+    enum quipu_status status =
+        quipu_event_stream_facts(flusher->nats, &flusher->stream, &flusher->trouble);
+    if (status == QUIPU_OK) {
+        status = quipu_bucket_facts(flusher->nats, &flusher->bucket, &flusher->trouble);
+    }
+    return status == QUIPU_TIMEOUT ? QUIPU_OK : status;
+}
+
 /* ------------------------------------------------------------------ sending */
 
 /* A payload of several chunks goes up here and now, request by request. */
@@ -66,6 +83,10 @@ static enum quipu_status put_chained(struct flusher *flusher, uint64_t ticket)
     }
     if (status == QUIPU_OFFLINE) {
         return status;
+    }
+    if (status == QUIPU_NOT_PROVISIONED) {
+        status = doubt(flusher);
+        status = status == QUIPU_OK ? QUIPU_TIMEOUT : status;
     }
     if (status == QUIPU_TIMEOUT) {
         answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NOT_NOW, 0);
@@ -306,23 +327,6 @@ static enum quipu_status answer_publish(struct flusher *flusher, uint64_t ticket
     return status;
 }
 
-/* Somebody's subject has no taker, the library does not say whose: see what is missing. Where
- * nothing is, it was a passing thing, and the deadline sends again. */
-static enum quipu_status doubt(struct flusher *flusher)
-{
-    int64_t now = quipu_monotonic_us();
-    if (now - flusher->doubted_us < DOUBT_EVERY_US) {
-        return QUIPU_OK;
-    }
-    flusher->doubted_us = now;
-    enum quipu_status status =
-        quipu_event_stream_facts(flusher->nats, &flusher->stream, &flusher->trouble);
-    if (status == QUIPU_OK) {
-        status = quipu_bucket_facts(flusher->nats, &flusher->bucket, &flusher->trouble);
-    }
-    return status == QUIPU_TIMEOUT ? QUIPU_OK : status;
-}
-
 static enum quipu_status take_reply(struct flusher *flusher, const struct nats_token *token,
                                     natsMsg *msg)
 {
@@ -349,6 +353,7 @@ enum quipu_status quipu_flusher_receive(struct flusher *flusher, int64_t wait_us
             return QUIPU_OK;
         }
         if (status == QUIPU_OK) {
+            flusher->heard_us = quipu_monotonic_us();
             status = take_reply(flusher, &token, msg);
             natsMsg_Destroy(msg);
         } else if (status == QUIPU_NOT_PROVISIONED) {

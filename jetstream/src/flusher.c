@@ -60,6 +60,7 @@ static void reconnect(struct flusher *flusher)
         enum quipu_status status = quipu_nats_reconnect(flusher->nats, &flusher->trouble);
         if (status == QUIPU_OK) {
             quipu_backoff_reset(&flusher->backoff);
+            flusher->heard_us = quipu_monotonic_us();
             return;
         }
         bool is_passing = status == QUIPU_OFFLINE || status == QUIPU_TIMEOUT;
@@ -82,6 +83,12 @@ static void show_progress(struct flusher *flusher, bool is_final)
     flusher->options.progress(flusher->options.ctx, flusher->done, total);
 }
 
+/* Nothing at all has come for two deadlines: the other end may have vanished without a word. */
+static bool is_silent(const struct flusher *flusher)
+{
+    return quipu_monotonic_us() - flusher->heard_us > 2 * flusher->nats->request_timeout_us;
+}
+
 /* Send, listen, and see to deadlines once. */
 static void exchange(struct flusher *flusher)
 {
@@ -91,7 +98,7 @@ static void exchange(struct flusher *flusher)
         wait = wait > LISTEN_US ? LISTEN_US : wait;
         status = quipu_flusher_receive(flusher, wait);
     }
-    if (status == QUIPU_OFFLINE) {
+    if (status == QUIPU_OFFLINE || (status == QUIPU_OK && is_silent(flusher))) {
         reconnect(flusher);
         return;
     }
@@ -109,6 +116,9 @@ static void exchange(struct flusher *flusher)
 static void run(struct flusher *flusher)
 {
     while (flusher->status == QUIPU_OK || flusher->is_draining) {
+        if (quipu_window_is_empty(&flusher->window)) {
+            flusher->heard_us = quipu_monotonic_us();
+        }
         if (flusher->status == QUIPU_OK) {
             quipu_flusher_collect(flusher);
         }

@@ -72,6 +72,7 @@ struct flusher {
     uint64_t total;
 
     struct backoff backoff;
+    int64_t heard_us;   /* when the server last said anything, or had nothing to say */
     int64_t doubted_us; /* when the streams were last looked after in mid-flush */
     /* The first thing that ends the flush; `is_draining`: once what is in flight is answered. */
     enum quipu_status status;

@@ -38,6 +38,18 @@ struct object_meta {
 
 /* ------------------------------------------------------------------ requests */
 
+static enum quipu_status object_failure(struct quipu_nats *nats, natsStatus s, int number,
+                                        const char *what, const char *subject,
+                                        struct quipu_error *err)
+{
+    if (s == NATS_NO_RESPONDERS) {
+        return quipu_error_set(err, QUIPU_NOT_PROVISIONED,
+                               "server %s has no bucket %s: make it with quipu provision",
+                               nats->server, nats->bucket);
+    }
+    return quipu_js_failure(nats, s, number, what, subject, err);
+}
+
 /* Last message on a subject, or the first at or behind `sequence` where that is not 0. */
 static enum quipu_status direct_get(struct quipu_nats *nats, const char *subject, uint64_t sequence,
                                     natsMsg **out, struct quipu_error *err)
@@ -60,7 +72,7 @@ static enum quipu_status direct_get(struct quipu_nats *nats, const char *subject
         return quipu_error_set(err, QUIPU_NOT_FOUND, "bucket %s has nothing at %s", nats->bucket,
                                subject);
     }
-    return quipu_js_failure(nats, s, 0, "getting", subject, err);
+    return object_failure(nats, s, 0, "getting", subject, err);
 }
 
 static enum quipu_status sequence_of(natsMsg *msg, uint64_t *out, struct quipu_error *err)
@@ -109,7 +121,7 @@ static enum quipu_status publish_wait(struct quipu_nats *nats, const struct obje
         jsPubAck_Destroy(ack);
         return QUIPU_OK;
     }
-    return quipu_js_failure(nats, s, (int)number, "storing", message->subject, err);
+    return object_failure(nats, s, (int)number, "storing", message->subject, err);
 }
 
 /* ------------------------------------------------------------------ meta */

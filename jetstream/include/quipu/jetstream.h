@@ -28,8 +28,10 @@ extern "C" {
 
 /** How to reach the server. Strings are copied by quipu_nats_open. NULL or 0: the default. */
 struct quipu_nats_options {
-    size_t size;                  /* sizeof this struct */
-    const char *url;              /* nats://127.0.0.1:4222; may carry user:password@ or token@ */
+    size_t size; /* sizeof this struct */
+    /* nats://127.0.0.1:4222; tls:// and several with commas between are possible; may carry
+     * user:password@ or token@, which no message ever shows */
+    const char *url;
     const char *credentials_file; /* .creds: JWT and seed */
     const char *user;
     const char *password;
@@ -51,15 +53,19 @@ struct quipu_nats_options {
 struct quipu_nats;
 
 /**
- * Connect, within the timeout.
- * @retval QUIPU_OFFLINE  nobody listens at url. @retval QUIPU_AUTH  credentials refused; err says
- * the cure
- * @retval QUIPU_INVALID  url, credentials file or a name is malformed. @retval QUIPU_TIMEOUT,
- * QUIPU_NO_MEMORY
+ * Connect, within the timeout. A connection that is lost later is made anew by the next operation,
+ * and by a flush in its midst. With TLS the server's certificate must be signed by the CA and name
+ * the host of the url.
+ * @retval QUIPU_OFFLINE  nobody listens at url. @retval QUIPU_AUTH  credentials (or, with TLS, the
+ * server's certificate) refused; err says the cure
+ * @retval QUIPU_INVALID  url, credentials file, CA file or a name is malformed, or more than one of
+ * credentials file, user and token is given. @retval QUIPU_MISUSE  options->size
+ * @retval QUIPU_TIMEOUT, QUIPU_SERVER, QUIPU_NO_MEMORY
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_nats_open(const struct quipu_nats_options *options, struct quipu_nats **out,
                 struct quipu_error *err);
+/** Close and set NULL; waits until the library's threads are done with it. NULL is fine. */
 QUIPU_API void quipu_nats_close(struct quipu_nats **nats);
 
 /* ------------------------------------------------------------------ provisioning */
@@ -87,8 +93,10 @@ struct quipu_provision_report {
 /**
  * Create the stream and the bucket where they are missing; change nothing that is there.
  * @retval QUIPU_OK     both are there and as they should be
- * @retval QUIPU_DRIFT  both are there, but `report->drift` says what is otherwise
- * @retval QUIPU_SERVER, QUIPU_TIMEOUT, QUIPU_OFFLINE, QUIPU_PERMISSION, QUIPU_NO_MEMORY
+ * @retval QUIPU_DRIFT  both are there, but `report->drift` says what is otherwise. Nothing else
+ * writes the report on failure
+ * @retval QUIPU_SERVER, QUIPU_TIMEOUT, QUIPU_OFFLINE, QUIPU_AUTH, QUIPU_PERMISSION,
+ * QUIPU_NO_MEMORY, QUIPU_MISUSE
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_provision(struct quipu_nats *nats, const struct quipu_provision_options *options,
@@ -124,13 +132,21 @@ struct quipu_flush_report {
 /**
  * Publish what is pending: per event its payload chunk and meta, then, when both are acknowledged,
  * its envelope; then its receipt and the cursor. Never publishes an event twice, however long ago
- * the first time was (SPEC §10.3). Takes the store's "flusher" lock. On failure all that was
- * acknowledged is recorded, and the next flush goes on from there.
+ * the first time was (SPEC §10.3). Envelopes go out in the order of positions, so that the stream
+ * holds no event before one that it follows. Takes the store's "flusher" lock. On failure all that
+ * was acknowledged is recorded, and the next flush goes on from there; the report (may be NULL) is
+ * filled in then too.
+ *
+ * An event that the server will never take becomes a dead letter, and so does what comes behind it
+ * in the same aggregate, until that one is retried or dropped; other aggregates go on.
  * @retval QUIPU_OK               nothing is pending any more (dead letters apart)
  * @retval QUIPU_BUSY             another process flushes this store
  * @retval QUIPU_NOT_PROVISIONED  stream or bucket missing: `quipu provision`
- * @retval QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_PERMISSION, QUIPU_SERVER (stream full, …),
- * QUIPU_CORRUPT, …
+ * @retval QUIPU_DRIFT            they are there, but made so that quipu cannot use them
+ * @retval QUIPU_CORRUPT          an event is damaged here; err names its position. It is not
+ * published, nor is what is behind it
+ * @retval QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_AUTH, QUIPU_PERMISSION, QUIPU_SERVER (stream full,
+ * …), QUIPU_MISUSE, QUIPU_INVALID, and what the store says
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_flush(struct quipu_engine *engine,
                                                          struct quipu_nats *nats,
@@ -142,7 +158,7 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_flush(struct quipu_engine *en
 
 struct quipu_pull_options {
     size_t size;
-    uint32_t batch; /* messages per fetch; 0: 500 */
+    uint32_t batch; /* messages per fetch, up to 10,000; 0: 500 */
     /** Called now and then. May be NULL. */
     void (*progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;
@@ -161,9 +177,13 @@ struct quipu_pull_report {
 /**
  * Bring in what is in the stream and not yet here: fetch messages and their payloads, verify,
  * ingest, commit, then acknowledge. The place in the stream is kept in the store and by a durable
- * consumer. A message that is not a quipu event, or whose payload is missing, goes to quarantine.
+ * consumer "quipu-<source>", which is made anew where it stands elsewhere. A message that is not a
+ * quipu event, or whose payload is missing, goes to quarantine. Takes the store's "puller" lock and
+ * makes its signing key where it has none. The report (may be NULL) is filled in on failure too.
  * @retval QUIPU_OK  the end of the stream, as of the call, is reached
- * @retval QUIPU_NOT_PROVISIONED, QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_PERMISSION, QUIPU_SERVER, …
+ * @retval QUIPU_BUSY  another process pulls into this store
+ * @retval QUIPU_NOT_PROVISIONED, QUIPU_DRIFT, QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_AUTH,
+ * QUIPU_PERMISSION, QUIPU_SERVER, QUIPU_MISUSE, QUIPU_INVALID, and what the store says
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_pull(struct quipu_engine *engine,
                                                         struct quipu_nats *nats,

@@ -1,0 +1,53 @@
+/*
+ * A TCP proxy of a test's own, on 127.0.0.1, that cuts connections after so many bytes, or lets
+ * them vanish without a word.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_TESTS_TCP_PROXY_H
+#define QUIPU_TESTS_TCP_PROXY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TCP_PROXY_PAIRS 8
+
+struct tcp_proxy_pair {
+    int client; /* -1: free */
+    int server;
+    uint64_t left; /* bytes, both ways together, until it is cut */
+    bool is_black; /* it swallows nothing and says nothing */
+};
+
+struct tcp_proxy {
+    int port;
+    char url[64];
+    int target_port;
+    int listener;
+    int wake[2];
+    pthread_t thread;
+    pthread_mutex_t mutex; /* guards what follows */
+    bool is_stopping;
+    bool is_blackening;
+    uint64_t seed; /* of the cuts */
+    int cuts_left; /* so many connections are cut; later ones live */
+    uint64_t cut_bytes_max;
+    int cuts_done;
+    struct tcp_proxy_pair pairs[TCP_PROXY_PAIRS]; /* the thread's own */
+};
+
+void tcp_proxy_start(struct tcp_proxy *proxy, int target_port);
+void tcp_proxy_stop(struct tcp_proxy *proxy);
+
+/* The next `times` connections are cut after 1 to `bytes_max` bytes each, some by closing, some by
+ * a reset; which, the seed says. */
+void tcp_proxy_cut(struct tcp_proxy *proxy, uint64_t seed, int times, uint64_t bytes_max);
+
+/* From now on nothing goes through the connections that are open; new ones work. */
+void tcp_proxy_blacken(struct tcp_proxy *proxy);
+
+/* How many connections have been cut. */
+int tcp_proxy_cuts(struct tcp_proxy *proxy);
+
+#endif
