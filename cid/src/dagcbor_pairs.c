@@ -237,7 +237,10 @@ static NEVER_INLINE void pair_link_closely(struct quipu_dagcbor_writer *writer,
 void quipu_dagcbor_write_pair_link(struct quipu_dagcbor_writer *writer,
                                    const struct quipu_dagcbor_key *key, const struct quipu_cid *cid)
 {
-    struct pair pair = begin_pair(writer, key, PAIR_BYTES);
+    struct pair pair = {NULL, 0, 0};
+    if (LIKELY(is_event_cid(cid))) {
+        pair = begin_pair(writer, key, PAIR_BYTES);
+    }
     if (UNLIKELY(pair.into == NULL)) {
         pair_link_closely(writer, key, cid);
         return;

@@ -311,6 +311,10 @@ void quipu_dagcbor_write_link(struct quipu_dagcbor_writer *writer, const struct 
     if (!may_write(writer)) {
         return;
     }
+    if (UNLIKELY(!is_event_cid(cid))) {
+        fail(writer, QUIPU_MISUSE);
+        return;
+    }
     uint8_t *into = reserve(writer, LINK_BYTES, LINK_BYTES);
     if (into == NULL) {
         return;

@@ -21,6 +21,12 @@ void dagcbor_writer_close(struct quipu_dagcbor_writer *writer);
 
 #define LINK_HEAD_BYTES 5
 #define LINK_BYTES      (LINK_HEAD_BYTES + QUIPU_CID_BYTES)
+/* Of the event profile? A zero-initialised CID, say, is not, and would be no CID to a reader. */
+static ALWAYS_INLINE bool is_event_cid(const struct quipu_cid *cid)
+{
+    return cid->codec == QUIPU_CODEC_DAG_CBOR || cid->codec == QUIPU_CODEC_RAW;
+}
+
 /* Tag 42, a string of 37 bytes, 0, the CID. */
 static ALWAYS_INLINE void put_link(uint8_t *into, const struct quipu_cid *cid)
 {

@@ -173,6 +173,22 @@ Test(dagcbor_writer, writes_links_of_any_profile)
                    "0100000000000000000000000000000000000000000000000000000000000000");
 }
 
+Test(dagcbor_writer, refuses_a_link_outside_the_event_profile)
+{
+    static const struct quipu_dagcbor_key key = QUIPU_DAGCBOR_KEY("k");
+    static const uint8_t codecs[] = {0, QUIPU_CODEC_DAG_PB, 0x80};
+    for (size_t i = 0; i < sizeof codecs; i++) {
+        struct quipu_cid cid = {.codec = codecs[i]};
+        begin();
+        quipu_dagcbor_write_link(&writer, &cid);
+        assert_refused(QUIPU_MISUSE);
+        begin();
+        quipu_dagcbor_write_map(&writer, 1);
+        quipu_dagcbor_write_pair_link(&writer, &key, &cid);
+        assert_refused(QUIPU_MISUSE);
+    }
+}
+
 Test(dagcbor_writer, refuses_keys_that_are_out_of_order_or_twice)
 {
     static const struct {
@@ -211,7 +227,8 @@ Test(dagcbor_writer, compares_keys_within_their_own_map_only)
 Test(dagcbor_writer, refuses_every_key_that_is_not_text)
 {
     struct quipu_cid cid = {.codec = QUIPU_CODEC_RAW};
-    for (int kind = 0; kind < 9; kind++) {
+    struct quipu_cid_view view = {.bytes = quipu_slice("\x01\x55\x00\x00", 4)};
+    for (int kind = 0; kind < 10; kind++) {
         begin();
         quipu_dagcbor_write_map(&writer, 1);
         switch (kind) {
@@ -235,6 +252,9 @@ Test(dagcbor_writer, refuses_every_key_that_is_not_text)
             break;
         case 6:
             quipu_dagcbor_write_link(&writer, &cid);
+            break;
+        case 8:
+            quipu_dagcbor_write_link_view(&writer, &view);
             break;
         case 7:
             quipu_dagcbor_write_bool(&writer, true);
@@ -310,6 +330,52 @@ Test(dagcbor_writer, refuses_a_map_that_no_one_could_fill)
     assert_refused(QUIPU_TOO_LARGE);
 }
 
+/* Lengths that no memory holds are refused before a byte of them is looked at. */
+Test(dagcbor_writer, refuses_lengths_beyond_reason)
+{
+    struct quipu_slice endless = quipu_slice("x", SIZE_MAX);
+    struct quipu_cid_view view = {.bytes = endless};
+
+    begin();
+    quipu_dagcbor_write_bytes(&writer, endless);
+    assert_refused(QUIPU_TOO_LARGE);
+    begin();
+    quipu_dagcbor_write_link_view(&writer, &view);
+    assert_refused(QUIPU_TOO_LARGE);
+    begin();
+    quipu_dagcbor_write_map(&writer, 1);
+    quipu_dagcbor_write_text(&writer, quipu_slice("x", UINT32_MAX));
+    assert_refused(QUIPU_TOO_LARGE);
+}
+
+Test(dagcbor_writer, refuses_an_item_of_no_known_kind)
+{
+    struct quipu_dagcbor_item item = {.kind = (enum quipu_dagcbor_kind)99};
+
+    begin();
+    quipu_dagcbor_write_read(&writer, &item);
+    assert_refused(QUIPU_MISUSE);
+}
+
+Test(dagcbor_writer, fits_a_fixed_buffer_to_the_last_byte)
+{
+    static const uint8_t block[] = {0x83, 0x19, 0x01, 0x00, 0x61, 'x', 0x41, 0xff};
+    for (size_t cap = 0; cap <= sizeof block; cap++) {
+        uint8_t storage[sizeof block];
+        struct quipu_buf fixed;
+        quipu_buf_init_fixed(&fixed, storage, cap);
+        quipu_dagcbor_writer_init(&writer, &fixed);
+        quipu_dagcbor_write_list(&writer, 3);
+        quipu_dagcbor_write_uint(&writer, 256);
+        quipu_dagcbor_write_text(&writer, quipu_slice_text("x"));
+        quipu_dagcbor_write_bytes(&writer, quipu_slice("\xff", 1));
+
+        cr_assert_eq(quipu_dagcbor_writer_finish(&writer, NULL),
+                     cap < sizeof block ? QUIPU_TOO_LARGE : QUIPU_OK);
+        cr_assert(cap < sizeof block || memcmp(storage, block, sizeof block) == 0);
+    }
+}
+
 static enum quipu_status write_nested(size_t depth, struct quipu_dagcbor_writer_level *stack,
                                       uint32_t asked)
 {
@@ -342,8 +408,9 @@ Test(dagcbor_writer, says_when_a_fixed_buffer_is_full)
 {
     uint8_t storage[12];
     struct quipu_buf fixed;
-    for (int kind = 0; kind < 3; kind++) {
+    for (int kind = 0; kind < 4; kind++) {
         struct quipu_cid cid = {.codec = QUIPU_CODEC_RAW};
+        struct quipu_cid_view view = {.bytes = quipu_slice("\x01\x55\x00\x08 8 bytes", 12)};
         quipu_buf_init_fixed(&fixed, storage, sizeof storage);
         quipu_dagcbor_writer_init(&writer, &fixed);
         quipu_dagcbor_write_list(&writer, 2);
@@ -351,6 +418,8 @@ Test(dagcbor_writer, says_when_a_fixed_buffer_is_full)
             quipu_dagcbor_write_text(&writer, quipu_slice_text("twelve bytes"));
         } else if (kind == 1) {
             quipu_dagcbor_write_link(&writer, &cid);
+        } else if (kind == 2) {
+            quipu_dagcbor_write_link_view(&writer, &view);
         } else {
             quipu_dagcbor_write_item(&writer, quipu_slice("\x4ctwelve bytes", 13));
         }

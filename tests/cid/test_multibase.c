@@ -254,6 +254,18 @@ Test(multibase, says_when_a_fixed_buffer_is_full)
     }
 }
 
+Test(multibase, refuses_lengths_beyond_reason_before_it_looks_at_a_byte)
+{
+    struct quipu_buf out = QUIPU_BUF_INIT;
+    struct quipu_slice endless = quipu_slice("x", SIZE_MAX / 2);
+
+    cr_assert_eq(quipu_multibase_encode(QUIPU_BASE_32, endless, &out, NULL), QUIPU_TOO_LARGE);
+    cr_assert_eq(quipu_multibase_encode(QUIPU_BASE_256_EMOJI, endless, &out, NULL),
+                 QUIPU_TOO_LARGE);
+    cr_assert_eq(out.len, 0);
+    quipu_buf_release(&out);
+}
+
 Test(multibase, refuses_a_base_that_does_not_exist)
 {
     struct quipu_buf out = QUIPU_BUF_INIT;

@@ -97,6 +97,7 @@ QUIPU_API void quipu_dagcbor_write_bool(struct quipu_dagcbor_writer *writer, boo
 QUIPU_API void quipu_dagcbor_write_null(struct quipu_dagcbor_writer *writer);
 /** NaN and infinities are refused (QUIPU_CBOR_FLOAT_NOT_FINITE). */
 QUIPU_API void quipu_dagcbor_write_float(struct quipu_dagcbor_writer *writer, double value);
+/** A link of the event profile; any other codec is QUIPU_MISUSE. */
 QUIPU_API void quipu_dagcbor_write_link(struct quipu_dagcbor_writer *writer,
                                         const struct quipu_cid *cid);
 /** A link to any CID that quipu_cid_view_take has read. */
@@ -145,7 +146,8 @@ QUIPU_API void quipu_dagcbor_write_pair_link(struct quipu_dagcbor_writer *writer
  * @retval QUIPU_OK               the buffer holds one complete item behind what it held before
  * @retval QUIPU_CBOR_INCOMPLETE  a map or list is short of items, or nothing was written
  * @retval QUIPU_CBOR_KEY_ORDER, QUIPU_CBOR_KEY_DUPLICATE, QUIPU_CBOR_KEY_NOT_TEXT, QUIPU_CBOR_UTF8,
- *         QUIPU_CBOR_FLOAT_NOT_FINITE, QUIPU_CBOR_DEPTH, QUIPU_MISUSE (more items than announced),
+ *         QUIPU_CBOR_FLOAT_NOT_FINITE, QUIPU_CBOR_DEPTH, QUIPU_MISUSE (more items than announced, a
+ *         link that is none, an empty item),
  *         QUIPU_NO_MEMORY, QUIPU_TOO_LARGE (fixed buffer full)
  * On failure the buffer's length goes back to where it was.
  */
