@@ -352,7 +352,8 @@ Test(flush, holds_back_what_follows_a_dead_letter_in_its_aggregate_only)
     quipu_nats_close(&nats);
 }
 
-/* Flip a bit in the text behind `mark`, as a worn disk does. */
+/* Flip a bit wherever `mark` stands, as a worn disk does; pages that are free now may hold it too.
+ */
 static void damage(const char *path, const char *mark)
 {
     char data[3 * TEMP_DIR_BYTES];
@@ -363,8 +364,12 @@ static void damage(const char *path, const char *mark)
     size_t len = fread(bytes, 1, sizeof bytes, file);
     char *found = memmem(bytes, len, mark, strlen(mark));
     cr_assert_not_null(found);
-    cr_assert_eq(fseek(file, found - bytes, SEEK_SET), 0);
-    cr_assert_eq(fputc(mark[0] ^ 1, file), mark[0] ^ 1);
+    while (found != NULL) {
+        cr_assert_eq(fseek(file, found - bytes, SEEK_SET), 0);
+        cr_assert_eq(fputc(mark[0] ^ 1, file), mark[0] ^ 1);
+        size_t from = (size_t)(found - bytes) + 1;
+        found = memmem(bytes + from, len - from, mark, strlen(mark));
+    }
     cr_assert_eq(fclose(file), 0);
 }
 
