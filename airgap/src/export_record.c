@@ -11,7 +11,7 @@
 #include "quipu/dagcbor.h"
 #include "quipu/store.h"
 
-/* On disk, so it never changes. The engine has 1 to 5 and what begins at 0x10000. */
+/* On disk, so it never changes; store.h says who has which numbers. */
 #define TABLE_AIRGAP ((struct quipu_table){0x100})
 
 #define KEY_PREFIX "export/"
