@@ -263,8 +263,9 @@ quipu_txn_check_indexes(struct quipu_txn *txn,
 
 /**
  * Ordered key-value rows in the same environment, committed with everything else of the
- * transaction. A table is a number that the modules above hand out; rows are ordered bytewise by
- * key.
+ * transaction. A table is a number; rows are ordered bytewise by key. Who has which numbers: the
+ * engine 1 to 0xff and from 0x10000 on, the air gap 0x100 to 0x1ff, jetstream 0x200 to 0x2ff, a
+ * host 0x1000 to 0xffff.
  */
 struct quipu_table {
     uint32_t number;
