@@ -90,13 +90,9 @@ enum quipu_status quipu_nats_denied(struct quipu_nats *nats, enum quipu_status s
 }
 
 /* Closing is asynchronous in the library: the closed callback is the last thing that it does with
- * our closure, so we wait for it before the handle may go. */
-static bool connection_drop(struct quipu_nats *nats)
+ * our closure, and nothing is read any more by then. */
+bool quipu_nats_hang_up(struct quipu_nats *nats)
 {
-    if (nats->connection == NULL) {
-        return true;
-    }
-
     natsConnection_Close(nats->connection);
     struct timespec until;
     (void)clock_gettime(CLOCK_REALTIME, &until); /* cannot fail for this clock */
@@ -108,7 +104,16 @@ static bool connection_drop(struct quipu_nats *nats)
     }
     bool is_closed = nats->link.is_closed;
     (void)pthread_mutex_unlock(&nats->link.mutex);
+    return is_closed;
+}
 
+/* False: a thread of the library may still use the handle. */
+static bool connection_drop(struct quipu_nats *nats)
+{
+    if (nats->connection == NULL) {
+        return true;
+    }
+    bool is_closed = quipu_nats_hang_up(nats);
     /* Only now that nothing is read any more: up to 3.5 the library's reading thread does not hold
      * the subscription of the message in its hands, and crashes where that is destroyed meanwhile.
      */

@@ -64,6 +64,10 @@ enum quipu_status quipu_nats_ready(struct quipu_nats *nats,
 enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats,
                                        struct quipu_error *err) QUIPU_MUST_CHECK;
 
+/* Close the connection and wait until the library's threads are done with it; the next operation
+ * connects anew. False: they are not, after ten seconds. There must be a connection. */
+bool quipu_nats_hang_up(struct quipu_nats *nats);
+
 /* QUIPU_PERMISSION with a line where the server has denied something since the connection was made,
  * else `status` as it is. */
 enum quipu_status quipu_nats_denied(struct quipu_nats *nats, enum quipu_status status,

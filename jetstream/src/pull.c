@@ -225,22 +225,21 @@ static enum quipu_status pull(struct puller *puller, struct quipu_error *err)
 
 /* The library's reading thread does not hold the subscription of a message that it delivers (up to
  * 3.5), so it may go only when no message for it can come any more: the answer to a ping behind the
- * unsubscription says so, and a closed connection. */
+ * unsubscription says so, or the end of the connection. */
 static void inbox_close(struct puller *puller)
 {
     if (puller->inbox == NULL) {
         return;
     }
-    natsConnection *connection = puller->nats->connection;
+    struct quipu_nats *nats = puller->nats;
     natsStatus s = natsSubscription_Unsubscribe(puller->inbox);
     if (s == NATS_OK) {
-        s = natsConnection_FlushTimeout(connection,
-                                        quipu_nats_ms(puller->nats->request_timeout_us));
+        s = natsConnection_FlushTimeout(nats->connection, quipu_nats_ms(nats->request_timeout_us));
     }
-    if (s != NATS_OK) {
-        natsConnection_Close(connection);
+    bool is_quiet = s == NATS_OK || quipu_nats_hang_up(nats);
+    if (is_quiet) {
+        natsSubscription_Destroy(puller->inbox); /* otherwise a leak is better */
     }
-    natsSubscription_Destroy(puller->inbox);
     puller->inbox = NULL;
 }
 
