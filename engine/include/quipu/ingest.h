@@ -29,6 +29,7 @@ struct quipu_ingest_report {
     uint64_t added;
     uint64_t known;
     uint64_t quarantined;
+    uint64_t released; /* of `added`: those that came out of quarantine */
 };
 
 /** One event of another store; borrowed for the call. */
@@ -57,12 +58,17 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_ingest_begin(struct quipu_eng
  * should abort):
  * @retval QUIPU_CID_MISMATCH, QUIPU_ENVELOPE, QUIPU_CBOR_*  not what it says it is
  * @retval QUIPU_EVENT_ID_CONFLICT  the id is known with another CID
- * @retval QUIPU_FORK               another event has this aggregate's version
+ * @retval QUIPU_FORK               another event has this aggregate's version, or this number of
+ * its source
  * @retval QUIPU_GAP                the aggregate's event before it is not here
  * @retval QUIPU_FORMAT_NEWER, QUIPU_TOO_LARGE
  * An event of this store's own source that it does not have is taken back only as its next number
  * (else QUIPU_GAP); under a number that it has given out, it is QUIPU_FORK: the key is used twice.
  * With QUIPU_INGEST_QUARANTINE these are kept aside and `*outcome` says so.
+ *
+ * An added event lets in, in the same transaction and under either policy, what waited in
+ * quarantine for it: those with reason QUIPU_GAP that follow it. They count as added and as
+ * released.
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_ingest_event(struct quipu_ingest *ingest,
                                                                 const struct quipu_foreign *event,
@@ -75,9 +81,11 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_ingest_commit(struct quipu_in
                                                                  struct quipu_error *err);
 QUIPU_API void quipu_ingest_abort(struct quipu_ingest **ingest);
 
-/** What is in quarantine: kept until it is taken in after all. Slices live during the callback. */
+/** What is in quarantine: kept until it is taken in after all, or dropped. Slices live during the
+ * callback. */
 struct quipu_quarantined {
-    struct quipu_cid cid;
+    struct quipu_cid cid;     /* of the envelope's bytes; its name in quarantine */
+    struct quipu_cid claimed; /* what the carrier said; the same where it said the truth */
     enum quipu_status reason;
     struct quipu_slice line;     /* the error's message */
     struct quipu_slice envelope; /* empty where it was over its limit */
@@ -92,6 +100,23 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_each_quarantined(struct quipu
                                                                     quipu_quarantine_fn visit,
                                                                     void *ctx,
                                                                     struct quipu_error *err);
+
+/**
+ * Judge everything in quarantine again, except forks and conflicts of ids, until nothing more is
+ * let in; each event in a transaction of its own. What follows an added event is let in by ingest
+ * itself, so this is for what changed otherwise: a newer program, a row restored by hand.
+ * `report` may be NULL; its `quarantined` says how many were refused again.
+ * @retval as quipu_txn_commit; what was let in before the failure stays in
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_quarantine_retry(struct quipu_engine *engine, struct quipu_ingest_report *report,
+                       struct quipu_error *err);
+
+/** Forget one event in quarantine; it comes back when its carrier brings it again.
+ * @retval QUIPU_NOT_FOUND  it is not in quarantine. @retval as quipu_txn_commit */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_quarantine_drop(struct quipu_engine *engine,
+                                                                   const struct quipu_cid *cid,
+                                                                   struct quipu_error *err);
 
 #ifdef __cplusplus
 }
