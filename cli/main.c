@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,6 +31,24 @@ const struct cli_verb *cli_verb_find(const char *name)
         }
     }
     return NULL;
+}
+
+/* Whoever started us may have closed stdin, stdout or stderr. The next file that is opened takes
+ * the lowest free number, so that a message would go into the store. Each is opened the wrong way
+ * round: reading from this stdin fails, as does writing to this stdout, and nobody believes that it
+ * worked.
+ */
+static bool hold_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) != -1 || errno != EBADF) {
+            continue;
+        }
+        if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* An environment variable, NULL where it is empty. */
@@ -107,6 +126,9 @@ static int finish_stdout(const struct cli *cli, int code)
 
 int main(int argc, char **argv)
 {
+    if (!hold_standard_descriptors()) {
+        return CLI_EXIT_MACHINE; /* and there is nowhere to say it */
+    }
     struct cli cli;
     init(&cli);
     cli.is_json = asks_for_json(argc, argv);
