@@ -1,6 +1,6 @@
 /*
  * How fast events become blocks with a CID, and blocks become events again, beside the bare hash
- * and beside libcbor, all in one run on one thread.
+ * and beside libcbor and the JavaScript libraries, all in one run, each on one thread.
  *
  *   bench_cid [--json] [--rounds N] [--only TEXT]
  *
@@ -24,6 +24,10 @@
 #define SINGLE_HASH    "SHA-256, quipu, one by one"
 #define SINGLE_CID     "encode + CID, fixed schema"
 #define LIBCBOR_DECODE "decode, libcbor"
+#define JS_PREFIX      "JavaScript: "
+#define JS_ENCODE_IPLD JS_PREFIX "encode + hash, @ipld/dag-cbor"
+#define JS_DECODE_IPLD JS_PREFIX "decode, @ipld/dag-cbor"
+#define JS_CAR         JS_PREFIX "CAR, verify + decode, @ipld/car"
 
 static struct quipu_slice block_of(const struct event *event)
 {
@@ -230,6 +234,12 @@ static struct bench_case CASES[] = {
     {"decode, strict pull (against the hash)", BARE_HASH, decode_pull, 0},
     {"validate", LIBCBOR_DECODE, decode_validate, 0},
     {"hash + validate", BARE_HASH, verify_decode, 0},
+    {"CAR, verify + strict decode", JS_CAR, car_verify_decode, 0},
+    {JS_ENCODE_IPLD, BARE_HASH, peer_ipld_encode, 0},
+    {JS_PREFIX "encode + hash, @atcute/cbor", BARE_HASH, peer_atcute_encode, 0},
+    {JS_DECODE_IPLD, LIBCBOR_DECODE, peer_ipld_decode, 0},
+    {JS_PREFIX "decode, @atcute/cbor", LIBCBOR_DECODE, peer_atcute_decode, 0},
+    {JS_CAR, NULL, peer_ipld_car, 0},
     {"CID to text", NULL, cid_format, 0},
     {"CID from text", NULL, cid_parse, 0},
 };
@@ -249,6 +259,27 @@ static void leave_out_missing_engines(void)
                 CASES[i].run = NULL;
             }
         }
+    }
+}
+
+/* Start the JavaScript peers where one of their cases is wanted, or leave these cases out. */
+static void start_or_leave_out_js(bool is_json)
+{
+    bool is_wanted = false;
+    for (size_t i = 0; i < CASE_COUNT; i++) {
+        is_wanted |= CASES[i].run != NULL && strncmp(CASES[i].name, JS_PREFIX, 12) == 0;
+    }
+    if (!is_wanted || peers_js_start()) {
+        return;
+    }
+    for (size_t i = 0; i < CASE_COUNT; i++) {
+        if (strncmp(CASES[i].name, JS_PREFIX, 12) == 0) {
+            CASES[i].run = NULL;
+        }
+    }
+    if (!is_json) {
+        printf("left out: the JavaScript peers (no node, or not installed: "
+               "tests/interop/install.sh, tests/cid/differential/install.sh)\n");
     }
 }
 
@@ -285,6 +316,8 @@ int main(int argc, char **argv)
         printf("events of %d bytes, %d of them, median of %u rounds, one thread\n", EVENT_BYTES,
                EVENT_COUNT, rounds);
     }
+    start_or_leave_out_js(is_json);
     bench_run(CASES, CASE_COUNT, rounds, is_json);
+    peers_js_stop();
     return 0;
 }

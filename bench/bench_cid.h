@@ -75,4 +75,17 @@ void peer_libcbor_decode(size_t count);
 #define peer_libcbor_decode      NULL
 #endif
 
+/* Verify and decode the events out of a CAR in memory: one operation is one block. */
+void car_verify_decode(size_t count);
+
+/* Start the JavaScript peers; false where there is no node or no packages (tests/interop/install.sh
+ * and tests/cid/differential/install.sh fetch them). Stop them in any case. */
+bool peers_js_start(void);
+void peers_js_stop(void);
+void peer_ipld_encode(size_t count);
+void peer_atcute_encode(size_t count);
+void peer_ipld_decode(size_t count);
+void peer_atcute_decode(size_t count);
+void peer_ipld_car(size_t count);
+
 #endif
