@@ -1,0 +1,213 @@
+/*
+ * What must be true of a store after a crash: it opens; verify finds nothing; it holds what had
+ * been acknowledged, whole transactions only, each event once and with the CID it was given; its
+ * outbox cursor and its checkpoint are where they were said to be, or further on; the projection
+ * goes on to what a rebuild gives; appends and backups go on. So do the backups that were
+ * acknowledged.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "quipu/outbox.h"
+#include "quipu/verify.h"
+#include "sample.h"
+
+#define CHECK_SECONDS_MAX 60
+
+static void require(bool is_true, const char *what, uint64_t wanted, uint64_t found)
+{
+    if (!is_true) {
+        (void)fprintf(stderr, "%s: wanted %" PRIu64 ", found %" PRIu64 "\n", what, wanted, found);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static void must(enum quipu_status status, const char *what, const struct quipu_error *err)
+{
+    if (status != QUIPU_OK) {
+        (void)fprintf(stderr, "%s: %s: %s\n", what, quipu_status_name(status), err->message);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static void say_problem(void *ctx, uint64_t position, const char *line)
+{
+    (void)ctx;
+    (void)fprintf(stderr, "verify: position %" PRIu64 ": %s\n", position, line);
+}
+
+/* Number of events; exits where anything is wrong. */
+static uint64_t verify(struct quipu_engine *engine, const char *when)
+{
+    struct quipu_verify_options options = QUIPU_VERIFY_OPTIONS_INIT;
+    struct quipu_verify_report report = {0};
+    struct quipu_error err;
+    options.problem = say_problem;
+    must(quipu_verify(engine, &options, &report, &err), when, &err);
+    require(report.problems == 0, when, 0, report.problems);
+    return report.events;
+}
+
+struct scan {
+    const struct check_plan *plan;
+    uint64_t last;
+};
+
+/* Events are told apart by their CIDs, and position and event_id go into those of the record: the
+ * same CID at the same position for each means that none is missing and none is there twice. */
+static enum quipu_status scan_one(void *ctx, const struct quipu_event_view *event,
+                                  struct quipu_error *err)
+{
+    struct scan *scan = ctx;
+    (void)err;
+    require(event->position == scan->last + 1, "next position", scan->last + 1, event->position);
+    require(event->position <= scan->plan->events_max, "last position", scan->plan->events_max,
+            event->position);
+    require(quipu_cid_equal(&event->cid, &scan->plan->cids[event->position]),
+            "an event has another CID than was acknowledged; position", event->position,
+            event->position);
+    scan->last = event->position;
+    return QUIPU_OK;
+}
+
+static uint64_t check_events(struct quipu_engine *engine, const struct check_plan *plan,
+                             uint64_t least)
+{
+    struct scan scan = {.plan = plan};
+    struct quipu_error err;
+    must(quipu_each_event(engine, NULL, scan_one, &scan, &err), "scan", &err);
+    require(scan.last >= least, "acknowledged events", least, scan.last);
+    require(plan->is_boundary[scan.last], "a part of a transaction is there; events", least,
+            scan.last);
+    return scan.last;
+}
+
+static void check_outbox(struct quipu_engine *engine, const struct check_plan *plan)
+{
+    struct quipu_outbox_status status;
+    struct quipu_error err;
+    must(quipu_outbox_status(engine, &status, &err), "outbox", &err);
+    require(status.cursor >= plan->least.cursor, "outbox cursor", plan->least.cursor,
+            status.cursor);
+}
+
+static void check_projection(struct quipu_engine *engine, const struct check_plan *plan,
+                             uint64_t events)
+{
+    struct quipu_projection projection = sample_projection();
+    struct quipu_replay_report further;
+    struct quipu_replay_report anew;
+    struct quipu_error err;
+    must(quipu_replay(engine, &projection, QUIPU_REPLAY_CATCH_UP, &further, &err), "replay", &err);
+    uint64_t checkpoint = further.position - further.applied;
+    require(checkpoint >= plan->least.checkpoint, "checkpoint", plan->least.checkpoint, checkpoint);
+    require(further.position == events, "replayed events", events, further.position);
+    must(quipu_replay(engine, &projection, QUIPU_REPLAY_REBUILD, &anew, &err), "rebuild", &err);
+    require(memcmp(further.digest, anew.digest, sizeof anew.digest) == 0,
+            "a rebuild gives other rows; rows", anew.rows, further.rows);
+}
+
+/* The event that would have come next, whether it was lost or never begun, is new; and the last one
+ * that is there is known. */
+static void check_appends(struct quipu_engine *engine, uint64_t events)
+{
+    struct sample *sample = malloc(sizeof *sample);
+    struct quipu_appended appended;
+    struct quipu_error err;
+    if (sample == NULL) {
+        abort();
+    }
+    for (uint64_t number = events == 0 ? 1 : events; number <= events + 40; number++) {
+        sample_make(sample, number);
+        must(quipu_append(engine, &sample->event, &appended, &err), "append", &err);
+        require(appended.position == number, "appended at", number, appended.position);
+        require(appended.was_duplicate == (number <= events), "a duplicate; position", number,
+                number);
+    }
+    free(sample);
+    require(verify(engine, "verify after appends") == events + 40, "events after appends",
+            events + 40, 0);
+}
+
+static void open_both(const struct check_plan *plan, const char *path, bool is_old,
+                      struct quipu_store **store, struct quipu_engine **engine)
+{
+    struct quipu_store_options options = QUIPU_STORE_OPTIONS_INIT;
+    struct quipu_error err;
+    options.durability = plan->durability;
+    options.create = is_old ? QUIPU_STORE_OPEN_EXISTING : QUIPU_STORE_CREATE_IF_MISSING;
+    must(sample_store_open(path, &options, plan->number, store, &err), "open", &err);
+    must(quipu_engine_open(*store, NULL, engine, &err), "open the engine", &err);
+}
+
+static void check_backup(const struct check_plan *plan, const struct check_backup *backup,
+                         struct quipu_store *source)
+{
+    struct quipu_store *store = NULL;
+    struct quipu_engine *engine = NULL;
+    struct quipu_error err;
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/%s", plan->root, backup->name);
+    if (!backup->is_saved) {
+        /* Cut short: nothing or a whole one is there, and it can be made again. */
+        enum quipu_status status = quipu_store_backup(source, path, &err);
+        if (status != QUIPU_EXISTS) {
+            must(status, "back up again", &err);
+            return;
+        }
+    }
+    open_both(plan, path, true, &store, &engine);
+    require(verify(engine, "verify a backup") == check_events(engine, plan, backup->events),
+            "events of a backup", backup->events, 0);
+    quipu_engine_close(&engine);
+    quipu_store_close(&store);
+}
+
+static void check(const struct check_plan *plan)
+{
+    struct quipu_store *store = NULL;
+    struct quipu_engine *engine = NULL;
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/store", plan->root);
+    open_both(plan, path, plan->least.events > 0, &store, &engine);
+    uint64_t verified = verify(engine, "verify");
+    uint64_t events = check_events(engine, plan, plan->least.events);
+    require(verified == events, "verified events", events, verified);
+    check_outbox(engine, plan);
+    check_projection(engine, plan, events);
+    for (size_t i = 0; i < plan->least.backups_len; i++) {
+        check_backup(plan, &plan->least.backups[i], store);
+    }
+    check_appends(engine, events);
+    quipu_engine_close(&engine);
+    quipu_store_close(&store);
+}
+
+bool check_in_child(const struct check_plan *plan)
+{
+    int how = 0;
+    (void)fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)alarm(CHECK_SECONDS_MAX);
+        check(plan);
+        exit(EXIT_SUCCESS);
+    }
+    if (pid < 0 || waitpid(pid, &how, 0) != pid) {
+        perror("fork");
+        abort();
+    }
+    if (WIFSIGNALED(how)) {
+        (void)fprintf(stderr, "killed by signal %d\n", WTERMSIG(how));
+    }
+    return WIFEXITED(how) && WEXITSTATUS(how) == EXIT_SUCCESS;
+}

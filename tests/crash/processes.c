@@ -1,0 +1,300 @@
+/*
+ * Processes on one store: a writer, one that moves the outbox cursor as a flusher does, and two
+ * readers. For some seconds one of them is killed at a random moment and started again. What a call
+ * has acknowledged stays; readers see no gap and no event twice; verify is clean at the end.
+ *
+ * usage: crash_processes [MILLISECONDS [SEED]]
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "quipu/outbox.h"
+#include "quipu/verify.h"
+#include "sample.h"
+#include "temp_dir.h"
+
+#define PROCESSES        4
+#define BATCH_MAX        8
+#define ACKS_MAX         32
+#define MILLISECONDS     4000
+#define MILLISECONDS_MAX 3600000
+
+/* Shared by all of the processes; written after the call in question has returned. */
+struct board {
+    atomic_ullong events;
+    atomic_ullong cursor;
+    atomic_ullong scans;
+    atomic_ullong starts;
+};
+
+struct work {
+    const char *path;
+    struct board *board;
+    struct quipu_store *store;
+    struct quipu_engine *engine;
+    uint64_t random;
+};
+
+static void require(bool is_true, const char *what, uint64_t wanted, uint64_t found)
+{
+    if (!is_true) {
+        (void)fprintf(stderr, "%s: wanted %" PRIu64 ", found %" PRIu64 "\n", what, wanted, found);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static void must(enum quipu_status status, const char *what, const struct quipu_error *err)
+{
+    if (status != QUIPU_OK) {
+        (void)fprintf(stderr, "%s: %s: %s\n", what, quipu_status_name(status), err->message);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static void open_both(struct work *work)
+{
+    struct quipu_error err;
+    must(sample_store_open(work->path, NULL, 0, &work->store, &err), "open", &err);
+    must(quipu_engine_open(work->store, NULL, &work->engine, &err), "open the engine", &err);
+}
+
+static void close_both(struct work *work)
+{
+    quipu_engine_close(&work->engine);
+    quipu_store_close(&work->store);
+}
+
+static uint64_t last_position(struct work *work)
+{
+    struct quipu_txn *txn = NULL;
+    struct quipu_error err;
+    must(quipu_txn_begin_read(work->store, &txn, &err), "read", &err);
+    uint64_t last = quipu_txn_last_position(txn);
+    quipu_txn_abort(&txn);
+    return last;
+}
+
+/* ------------------------------------------------------------------ what the processes do */
+
+/* Nobody else appends, so event number n lands at position n. */
+static void write_events(struct work *work)
+{
+    static struct sample samples[BATCH_MAX];
+    struct quipu_event events[BATCH_MAX];
+    struct quipu_appended appended[BATCH_MAX];
+    struct quipu_error err;
+    uint64_t last = last_position(work);
+    uint64_t acknowledged = atomic_load(&work->board->events);
+    require(last >= acknowledged, "events after a kill", acknowledged, last);
+    for (;;) {
+        size_t count = (size_t)(1 + sample_random(&work->random) % BATCH_MAX);
+        for (size_t i = 0; i < count; i++) {
+            sample_make(&samples[i], last + 1 + i);
+            events[i] = samples[i].event;
+        }
+        must(quipu_append_batch(work->engine, events, count, appended, NULL, &err), "append", &err);
+        require(appended[0].position == last + 1, "appended at", last + 1, appended[0].position);
+        last += count;
+        atomic_store(&work->board->events, last);
+    }
+}
+
+struct acks {
+    struct quipu_ack at[ACKS_MAX];
+    size_t len;
+};
+
+static enum quipu_status gather(void *ctx, const struct quipu_event_view *event,
+                                struct quipu_error *err)
+{
+    struct acks *acks = ctx;
+    (void)err;
+    acks->at[acks->len++] = (struct quipu_ack){event->position, event->position, false};
+    return QUIPU_OK;
+}
+
+static void flush_events(struct work *work)
+{
+    struct quipu_error err;
+    for (;;) {
+        struct quipu_outbox_status status;
+        struct acks acks = {.len = 0};
+        uint64_t acknowledged = atomic_load(&work->board->cursor);
+        must(quipu_outbox_status(work->engine, &status, &err), "outbox", &err);
+        require(status.cursor >= acknowledged, "outbox cursor", acknowledged, status.cursor);
+        must(quipu_outbox_each_pending(work->engine, 0, ACKS_MAX, gather, &acks, NULL, &err),
+             "pending", &err);
+        if (acks.len == 0) {
+            (void)usleep(1000); /* woken early: looks again early */
+            continue;
+        }
+        require(acks.at[0].position == status.cursor + 1, "first that waits", status.cursor + 1,
+                acks.at[0].position);
+        must(quipu_outbox_acknowledge(work->engine, quipu_slice_text("EVENTS"), acks.at, acks.len,
+                                      &err),
+             "acknowledge", &err);
+        atomic_store(&work->board->cursor, acks.at[acks.len - 1].position);
+    }
+}
+
+struct scan {
+    uint64_t last;
+    struct sample sample;
+};
+
+static enum quipu_status scan_one(void *ctx, const struct quipu_event_view *event,
+                                  struct quipu_error *err)
+{
+    struct scan *scan = ctx;
+    require(event->position == scan->last + 1, "next position", scan->last + 1, event->position);
+    sample_make(&scan->sample, event->position);
+    require(quipu_uuid_equal(event->envelope.event_id, scan->sample.event.event_id) &&
+                quipu_slice_equal(event->payload, scan->sample.event.payload),
+            "another event than was appended; position", event->position, event->position);
+    scan->last = event->position;
+    return quipu_event_view_verify(event, err);
+}
+
+/* A scan ends where the log ended as it began: at what was acknowledged by then, or behind it. */
+static void read_events(struct work *work)
+{
+    static struct scan scan;
+    struct quipu_error err;
+    uint64_t before = 0;
+    for (;;) {
+        struct quipu_filter filter = {.after = 0};
+        uint64_t acknowledged = atomic_load(&work->board->events);
+        if (sample_random(&work->random) % 4 != 0) {
+            filter.after = before; /* go on, as one that follows does */
+        }
+        scan.last = filter.after;
+        must(quipu_each_event(work->engine, &filter, scan_one, &scan, &err), "scan", &err);
+        require(scan.last >= acknowledged && scan.last >= before, "a scan's end", acknowledged,
+                scan.last);
+        before = scan.last;
+        atomic_fetch_add(&work->board->scans, 1);
+    }
+}
+
+/* ------------------------------------------------------------------ the one that kills */
+
+static pid_t start(struct work work, size_t role)
+{
+    static void (*const roles[PROCESSES])(struct work *) = {write_events, flush_events, read_events,
+                                                            read_events};
+    pid_t parent = getpid();
+    (void)fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0) {
+        perror("fork");
+        exit(EXIT_FAILURE);
+    }
+    if (pid == 0) {
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) {
+            _exit(2);
+        }
+        open_both(&work);
+        atomic_fetch_add(&work.board->starts, 1);
+        roles[role](&work);
+    }
+    return pid;
+}
+
+/* It must have been running until then. */
+static void kill_one(pid_t pid)
+{
+    int how = 0;
+    (void)kill(pid, SIGKILL); /* one that has ended is told apart below */
+    if (waitpid(pid, &how, 0) != pid || !WIFSIGNALED(how) || WTERMSIG(how) != SIGKILL) {
+        (void)fprintf(stderr, "a process ended by itself: status 0x%x\n", (unsigned)how);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t kill_for_a_while(struct work *work, uint64_t milliseconds)
+{
+    pid_t pids[PROCESSES];
+    uint64_t kills = 0;
+    uint64_t until = now_ms() + milliseconds;
+    for (size_t i = 0; i < PROCESSES; i++) {
+        work->random++;
+        pids[i] = start(*work, i);
+    }
+    while (now_ms() < until) {
+        (void)usleep((useconds_t)(5000 + sample_random(&work->random) % 80000)); /* any moment */
+        size_t victim = (size_t)(sample_random(&work->random) % PROCESSES);
+        kill_one(pids[victim]);
+        pids[victim] = start(*work, victim);
+        kills++;
+    }
+    for (size_t i = 0; i < PROCESSES; i++) {
+        kill_one(pids[i]);
+    }
+    return kills;
+}
+
+static void check_all(struct work *work)
+{
+    static struct scan scan;
+    struct quipu_verify_report report = {0};
+    struct quipu_outbox_status status;
+    struct quipu_error err;
+    uint64_t events = atomic_load(&work->board->events);
+    uint64_t cursor = atomic_load(&work->board->cursor);
+    open_both(work);
+    must(quipu_verify(work->engine, NULL, &report, &err), "verify", &err);
+    require(report.events >= events, "events at the end", events, report.events);
+    must(quipu_each_event(work->engine, NULL, scan_one, &scan, &err), "scan", &err);
+    require(scan.last == report.events, "scanned at the end", report.events, scan.last);
+    must(quipu_outbox_status(work->engine, &status, &err), "outbox", &err);
+    require(status.cursor >= cursor, "outbox cursor at the end", cursor, status.cursor);
+    close_both(work);
+}
+
+int main(int argc, char **argv)
+{
+    struct temp_dir dir;
+    char path[2 * TEMP_DIR_BYTES];
+    uint64_t milliseconds = argc > 1 ? strtoull(argv[1], NULL, 10) : MILLISECONDS;
+    require(milliseconds > 0 && milliseconds <= MILLISECONDS_MAX, "milliseconds", MILLISECONDS,
+            milliseconds);
+    temp_dir_init(&dir);
+    struct work work = {.path = temp_dir_join(&dir, "store", path),
+                        .random = argc > 2 ? strtoull(argv[2], NULL, 10) : 1};
+    void *board =
+        mmap(NULL, sizeof *work.board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (board == MAP_FAILED) {
+        perror("mmap");
+        return EXIT_FAILURE;
+    }
+    work.board = board;
+    uint64_t kills = kill_for_a_while(&work, milliseconds);
+    check_all(&work);
+    (void)printf("%" PRIu64 " kills: %llu events, cursor at %llu, %llu scans, %llu starts\n", kills,
+                 atomic_load(&work.board->events), atomic_load(&work.board->cursor),
+                 atomic_load(&work.board->scans), atomic_load(&work.board->starts));
+    require(atomic_load(&work.board->events) >= 20 && atomic_load(&work.board->cursor) >= 1 &&
+                atomic_load(&work.board->scans) >= 5 && kills >= 10,
+            "work done; kills", 10, kills);
+    (void)munmap(board, sizeof *work.board); /* the process ends */
+    temp_dir_release(&dir);
+    return EXIT_SUCCESS;
+}
