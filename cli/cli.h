@@ -29,6 +29,7 @@ struct cli {
     bool has_progress; /* stderr is a terminal and --quiet was not given */
     struct quipu_store *store;
     struct quipu_engine *engine;
+    char done[96]; /* what stands even where the results do not reach stdout; "" nothing */
 };
 
 /** The verbs in the order of `quipu help`, ended by NULL. */

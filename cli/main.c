@@ -110,18 +110,23 @@ static int run_verb(struct cli *cli, int argc, char **argv)
     return code;
 }
 
-/* Results that did not reach their place are a failure, such as on a full disk. */
+/* Results that did not reach their place are a failure, such as on a full disk. What they tell
+ * about has happened all the same, and the person must know. */
 static int finish_stdout(const struct cli *cli, int code)
 {
-    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
-        return code;
-    }
-    if (code != 0) {
+    errno = 0; /* an earlier write may be the one that failed, and its number is gone */
+    if ((fflush(stdout) == 0 && ferror(stdout) == 0) || code != 0) {
         return code;
     }
     struct quipu_error err;
-    enum quipu_status status = quipu_error_errno(&err, errno, "write the results to stdout");
-    return cli_fail(cli, status, &err, NULL);
+    struct cli_failure failure = {
+        .status = errno == 0 ? quipu_error_set(&err, QUIPU_IO, "the results did not reach stdout")
+                             : quipu_error_errno(&err, errno, "write the results to stdout"),
+        .err = &err,
+        .cure = "send stdout to a place that takes it",
+        .note = cli->done[0] == 0 ? NULL : cli->done,
+    };
+    return cli_fail_with(cli, &failure);
 }
 
 int main(int argc, char **argv)

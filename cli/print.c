@@ -119,6 +119,13 @@ void cli_note(const struct cli *cli, const char *format, ...)
     (void)fputc('\n', stderr);
 }
 
+void cli_done(struct cli *cli, uint64_t count, const char *became)
+{
+    char text[CLI_COUNTED_BYTES];
+    (void)snprintf(cli->done, sizeof cli->done, "%s %s %s", cli_counted(count, "event", text),
+                   count == 1 ? "is" : "are", became);
+}
+
 int64_t cli_now_us(void)
 {
     struct timespec now;
@@ -166,6 +173,14 @@ const char *cli_count(uint64_t value, char out[CLI_COUNT_BYTES])
         out[at++] = digits[i];
     }
     out[at] = 0;
+    return out;
+}
+
+const char *cli_counted(uint64_t value, const char *what, char out[CLI_COUNTED_BYTES])
+{
+    char count[CLI_COUNT_BYTES];
+    (void)snprintf(out, CLI_COUNTED_BYTES, "%s %s%s", cli_count(value, count), what,
+                   value == 1 ? "" : "s");
     return out;
 }
 

@@ -36,6 +36,13 @@ int cli_usage(const struct cli *cli, const char *format, ...) QUIPU_PRINTF(2, 3)
 /** A message on stderr that is not a failure; silent with --quiet. */
 void cli_note(const struct cli *cli, const char *format, ...) QUIPU_PRINTF(2, 3);
 
+/** Remember what is durable now, such as "3 events are stored": said where stdout fails later. */
+void cli_done(struct cli *cli, uint64_t count, const char *became);
+
+/** "1 event", "3,288 events"; `what` in the singular. Returns `out`. */
+#define CLI_COUNTED_BYTES 64
+const char *cli_counted(uint64_t value, const char *what, char out[CLI_COUNTED_BYTES]);
+
 /* ------------------------------------------------------------------ progress */
 
 /** One line on the terminal that is written over, at most ten times a second. */

@@ -181,6 +181,7 @@ static int commit(struct append_run *run)
             run->stored++;
         }
     }
+    cli_done(run->cli, run->stored + run->duplicates, "stored");
     if (run->cli->is_json) {
         status = print_appended(run, &err);
         if (status != QUIPU_OK) {

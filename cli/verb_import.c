@@ -67,6 +67,9 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     struct quipu_import_report report;
     enum quipu_status status = quipu_import(cli->engine, argv[0], &options, &report, &err);
     if (status == QUIPU_OK) {
+        if (!options.is_dry_run) {
+            cli_done(cli, report.events.added, "added");
+        }
         if (cli->is_json) {
             status = say_json(&report, options.is_dry_run, &err);
         } else {

@@ -294,6 +294,7 @@ static int run_flush(struct cli *cli, const void *values, int argc, char **argv)
     int64_t began_us = cli_now_us();
     enum quipu_status status = quipu_flush(cli->engine, nats, &options, &report, &err);
     cli_progress_end(&progress);
+    cli_done(cli, report.published, "published");
     if (status == QUIPU_OK) {
         status = say_flush(cli, &report, cli_now_us() - began_us, &err);
     }
@@ -374,6 +375,7 @@ static int run_pull(struct cli *cli, const void *values, int argc, char **argv)
     int64_t began_us = cli_now_us();
     enum quipu_status status = quipu_pull(cli->engine, nats, &options, &report, &err);
     cli_progress_end(&progress);
+    cli_done(cli, report.events.added, "added");
     if (status == QUIPU_OK) {
         status = say_pull(cli, &report, cli_now_us() - began_us, &err);
     }

@@ -144,4 +144,21 @@ found=0
 "$quipu" log --json >/dev/full 2>"$dir/err" || found=$?
 equal "exit code of a full disk" "$found" 1
 has "a full disk" "$(cat "$dir/err")" "stdout"
+# What was stored before is said, for it stands.
+cp -r "$QUIPU_STORE" "$dir/spoken"
+found=0
+"$quipu" append --store "$dir/spoken" "$dir/twelve" >/dev/full 2>"$dir/err" || found=$?
+equal "exit code of append to a full disk" "$found" 1
+equal "lines on stderr of append to a full disk" "$(wc -l <"$dir/err")" 1
+has "append to a full disk" "$(cat "$dir/err")" "send stdout to a place that takes it (12 events are stored)"
+equal "events after a full disk" "$("$quipu" log --store "$dir/spoken" --aggregate batch/a | wc -l)" 12
+found=0
+"$quipu" append --store "$dir/spoken" --json "$dir/twelve" >/dev/full 2>"$dir/err" || found=$?
+equal "exit code of append --json to a full disk" "$found" 1
+has "append --json to a full disk" "$(cat "$dir/err")" '"note":"12 events are stored"'
+"$quipu" init --store "$dir/spoken2" >/dev/null
+found=0
+"$quipu" import --store "$dir/spoken2" "$dir/good.car" >&- 2>"$dir/err" || found=$?
+equal "exit code of import without stdout" "$found" 1
+has "import without stdout" "$(cat "$dir/err")" "(1 event is added)"
 passed
