@@ -300,6 +300,33 @@ enum quipu_status quipu_outbox_acknowledge(struct quipu_engine *engine, struct q
     return status;
 }
 
+static enum quipu_status receipts_forget(struct quipu_txn *txn, struct quipu_error *err)
+{
+    enum quipu_status status = quipu_txn_table_clear(txn, TABLE_RECEIPTS, err);
+    if (status == QUIPU_OK) {
+        status = meta_put_u64(txn, META_PUBLISHED, 0, err);
+    }
+    if (status == QUIPU_OK) {
+        status = meta_put_u64(txn, META_OUTBOX_CURSOR, 0, err);
+    }
+    /* Dead letters at the log's beginning are settled still. */
+    return status == QUIPU_OK ? outbox_settle(txn, 0, 0, err) : status;
+}
+
+enum quipu_status quipu_outbox_restart(struct quipu_engine *engine, struct quipu_error *err)
+{
+    struct quipu_txn *txn = NULL;
+    enum quipu_status status = quipu_txn_begin_write(engine->store, &txn, err);
+    if (status == QUIPU_OK) {
+        status = receipts_forget(txn, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_txn_commit(&txn, err);
+    }
+    quipu_txn_abort(&txn);
+    return status;
+}
+
 /* ------------------------------------------------------------------ figures */
 
 static enum quipu_status status_read(struct quipu_txn *txn, struct quipu_outbox_status *out,

@@ -467,6 +467,35 @@ Test(outbox, does_not_find_letters_that_are_none)
     assert_status(0, 1, 0, 0);
 }
 
+Test(outbox, starts_again_with_everything_pending_but_dead_letters)
+{
+    fill(7);
+    kit_assert_ok(&kit, ack(2, 20, false));
+    kit_assert_ok(&kit, ack(3, 30, true));
+    kit_assert_ok(&kit, bury(1, "too long"));
+    kit_assert_ok(&kit, bury(5, "too long as well"));
+    assert_status(3, 3, 2, 2);
+
+    kit_assert_ok(&kit, quipu_outbox_restart(kit.engine, &kit.err));
+
+    assert_status(1, 5, 0, 2);
+    assert_pending(0, 99, "2 3 4 6 7", 7);
+    struct quipu_receipt found;
+    cr_assert_eq(receipt(2, &found), QUIPU_NOT_FOUND);
+    kit_reopen(&kit);
+    assert_status(1, 5, 0, 2);
+    kit_assert_ok(&kit, ack(2, 200, false));
+    kit_assert_ok(&kit, receipt(2, &found));
+    cr_assert_eq(found.sequence, 200);
+    assert_status(2, 4, 1, 2);
+}
+
+Test(outbox, starts_an_empty_log_again)
+{
+    kit_assert_ok(&kit, quipu_outbox_restart(kit.engine, &kit.err));
+    assert_status(0, 0, 0, 0);
+}
+
 static enum quipu_status stop_at_once(void *ctx, const struct quipu_dead_letter *letter,
                                       struct quipu_error *err)
 {

@@ -87,6 +87,14 @@ quipu_dead_letter_retry(struct quipu_engine *engine, uint64_t position, struct q
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_dead_letter_drop(struct quipu_engine *engine, uint64_t position, struct quipu_error *err);
 
+/**
+ * Forget every receipt: all events but dead letters are pending again. For a flush to another
+ * stream, or to one that has lost what it had; what the stream still holds is found there and not
+ * stored again. One durable transaction; dead letters stay.
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_outbox_restart(struct quipu_engine *engine,
+                                                                  struct quipu_error *err);
+
 struct quipu_outbox_status {
     uint64_t cursor;    /* every position up to this one is settled */
     uint64_t pending;   /* events that wait */

@@ -113,6 +113,9 @@ struct quipu_flush_options {
     /** Called now and then. May be NULL. */
     void (*progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;
+    /** Forget all receipts first (quipu_outbox_restart) and publish everything to this stream: the
+     * way to another stream, or to one that was made anew. Nothing is published twice. */
+    bool restart;
 };
 
 #define QUIPU_FLUSH_OPTIONS_INIT                                                                   \
@@ -132,17 +135,19 @@ struct quipu_flush_report {
 /**
  * Publish what is pending: per event its payload chunk and meta, then, when both are acknowledged,
  * its envelope; then its receipt and the cursor. Never publishes an event twice, however long ago
- * the first time was (SPEC §10.3). Envelopes go out in the order of positions, so that the stream
- * holds no event before one that it follows. Takes the store's "flusher" lock. On failure all that
- * was acknowledged is recorded, and the next flush goes on from there; the report (may be NULL) is
- * filled in then too.
+ * the first time was (SPEC §10.3). An aggregate's event is sent only when the one before it is in
+ * the stream, so that the stream holds no event before one that it follows. Takes the store's
+ * "flusher" lock. On failure all that was acknowledged is recorded, and the next flush goes on from
+ * there; the report (may be NULL) is filled in then too.
  *
  * An event that the server will never take becomes a dead letter, and so does what comes behind it
  * in the same aggregate, until that one is retried or dropped; other aggregates go on.
  * @retval QUIPU_OK               nothing is pending any more (dead letters apart)
  * @retval QUIPU_BUSY             another process flushes this store
  * @retval QUIPU_NOT_PROVISIONED  stream or bucket missing: `quipu provision`
- * @retval QUIPU_DRIFT            they are there, but made so that quipu cannot use them
+ * @retval QUIPU_DRIFT            they are there, but made so that quipu cannot use them; or the
+ * receipts of this store speak of another stream (another name, or made anew under this one), and
+ * options->restart is not set. Nothing was sent
  * @retval QUIPU_CORRUPT          an event is damaged here; err names its position. It is not
  * published, nor is what is behind it
  * @retval QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_AUTH, QUIPU_PERMISSION, QUIPU_SERVER (stream full,
@@ -177,7 +182,8 @@ struct quipu_pull_report {
 /**
  * Bring in what is in the stream and not yet here: fetch messages and their payloads, verify,
  * ingest, commit, then acknowledge. The place in the stream is kept in the store and by a durable
- * consumer "quipu-<source>", which is made anew where it stands elsewhere. A message that is not a
+ * consumer "quipu-<source>", which is made anew where it stands elsewhere. What is pulled counts as
+ * published, unless the store's receipts speak of another stream. A message that is not a
  * quipu event, or whose payload is missing, goes to quarantine. Takes the store's "puller" lock and
  * makes its signing key where it has none. The report (may be NULL) is filled in on failure too.
  * @retval QUIPU_OK  the end of the stream, as of the call, is reached
