@@ -17,8 +17,14 @@
 noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void *must_alloc(size_t count, size_t size);
 double now_seconds(void);
-/* Bytes that this process has sent to the block layer, /proc/self/io. */
-uint64_t device_bytes_written(void);
+/* What /proc/self/io says of this process: bytes in its write calls, and bytes that the kernel will
+ * send to the device for them. The kernel counts a page cache folio as a whole, however little of
+ * it was written; on file systems with large folios the second figure is an upper bound. */
+struct io_bytes {
+    uint64_t handed_over;
+    uint64_t to_device;
+};
+struct io_bytes io_bytes_now(void);
 /* Bytes that the files of a folder take on the disk. */
 uint64_t folder_bytes(const char *path);
 /* Delete the files of a folder and of its folders, and the folder. */
@@ -127,18 +133,20 @@ void blocks_touch(const uint8_t *envelope, size_t envelope_bytes, const uint8_t 
 #define ROUNDS_MAX 99
 #define SIZES_MAX  8
 
+/* In the order in which they are measured. */
 enum case_kind {
-    CASE_APPEND,
-    CASE_THREADS,
-    CASE_WRITTEN,
+    CASE_DISK,
+    CASE_OPEN_WARM,
     CASE_SCAN,
     CASE_REPLAY,
     CASE_HASHED,
     CASE_GET,
     CASE_AGGREGATE,
-    CASE_OPEN_WARM,
+    CASE_APPEND,
+    CASE_THREADS,
+    CASE_HANDED_OVER,
+    CASE_TO_DEVICE,
     CASE_OPEN_COLD,
-    CASE_DISK,
 };
 
 struct bench_case {
@@ -176,7 +184,7 @@ void measure_size(const struct plan *plan, size_t size, struct results *results)
 
 void report_table(const struct plan *plan, const struct results *results);
 void report_json(const struct plan *plan, const struct results *results);
-void report_bars(const struct plan *plan, const struct results *results);
+void report_bars(const struct plan *plan, struct results *results);
 void plot_write(const char *path, const struct plan *plan, const struct results *results);
 /* Index of a peer or a case by name; the count where there is none. */
 size_t peer_find(const struct plan *plan, const char *name);

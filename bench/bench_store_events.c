@@ -58,13 +58,12 @@ static void template_payload(struct sample *sample, const uint8_t serial[DIGEST_
     struct quipu_dagcbor_writer w;
     quipu_buf_init_fixed(&out, sample->payload, sizeof sample->payload);
     quipu_dagcbor_writer_init(&w, &out);
-    quipu_dagcbor_write_map(&w, 7);
+    quipu_dagcbor_write_map(&w, 6);
     write_text(&w, "role", "intermediate-authority");
     quipu_dagcbor_write_key(&w, "serial");
     quipu_dagcbor_write_bytes(&w, quipu_slice(serial, DIGEST_BYTES));
     write_text(&w, "purpose", "certificate-signing");
-    write_text(&w, "subject", "CN=Example Issuing Authority 7, OU=Operations, O=Example, C=CH");
-    write_text(&w, "ceremony", "2026-11 annual key ceremony");
+    write_text(&w, "subject", "CN=Example Issuing Authority 7, O=Example");
     write_text(&w, "algorithm", "ed25519");
     write_text(&w, "custodian", "custodian-04");
     if (quipu_dagcbor_writer_finish(&w, NULL) != QUIPU_OK) {

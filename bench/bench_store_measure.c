@@ -28,8 +28,10 @@ const struct bench_case CASES[] = {
     {"append, 4 threads", CASE_THREADS, 4, "events/s", false},
     {"append, 16 threads", CASE_THREADS, 16, "events/s", false},
     {"append, 64 threads", CASE_THREADS, 64, "events/s", false},
-    {"bytes to device, batch 1", CASE_WRITTEN, 1, "bytes/event", true},
-    {"bytes to device, batch 1000", CASE_WRITTEN, 1000, "bytes/event", true},
+    {"bytes written, batch 1", CASE_HANDED_OVER, 1, "bytes/event", true},
+    {"bytes written, batch 1000", CASE_HANDED_OVER, 1000, "bytes/event", true},
+    {"bytes to device, batch 1", CASE_TO_DEVICE, 1, "bytes/event", true},
+    {"bytes to device, batch 1000", CASE_TO_DEVICE, 1000, "bytes/event", true},
     {"scan of records", CASE_SCAN, 0, "events/s", false},
     {"replay", CASE_REPLAY, 0, "events/s", false},
     {"replay, re-hashed", CASE_HASHED, 0, "events/s", false},
@@ -106,13 +108,13 @@ static uint64_t round_events(const struct place *place)
     return ROUND_EVENTS_MIN + place->size / ROUND_SHARE;
 }
 
-/* Events a second, or bytes to the device for each. Making the events is not counted. */
+/* Events a second, or bytes written for each. Making the events is not counted. */
 static double measure_append(struct place *place, const struct bench_case *what, double seconds)
 {
     static struct sample samples[BATCH_MAX];
     double spent = 0;
     uint64_t events = 0;
-    uint64_t written = device_bytes_written();
+    struct io_bytes before = io_bytes_now();
     while (spent < seconds && events < round_events(place)) {
         samples_make(place->lanes, 0, samples, what->count);
         double start = now_seconds();
@@ -120,8 +122,14 @@ static double measure_append(struct place *place, const struct bench_case *what,
         spent += now_seconds() - start;
         events += what->count;
     }
-    written = device_bytes_written() - written;
-    return what->kind == CASE_WRITTEN ? (double)written / (double)events : (double)events / spent;
+    struct io_bytes after = io_bytes_now();
+    if (what->kind == CASE_HANDED_OVER) {
+        return (double)(after.handed_over - before.handed_over) / (double)events;
+    }
+    if (what->kind == CASE_TO_DEVICE) {
+        return (double)(after.to_device - before.to_device) / (double)events;
+    }
+    return (double)events / spent;
 }
 
 struct writer {
@@ -259,8 +267,8 @@ static double measure_open(struct place *place, bool is_cold)
 static bool case_applies(const struct plan *plan, const struct bench_case *what,
                          const struct place *place)
 {
-    bool is_append =
-        what->kind == CASE_APPEND || what->kind == CASE_THREADS || what->kind == CASE_WRITTEN;
+    bool is_append = what->kind == CASE_APPEND || what->kind == CASE_THREADS ||
+                     what->kind == CASE_HANDED_OVER || what->kind == CASE_TO_DEVICE;
     return (plan->only == NULL || strstr(what->name, plan->only) != NULL) &&
            (is_append || (place->size > 0 && !place->peer->appends_only));
 }
@@ -270,7 +278,8 @@ static double measure_once(const struct plan *plan, struct place *place,
 {
     switch (what->kind) {
     case CASE_APPEND:
-    case CASE_WRITTEN:
+    case CASE_HANDED_OVER:
+    case CASE_TO_DEVICE:
         return measure_append(place, what, plan->seconds);
     case CASE_THREADS:
         return measure_threads(place, what->count, plan->seconds);
@@ -328,25 +337,31 @@ static void measure_case(const struct plan *plan, size_t size, size_t what, stru
     }
 }
 
-/* What needs the stores closed and as they were filled comes first, the appends last. */
+static void measure_kinds(const struct plan *plan, size_t size, struct place *places,
+                          enum case_kind first, enum case_kind last, struct results *results)
+{
+    for (size_t what = 0; what < CASE_COUNT; what++) {
+        if (CASES[what].kind >= first && CASES[what].kind <= last) {
+            measure_case(plan, size, what, places, results);
+        }
+    }
+}
+
+/* As the stores were filled: their size and reading; then the appends; last what makes the page
+ * cache forget them. */
 static void measure_cases(const struct plan *plan, size_t size, struct place *places,
                           struct results *results)
 {
-    static const enum case_kind order[] = {
-        CASE_DISK, CASE_OPEN_WARM, CASE_OPEN_COLD, CASE_SCAN,    CASE_REPLAY, CASE_HASHED,
-        CASE_GET,  CASE_AGGREGATE, CASE_APPEND,    CASE_WRITTEN, CASE_THREADS};
-    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
-        for (size_t p = 0; order[i] == CASE_SCAN && p < plan->peer_count; p++) {
-            if (plan->sizes[size] > 0) {
-                place_open(&places[p]);
-            }
-        }
-        for (size_t what = 0; what < CASE_COUNT; what++) {
-            if (CASES[what].kind == order[i]) {
-                measure_case(plan, size, what, places, results);
-            }
-        }
+    measure_kinds(plan, size, places, CASE_DISK, CASE_OPEN_WARM, results);
+    for (size_t p = 0; p < plan->peer_count && plan->sizes[size] > 0; p++) {
+        place_open(&places[p]);
     }
+    measure_kinds(plan, size, places, CASE_SCAN, CASE_AGGREGATE, results);
+    measure_kinds(plan, size, places, CASE_APPEND, CASE_TO_DEVICE, results);
+    for (size_t p = 0; p < plan->peer_count; p++) {
+        place_close(&places[p]);
+    }
+    measure_kinds(plan, size, places, CASE_OPEN_COLD, CASE_OPEN_COLD, results);
 }
 
 static void places_init(const struct plan *plan, size_t size, struct place *places)
@@ -377,9 +392,6 @@ void measure_size(const struct plan *plan, size_t size, struct results *results)
     struct place *places = must_alloc(plan->peer_count, sizeof *places);
     places_init(plan, size, places);
     measure_cases(plan, size, places, results);
-    for (size_t p = 0; p < plan->peer_count; p++) {
-        place_close(&places[p]);
-    }
     for (size_t p = 0; p < plan->peer_count; p++) {
         if (places[p].is_first) {
             folder_remove(places[p].path);

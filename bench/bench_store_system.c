@@ -49,13 +49,14 @@ double now_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-uint64_t device_bytes_written(void)
+struct io_bytes io_bytes_now(void)
 {
     FILE *file = fopen("/proc/self/io", "r");
     char line[128];
-    uint64_t bytes = 0;
+    struct io_bytes bytes = {0, 0};
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        (void)sscanf(line, "write_bytes: %" SCNu64, &bytes);
+        (void)sscanf(line, "wchar: %" SCNu64, &bytes.handed_over);
+        (void)sscanf(line, "write_bytes: %" SCNu64, &bytes.to_device);
     }
     if (file != NULL) {
         fclose(file);
