@@ -1,9 +1,9 @@
 /*
  * What must be true of a store after a crash: it opens; verify finds nothing; it holds what had
  * been acknowledged, whole transactions only, each event once and with the CID it was given; its
- * outbox cursor and its checkpoint are where they were said to be, or further on; the projection
- * goes on to what a rebuild gives; appends and backups go on. So do the backups that were
- * acknowledged.
+ * signing key is there; its outbox cursor and its checkpoint are where they were said to be, or
+ * further on; the projection goes on to what a rebuild gives; appends and backups go on. So do the
+ * backups that were acknowledged.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -100,6 +100,21 @@ static void check_outbox(struct quipu_engine *engine, const struct check_plan *p
             status.cursor);
 }
 
+/* The signing key is the one that the events are signed as: another would be another source. */
+static void check_source(struct quipu_engine *engine, const struct check_plan *plan)
+{
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    struct quipu_error err;
+    if (plan->least.source[0] == 0) {
+        return;
+    }
+    must(quipu_identity_source(engine, source, &err), "source", &err);
+    if (strcmp(source, plan->least.source) != 0) {
+        (void)fprintf(stderr, "source: wanted %s, found %s\n", plan->least.source, source);
+        exit(EXIT_FAILURE);
+    }
+}
+
 static void check_projection(struct quipu_engine *engine, const struct check_plan *plan,
                              uint64_t events)
 {
@@ -182,6 +197,7 @@ static void check(const struct check_plan *plan)
     uint64_t verified = verify(engine, "verify");
     uint64_t events = check_events(engine, plan, plan->least.events);
     require(verified == events, "verified events", events, verified);
+    check_source(engine, plan);
     check_outbox(engine, plan);
     check_projection(engine, plan, events);
     for (size_t i = 0; i < plan->least.backups_len; i++) {

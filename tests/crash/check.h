@@ -7,8 +7,7 @@
 #ifndef QUIPU_TESTS_CRASH_CHECK_H
 #define QUIPU_TESTS_CRASH_CHECK_H
 
-#include "quipu/cid.h"
-#include "quipu/store.h"
+#include "quipu/engine.h"
 
 #define CHECK_BACKUPS_MAX 4
 
@@ -22,8 +21,9 @@ struct check_backup {
 /* What had been acknowledged. */
 struct check_least {
     uint64_t events;
-    uint64_t cursor;     /* of the outbox */
-    uint64_t checkpoint; /* of the projection */
+    uint64_t cursor;                      /* of the outbox */
+    uint64_t checkpoint;                  /* of the projection */
+    char source[QUIPU_SOURCE_TEXT_BYTES]; /* empty: no signing key yet */
     struct check_backup backups[CHECK_BACKUPS_MAX];
     size_t backups_len;
 };

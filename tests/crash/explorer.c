@@ -201,6 +201,8 @@ static void take_mark(struct explorer *explorer, const uint8_t *data, size_t len
         explorer->is_boundary[number] = true;
     } else if (sscanf(line, "event %" SCNu64 " %127s", &number, word) == 2) {
         explorer->next.events = number;
+    } else if (sscanf(line, "source %56s", explorer->next.source) == 1) {
+        explorer->next.source[QUIPU_SOURCE_TEXT_BYTES - 1] = 0;
     } else if (sscanf(line, "outbox %" SCNu64, &number) == 1) {
         explorer->next.cursor = number;
     } else if (sscanf(line, "projection %" SCNu64, &number) == 1) {

@@ -5,6 +5,7 @@
  * moment.
  *
  *   try EVENTS               an append begins; it leads to this many events
+ *   source KEY               the store has a signing key
  *   event POSITION CID       acknowledged
  *   outbox CURSOR            every position up to it is acknowledged as published
  *   projection POSITION      the checkpoint
@@ -162,6 +163,7 @@ int main(int argc, char **argv)
 {
     static struct work work;
     struct quipu_error err;
+    char source[QUIPU_SOURCE_TEXT_BYTES];
     if (argc != 5) {
         (void)fprintf(stderr, "usage: crash_workload FOLDER SEED STEPS durable|relaxed\n");
         return 2;
@@ -175,6 +177,8 @@ int main(int argc, char **argv)
     }
     open_both(&work);
     must(quipu_identity_ensure(work.engine, &err), &err);
+    must(quipu_identity_source(work.engine, source, &err), &err);
+    say("source %s\n", source);
     say("done 0\n");
     for (uint64_t i = 0; i < steps; i++) {
         step(&work, i, steps);

@@ -286,8 +286,9 @@ static void check_all(struct race *race)
 
 int main(int argc, char **argv)
 {
-    static void *(*const others[])(void *) = {scan_events, scan_events, find_events, replay_events,
-                                              flush_events};
+    static void *(*const others[])(void *) = {scan_events,   scan_events, find_events,
+                                              find_events,   find_events, find_events,
+                                              replay_events, flush_events};
     enum { OTHERS = sizeof others / sizeof others[0] };
     static struct writer writers[WRITERS];
     struct race race = {.writers_left = WRITERS, .rounds = ROUNDS_DEFAULT};
