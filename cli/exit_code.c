@@ -19,7 +19,8 @@
     X(CLI_EXIT_NOT_FOUND, "not found")                                                             \
     X(CLI_EXIT_DAMAGED, "damaged, not a store or bundle, bad signature, or a newer format")        \
     X(CLI_EXIT_OFFLINE, "no server, no answer in time, or not provisioned")                        \
-    X(CLI_EXIT_REFUSED, "the server refused: credentials, permission, other configuration")
+    X(CLI_EXIT_REFUSED, "the server refused: credentials, permission, other configuration")        \
+    X(CLI_EXIT_ASIDE, "done, but something was set aside: dead letters or quarantine")
 
 const char *cli_exit_text(enum cli_exit code)
 {

@@ -18,6 +18,7 @@ enum cli_exit {
     CLI_EXIT_DAMAGED = 6,   /* damaged, not a store or bundle, bad signature, newer format */
     CLI_EXIT_OFFLINE = 7,   /* no server, timeout, not provisioned */
     CLI_EXIT_REFUSED = 8,   /* the server refused: credentials, permission, drift */
+    CLI_EXIT_ASIDE = 9,     /* done, but something was set aside: dead letters or quarantine */
 };
 
 /** Exit code of a status. Every status has one. */

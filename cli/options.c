@@ -212,7 +212,7 @@ void cli_help_verb(const struct cli_verb *verb)
     help_options(verb->options, verb->option_count);
     help_options(common_options, COMMON_COUNT);
     (void)printf("\nExit codes:\n");
-    for (int code = CLI_EXIT_OK; code <= CLI_EXIT_REFUSED; code++) {
+    for (int code = CLI_EXIT_OK; code <= CLI_EXIT_ASIDE; code++) {
         (void)printf("  %d  %s\n", code, cli_exit_text((enum cli_exit)code));
     }
     (void)printf("\nExample:\n  %s\n", verb->example);

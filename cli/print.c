@@ -119,6 +119,14 @@ void cli_note(const struct cli *cli, const char *format, ...)
     (void)fputc('\n', stderr);
 }
 
+void cli_put_plain(struct quipu_slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = text.data[i];
+        (void)fputc(c < 0x20 || c == 0x7f ? ' ' : c, stdout);
+    }
+}
+
 void cli_done(struct cli *cli, uint64_t count, const char *became)
 {
     char text[CLI_COUNTED_BYTES];

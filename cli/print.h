@@ -36,6 +36,9 @@ int cli_usage(const struct cli *cli, const char *format, ...) QUIPU_PRINTF(2, 3)
 /** A message on stderr that is not a failure; silent with --quiet. */
 void cli_note(const struct cli *cli, const char *format, ...) QUIPU_PRINTF(2, 3);
 
+/** Text of others on stdout: what would break the line, or drive the terminal, becomes a space. */
+void cli_put_plain(struct quipu_slice text);
+
 /** Remember what is durable now, such as "3 events are stored": said where stdout fails later. */
 void cli_done(struct cli *cli, uint64_t count, const char *became);
 

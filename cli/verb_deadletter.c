@@ -23,9 +23,10 @@ static enum quipu_status list_one(void *ctx, const struct quipu_dead_letter *let
     char time[QUIPU_RFC3339_BYTES];
     if (!run->cli->is_json) {
         quipu_rfc3339_format(letter->buried_unix_us, time);
-        (void)printf("%8" PRIu64 "  %-27s  %s%s: %.*s\n", letter->position, time,
-                     letter->is_dropped ? "dropped, " : "", quipu_status_text(letter->reason),
-                     QUIPU_SLICE_FMT(letter->line));
+        (void)printf("%8" PRIu64 "  %-27s  %s%s: ", letter->position, time,
+                     letter->is_dropped ? "dropped, " : "", quipu_status_text(letter->reason));
+        cli_put_plain(letter->line);
+        (void)fputc('\n', stdout);
         return QUIPU_OK;
     }
     cli_json_begin(&run->json);
@@ -63,6 +64,10 @@ static enum quipu_status change(const struct cli *cli, const char *what, uint64_
     const char *became = is_retry ? "pending again" : "given up";
     if (!cli->is_json) {
         (void)printf("position %" PRIu64 " is %s\n", position, became);
+        if (!is_retry) {
+            cli_note(cli, "later events of its aggregate cannot be read elsewhere without it: a "
+                          "store that pulls them keeps them in quarantine");
+        }
         return QUIPU_OK;
     }
     struct cli_json json = {0};
@@ -102,7 +107,12 @@ const struct cli_verb cli_verb_deadletter = {
     .name = "deadletter",
     .arguments = "list|retry POSITION|drop POSITION",
     .summary = "Events that a server refused for good: list, retry, drop",
-    .details = "A dropped one stays in the log and in the list; it is only never published.",
+    .details =
+        "A dropped one stays in the log and in the list; it is only never published. Later events "
+        "of its\n"
+        "aggregate name it as the one before them: elsewhere they cannot be taken in without it, "
+        "unless a\n"
+        "bundle brings it.",
     .example = "quipu deadletter retry 17",
     .arguments_min = 1,
     .arguments_max = 2,

@@ -252,9 +252,6 @@ static enum quipu_status say_flush(const struct cli *cli, const struct quipu_flu
                      cli_count(report->published, published),
                      cli_count(report->duplicates, duplicates), cli_count(report->dead, dead),
                      report->dead == 1 ? "" : "s", cli_duration(took_us, took));
-        if (report->dead > 0) {
-            cli_note(cli, "what the server refused for good: `quipu deadletter list`");
-        }
         return QUIPU_OK;
     }
     struct cli_json json = {0};
@@ -269,6 +266,62 @@ static enum quipu_status say_flush(const struct cli *cli, const struct quipu_flu
     enum quipu_status status = cli_json_end(&json, err);
     cli_json_release(&json);
     return status;
+}
+
+/* The reason without its cure: the line that it goes into has one of its own. */
+static void copy_reason(char into[QUIPU_ERROR_MESSAGE_BYTES], struct quipu_slice line)
+{
+    (void)snprintf(into, QUIPU_ERROR_MESSAGE_BYTES, "%.*s", QUIPU_SLICE_FMT(line));
+    char *cure = strstr(into, "; ");
+    if (cure != NULL) {
+        *cure = 0;
+    }
+}
+
+/* The dead letters that a person has not decided on: each holds back what follows it. */
+struct dead_run {
+    uint64_t count;
+    uint64_t position; /* of the first one, as are the others */
+    enum quipu_status reason;
+    char line[QUIPU_ERROR_MESSAGE_BYTES];
+};
+
+static enum quipu_status count_dead(void *ctx, const struct quipu_dead_letter *letter,
+                                    struct quipu_error *err)
+{
+    (void)err;
+    struct dead_run *run = ctx;
+    if (letter->is_dropped) {
+        return QUIPU_OK;
+    }
+    if (run->count++ == 0) {
+        run->position = letter->position;
+        run->reason = letter->reason;
+        copy_reason(run->line, letter->line);
+    }
+    return QUIPU_OK;
+}
+
+/* Nothing went wrong, and yet not everything is published: a script must see it. */
+static int answer_for_dead(const struct cli *cli)
+{
+    struct quipu_error err;
+    struct dead_run run = {0};
+    enum quipu_status status = quipu_each_dead_letter(cli->engine, count_dead, &run, &err);
+    if (status != QUIPU_OK) {
+        return fail(cli, status, &err);
+    }
+    if (run.count == 0) {
+        return 0;
+    }
+    char count[CLI_COUNTED_BYTES];
+    (void)quipu_error_set(&err, run.reason, "%s, the first at position %" PRIu64 ": %s",
+                          cli_counted(run.count, "dead letter", count), run.position, run.line);
+    struct cli_failure failure = {.status = run.reason,
+                                  .err = &err,
+                                  .cure = "`quipu deadletter list` shows all; then retry or drop",
+                                  .code = CLI_EXIT_ASIDE};
+    return cli_fail_with(cli, &failure);
 }
 
 static int run_flush(struct cli *cli, const void *values, int argc, char **argv)
@@ -298,7 +351,7 @@ static int run_flush(struct cli *cli, const void *values, int argc, char **argv)
     if (status == QUIPU_OK) {
         status = say_flush(cli, &report, cli_now_us() - began_us, &err);
     }
-    code = status == QUIPU_OK ? 0 : fail(cli, status, &err);
+    code = status == QUIPU_OK ? answer_for_dead(cli) : fail(cli, status, &err);
     quipu_nats_close(&nats);
     return code;
 }
@@ -316,7 +369,9 @@ const struct cli_verb cli_verb_flush = {
         "Per event its payload to the object store, then its envelope to the stream, then its "
         "receipt\n"
         "into the store. A broken flush is simply run again: what the server has already is\n"
-        "recognised, however long ago it got it.",
+        "recognised, however long ago it got it. While dead letters hold back what follows them, "
+        "the exit\n"
+        "code is 9.",
     .example = "quipu flush --server nats://127.0.0.1:4222",
     .options = flush_options,
     .option_count = sizeof flush_options / sizeof flush_options[0],
@@ -356,6 +411,64 @@ static enum quipu_status say_pull(const struct cli *cli, const struct quipu_pull
     return status;
 }
 
+/* What this run put into quarantine, by the order of the stream. */
+struct aside_run {
+    int64_t since_unix_us;
+    bool has_first;
+    uint64_t sequence; /* of the first one, as are the others */
+    enum quipu_status reason;
+    char line[QUIPU_ERROR_MESSAGE_BYTES];
+};
+
+static enum quipu_status find_first(void *ctx, const struct quipu_quarantined *event,
+                                    struct quipu_error *err)
+{
+    (void)err;
+    struct aside_run *run = ctx;
+    if (event->received_unix_us < run->since_unix_us || event->stream.len == 0 ||
+        (run->has_first && event->sequence >= run->sequence)) {
+        return QUIPU_OK;
+    }
+    run->has_first = true;
+    run->sequence = event->sequence;
+    run->reason = event->reason;
+    copy_reason(run->line, event->line);
+    return QUIPU_OK;
+}
+
+static int answer_for_quarantine(const struct cli *cli, uint64_t quarantined, int64_t since_unix_us)
+{
+    if (quarantined == 0) {
+        return 0;
+    }
+    struct quipu_error err;
+    struct aside_run run = {.since_unix_us = since_unix_us};
+    enum quipu_status status = quipu_each_quarantined(cli->engine, find_first, &run, &err);
+    if (status != QUIPU_OK) {
+        return fail(cli, status, &err);
+    }
+    char count[CLI_COUNTED_BYTES];
+    (void)cli_counted(quarantined, "event", count);
+    if (run.has_first) {
+        (void)quipu_error_set(&err, run.reason,
+                              "%s went to quarantine, the first at sequence %" PRIu64 ": %s", count,
+                              run.sequence, run.line);
+    } else { /* the clock was set back meanwhile, or another run took it in already */
+        (void)quipu_error_set(&err, QUIPU_INVALID, "%s went to quarantine", count);
+    }
+    struct cli_failure failure = {.status = err.status,
+                                  .err = &err,
+                                  .cure = "`quipu quarantine list` shows all with their reasons",
+                                  .code = CLI_EXIT_ASIDE};
+    return cli_fail_with(cli, &failure);
+}
+
+static int64_t unix_now_us(void)
+{
+    struct quipu_clock clock = quipu_clock_system();
+    return clock.unix_us(clock.ctx);
+}
+
 static int run_pull(struct cli *cli, const void *values, int argc, char **argv)
 {
     (void)argc;
@@ -373,13 +486,15 @@ static int run_pull(struct cli *cli, const void *values, int argc, char **argv)
     options.ctx = &progress;
     struct quipu_pull_report report = {0};
     int64_t began_us = cli_now_us();
+    int64_t began_unix_us = unix_now_us();
     enum quipu_status status = quipu_pull(cli->engine, nats, &options, &report, &err);
     cli_progress_end(&progress);
     cli_done(cli, report.events.added, "added");
     if (status == QUIPU_OK) {
         status = say_pull(cli, &report, cli_now_us() - began_us, &err);
     }
-    code = status == QUIPU_OK ? 0 : fail(cli, status, &err);
+    code = status == QUIPU_OK ? answer_for_quarantine(cli, report.events.quarantined, began_unix_us)
+                              : fail(cli, status, &err);
     quipu_nats_close(&nats);
     return code;
 }
@@ -394,7 +509,9 @@ const struct cli_verb cli_verb_pull = {
     .summary = "Bring in what others published",
     .details = "Each message and its payload are verified before they are taken in; what cannot be "
                "taken goes\n"
-               "to quarantine and is never lost silently. Own events come back as known.",
+               "to quarantine and is never lost silently; then the exit code is 9. Own events come "
+               "back as\n"
+               "known.",
     .example = "quipu pull --server nats://127.0.0.1:4222",
     .options = pull_options,
     .option_count = sizeof pull_options / sizeof pull_options[0],

@@ -19,6 +19,7 @@ for verb in $verbs; do
     has "$verb --help" "$text" "--json"
     has "$verb --help" "$text" "Exit codes:"
     has "$verb --help" "$text" "  8  "
+    has "$verb --help" "$text" "  9  "
     has "$verb --help" "$text" "Example:"
     equal "quipu --help $verb" "$("$quipu" --help "$verb")" "$text"
     equal "quipu help $verb" "$("$quipu" help "$verb")" "$text"

@@ -118,6 +118,21 @@ stop_server() {
     fi
 }
 
+# nats_request SUBJECT BODY: the answer of the server at $url, one line.
+nats_request() {
+    local at=${url#nats://} line answer=
+    exec 9<>"/dev/tcp/${at%:*}/${at##*:}"
+    printf 'CONNECT {"verbose":false}\r\nSUB answer 1\r\nPUB %s answer %d\r\n%s\r\n' \
+        "$1" "${#2}" "$2" >&9
+    while read -r -t 10 line <&9; do
+        case $line in
+        'MSG answer'*) read -r -t 10 answer <&9 && break ;;
+        esac
+    done
+    exec 9>&-
+    printf '%s\n' "$answer"
+}
+
 # passed: the last line of a test.
 passed() {
     printf '%d checks passed\n' "$checks"
