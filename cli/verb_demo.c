@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,20 +96,28 @@ static enum quipu_status open_stores(struct demo *demo, struct quipu_error *err)
     return status;
 }
 
+/* What was played need not be in PATH: the lines to try next name the file that runs. */
 static void say_goodbye(const struct demo *demo)
 {
     char took[CLI_COUNT_BYTES];
+    char self[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (len < 0) {
+        (void)snprintf(self, sizeof self, "quipu");
+    } else {
+        self[len] = 0;
+    }
     const char *store = demo->paths[DEMO_CEREMONY];
     if (demo->cli->is_json) {
         return;
     }
     (void)printf("\nAll of it took %s. Everything is in %s; look around:\n",
                  cli_duration(cli_now_us() - demo->began_all_us, took), demo->dir);
-    (void)printf("  quipu log --store %s\n", store);
-    (void)printf("  quipu show --store %s 1\n", store);
-    (void)printf("  quipu log --store %s --aggregate yubikey/20460117\n", store);
-    (void)printf("  quipu replay --store %s --projection inventory --show\n", store);
-    (void)printf("  quipu verify %s\n", demo->bundle);
+    (void)printf("  %s log --store %s\n", self, store);
+    (void)printf("  %s show --store %s 1\n", self, store);
+    (void)printf("  %s log --store %s --aggregate yubikey/20460117\n", self, store);
+    (void)printf("  %s replay --store %s --projection inventory --show\n", self, store);
+    (void)printf("  %s verify %s\n", self, demo->bundle);
 }
 
 static int run(struct cli *cli, const void *values, int argc, char **argv)
