@@ -243,7 +243,7 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
 static const struct cli_option options[] = {
     CLI_SELECTION_OPTIONS(export_values, selection),
     {"format", CLI_TEXT, offsetof(struct export_values, format), "car|jsonl",
-     "a signed bundle (car), or event lines as `quipu log --json`"},
+     "a signed bundle (car), or lines for reading as `quipu log --json`"},
     {"operator", CLI_TEXT, offsetof(struct export_values, operator_name), "NAME",
      "who exports, for the manifest"},
     {"reason", CLI_TEXT, offsetof(struct export_values, reason), "TEXT", "why, for the manifest"},
@@ -253,11 +253,14 @@ const struct cli_verb cli_verb_export = {
     .name = "export",
     .arguments = "FILE",
     .summary = "Write events into one signed file that travels over an air gap",
-    .details = "The bundle is a CARv1 that any IPLD tool lists and verifies. It is written under a "
-               "temporary\n"
-               "name, synced, read back and verified, then renamed; a file that is there is not "
-               "touched. With\n"
-               "--format jsonl FILE may be - for stdout.",
+    .details =
+        "The bundle is a CARv1 that any IPLD tool lists and verifies. It is written under a "
+        "temporary\n"
+        "name, synced, read back and verified, then renamed; a file that is there is not "
+        "touched. With\n"
+        "--format jsonl FILE may be - for stdout; those lines are for reading: no verb takes "
+        "them in\n"
+        "again. What another store shall have goes as a bundle.",
     .example = "quipu export --operator 'Ada Quispe' ceremony.car",
     .options = options,
     .option_count = sizeof options / sizeof options[0],

@@ -38,6 +38,8 @@ equal "number of verbs" "$(printf '%s\n' "$names" | wc -l)" "$(printf '%s\n' "$v
 has "quipu --help" "$("$quipu" --help)" "Usage: quipu VERB"
 has "quipu version" "$("$quipu" version)" "quipu 0."
 
+has "export --help" "$("$quipu" export --help)" "for reading: no verb takes"
+
 input=/dev/null
 refused 2 'quipu help' INVALID
 refused 2 'quipu help' INVALID frobnicate
