@@ -22,6 +22,7 @@
 
 #include "identity_file.h"
 #include "internal/bytes.h"
+#include "numbers.h"
 #include "tables.h"
 
 #define ROW_BYTES (NKEY_PUBLIC_CHARS + 8)
@@ -67,6 +68,36 @@ static struct quipu_slice past_key(const char *source,
     memcpy(storage, META_PAST_SOURCE, sizeof META_PAST_SOURCE - 1);
     memcpy(storage + sizeof META_PAST_SOURCE - 1, source, QUIPU_SOURCE_TEXT_BYTES);
     return quipu_slice_text(storage);
+}
+
+enum quipu_status identity_numbers_join(struct quipu_txn *txn, struct identity_row *row,
+                                        struct quipu_error *err)
+{
+    uint64_t last = 0;
+    enum quipu_status status = numbers_last(txn, quipu_slice_text(row->source), &last, err);
+    if (status == QUIPU_OK && last > row->last_seq) {
+        row->last_seq = last;
+    }
+    return status;
+}
+
+enum quipu_status identity_last_given(struct quipu_txn *txn, struct quipu_slice source,
+                                      uint64_t *last, struct quipu_error *err)
+{
+    struct identity_row row;
+    enum quipu_status status = identity_row_get(txn, &row, err);
+    if (status == QUIPU_OK && quipu_slice_equal(source, quipu_slice_text(row.source))) {
+        *last = row.last_seq;
+        return QUIPU_OK;
+    }
+    if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
+        return status;
+    }
+    char text[QUIPU_SOURCE_TEXT_BYTES] = {0};
+    char key[sizeof META_PAST_SOURCE + QUIPU_SOURCE_TEXT_BYTES];
+    memcpy(text, source.data, NKEY_PUBLIC_CHARS);
+    (void)past_key(text, key);
+    return meta_get_u64(txn, key, last, err);
 }
 
 /* Put the row of `source` in the place of `old` (NULL: there was none). */
@@ -179,6 +210,14 @@ enum quipu_status identity_take(struct quipu_engine *engine, struct quipu_txn *t
         if (status != QUIPU_OK) {
             return status;
         }
+    }
+    uint64_t given = row.last_seq;
+    status = identity_numbers_join(txn, &row, err);
+    if (status == QUIPU_OK && row.last_seq != given) {
+        status = identity_row_put(txn, &row, err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
     }
     memcpy(engine->source, source, sizeof source);
     *out = row;

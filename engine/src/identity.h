@@ -27,6 +27,16 @@ identity_row_put(struct quipu_txn *txn, const struct identity_row *row, struct q
 QUIPU_MUST_CHECK enum quipu_status identity_take(struct quipu_engine *engine, struct quipu_txn *txn,
                                                  struct identity_row *out, struct quipu_error *err);
 
+/* Let the row go on behind every number of its source that came in from elsewhere while its key was
+ * not here. */
+QUIPU_MUST_CHECK enum quipu_status
+identity_numbers_join(struct quipu_txn *txn, struct identity_row *row, struct quipu_error *err);
+
+/* Last number that this store gave out as `source`, 0 where it never was that source. */
+QUIPU_MUST_CHECK enum quipu_status identity_last_given(struct quipu_txn *txn,
+                                                       struct quipu_slice source, uint64_t *last,
+                                                       struct quipu_error *err);
+
 /* Is there a key in the folder? Looks, reads nothing. */
 bool identity_file_exists(const struct quipu_engine *engine);
 

@@ -18,6 +18,8 @@
 #define TABLE_DEAD_LETTERS ((struct quipu_table){3})
 #define TABLE_QUARANTINE   ((struct quipu_table){4})
 #define TABLE_PROJECTIONS  ((struct quipu_table){5})
+#define TABLE_NUMBERS      ((struct quipu_table){6})
+#define TABLE_WAITING      ((struct quipu_table){7})
 /* Rows of projections: each generation gets the next number. */
 #define TABLE_ROWS_FIRST 0x10000u
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "numbers.h"
 #include "quipu/alloc.h"
 #include "quipu/dagcbor.h"
 #include "verify_run.h"
@@ -25,16 +26,27 @@ static bool is_finding(enum quipu_status status)
 
 static int source_compare(const void *a, const void *b)
 {
+    /* The text is the first member of the rows, and a key by itself. */
     return memcmp(a, b, QUIPU_SOURCE_TEXT_BYTES - 1);
 }
 
-static enum quipu_status source_count(struct verify_run *run, struct quipu_slice source,
-                                      struct quipu_error *err)
+static struct verify_source *source_find(const struct verify_run *run, struct quipu_slice source)
 {
     size_t len = (size_t)run->report.sources;
-    if (len > 0 && bsearch(source.data, run->sources, len, sizeof *run->sources, source_compare)) {
+    return len == 0 ? NULL
+                    : bsearch(source.data, run->sources, len, sizeof *run->sources, source_compare);
+}
+
+/* Its entry, made where it is met for the first time. Valid until the next call. */
+static enum quipu_status source_take(struct verify_run *run, struct quipu_txn *txn,
+                                     struct quipu_slice source, struct verify_source **out,
+                                     struct quipu_error *err)
+{
+    *out = source_find(run, source);
+    if (*out != NULL) {
         return QUIPU_OK;
     }
+    size_t len = (size_t)run->report.sources;
     if (len == run->sources_cap) {
         size_t cap = run->sources_cap == 0 ? SOURCES_FIRST : run->sources_cap * 2;
         void *grown = quipu_realloc(run->sources, cap, sizeof *run->sources);
@@ -45,25 +57,89 @@ static enum quipu_status source_count(struct verify_run *run, struct quipu_slice
         run->sources = grown;
         run->sources_cap = cap;
     }
-    memcpy(run->sources[len], source.data, QUIPU_SOURCE_TEXT_BYTES - 1);
-    run->sources[len][QUIPU_SOURCE_TEXT_BYTES - 1] = 0;
+    struct verify_source met = {0};
+    struct quipu_error why;
+    memcpy(met.text, source.data, QUIPU_SOURCE_TEXT_BYTES - 1);
+    enum quipu_status status = identity_last_given(txn, source, &met.last_given, &why);
+    if (run->has_own && quipu_slice_equal(source, quipu_slice_text(run->own.source))) {
+        met.last_given = run->own.last_seq; /* as of the end that was fixed, not of this slice */
+    }
+    if (status != QUIPU_OK && status != QUIPU_CORRUPT) { /* a broken row is noted elsewhere */
+        return quipu_error_set(err, status, "%s", why.message);
+    }
+    run->sources[len] = met;
     run->report.sources++;
     qsort(run->sources, len + 1, sizeof *run->sources, source_compare);
+    *out = source_find(run, source);
     return QUIPU_OK;
 }
 
+/* An event that this store recorded: its number follows the one before. */
 static void own_number_check(struct verify_run *run, uint64_t position,
-                             const struct quipu_envelope *envelope)
+                             const struct quipu_envelope *envelope, struct verify_source *source)
 {
-    if (!run->has_own || !quipu_slice_equal(envelope->source, quipu_slice_text(run->own.source))) {
-        return;
-    }
-    if (envelope->source_seq != run->own_seq + 1) {
+    if (source->last_given == 0) {
+        verify_problem(run, position,
+                       "number %" PRIu64 " of source %s came from elsewhere, but the table of "
+                       "numbers does not know it",
+                       envelope->source_seq, source->text);
+    } else if (envelope->source_seq != source->seq_max + 1) {
         verify_problem(run, position,
                        "source_seq of the store's own source: expected %" PRIu64 ", found %" PRIu64,
-                       run->own_seq + 1, envelope->source_seq);
+                       source->seq_max + 1, envelope->source_seq);
     }
-    run->own_seq = envelope->source_seq;
+    source->seq_own = envelope->source_seq;
+}
+
+static enum quipu_status number_check(struct verify_run *run, struct quipu_txn *txn,
+                                      const struct quipu_event_view *event, struct quipu_error *err)
+{
+    const struct quipu_envelope *envelope = &event->envelope;
+    struct verify_source *source = NULL;
+    enum quipu_status status = source_take(run, txn, envelope->source, &source, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    uint64_t named = 0;
+    struct quipu_error why;
+    status = numbers_get(txn, envelope->source, envelope->source_seq, &named, &why);
+    if (status == QUIPU_NOT_FOUND) {
+        own_number_check(run, event->position, envelope, source);
+    } else if (status == QUIPU_CORRUPT) {
+        verify_problem(run, event->position, "%s", why.message);
+    } else if (status != QUIPU_OK) {
+        return quipu_error_set(err, status, "%s", why.message);
+    } else if (named != event->position) {
+        verify_problem(run, event->position,
+                       "number %" PRIu64 " of source %s is that of position %" PRIu64 " too",
+                       envelope->source_seq, source->text, named);
+    } else {
+        run->numbers++;
+    }
+    if (envelope->source_seq > source->seq_max) {
+        source->seq_max = envelope->source_seq;
+    }
+    return QUIPU_OK;
+}
+
+void verify_own_numbers(struct verify_run *run)
+{
+    for (uint64_t i = 0; i < run->report.sources; i++) {
+        const struct verify_source *source = &run->sources[i];
+        /* Greater than its own last one where others' came in while its key was elsewhere. */
+        if (source->last_given != source->seq_own && source->last_given != source->seq_max) {
+            verify_problem(run, 0,
+                           "source %s: the store counts %" PRIu64 " events of its own, the log has "
+                           "%" PRIu64,
+                           source->text, source->last_given, source->seq_own);
+        }
+    }
+    if (run->has_own && run->own.last_seq > 0 &&
+        source_find(run, quipu_slice_text(run->own.source)) == NULL) {
+        verify_problem(run, 0,
+                       "source %s: the store counts %" PRIu64 " events of its own, the log has 0",
+                       run->own.source, run->own.last_seq);
+    }
 }
 
 /* ------------------------------------------------------------------ the chain */
@@ -186,8 +262,7 @@ static enum quipu_status event_check(struct verify_run *run, struct quipu_txn *t
         return QUIPU_OK;
     }
     payload_check(run, &event);
-    own_number_check(run, record->position, &event.envelope);
-    enum quipu_status status = source_count(run, event.envelope.source, err);
+    enum quipu_status status = number_check(run, txn, &event, err);
     if (status == QUIPU_OK) {
         status = chain_check(run, txn, &event, record->aggregate_prev_position, err);
     }

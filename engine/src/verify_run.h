@@ -19,6 +19,14 @@ struct verify_block {
     const char *what;
 };
 
+/* A source that was met. */
+struct verify_source {
+    char text[QUIPU_SOURCE_TEXT_BYTES];
+    uint64_t last_given; /* by this store as that source, as its row says; 0: it never was */
+    uint64_t seq_max;    /* greatest number met */
+    uint64_t seq_own;    /* the same, of the events without a row in the table of numbers */
+};
+
 struct verify_run {
     struct quipu_engine *engine;
     struct quipu_verify_options options;
@@ -28,10 +36,10 @@ struct verify_run {
     uint64_t end; /* last position, fixed at the beginning */
     struct identity_row own;
     bool has_own;
-    uint64_t own_seq; /* the last number of our own source that was met */
+    uint64_t numbers; /* foreign events whose row names them */
 
     /* Sources that were met, sorted; as many as there are writers, not events. */
-    char (*sources)[QUIPU_SOURCE_TEXT_BYTES];
+    struct verify_source *sources;
     size_t sources_cap;
 
     struct verify_block blocks[VERIFY_HASHES_MAX];
@@ -53,6 +61,9 @@ void verify_hash(struct verify_run *run);
  * Only a failure of the machine is returned; findings are noted. */
 QUIPU_MUST_CHECK enum quipu_status verify_position(struct verify_run *run, struct quipu_txn *txn,
                                                    uint64_t position, struct quipu_error *err);
+
+/* Behind the last position: is the last number of each of our sources in the log? */
+void verify_own_numbers(struct verify_run *run);
 
 /* Check outbox, dead letters, projections and quarantine. */
 QUIPU_MUST_CHECK enum quipu_status verify_tables(struct verify_run *run, struct quipu_error *err);

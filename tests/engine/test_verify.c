@@ -16,6 +16,7 @@
 #include "engine_kit.h"
 #include "identity.h"
 #include "internal/bytes.h"
+#include "numbers.h"
 #include "registry.h"
 #include "tables.h"
 
@@ -336,6 +337,35 @@ static void fill_with_known_id(void)
     kit_append(&kit, "b", 2);
 }
 
+static void come_from_another_store(struct quipu_envelope *envelope)
+{
+    name_a_missing_cause(envelope);
+    envelope->source = quipu_slice_text("UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NN");
+}
+
+static void put_source_number(const char *source, uint64_t source_seq, uint64_t position)
+{
+    struct quipu_txn *txn = NULL;
+    kit_assert_ok(&kit, quipu_txn_begin_write(kit.store, &txn, &kit.err));
+    kit_assert_ok(&kit, numbers_put(txn, quipu_slice_text(source), source_seq, position, &kit.err));
+    kit_assert_ok(&kit, quipu_txn_commit(&txn, &kit.err));
+}
+
+Test(verify, finds_numbers_of_sources_that_lead_elsewhere)
+{
+    static const char source[] = "UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NN";
+    fill_with_known_id();
+    append_changed(1, come_from_another_store, false);
+    put_source_number(source, 3, 2);
+    assert_finds("that of position 2 too");
+    put_source_number(source, 3, 3);
+    kit_assert_sound(&kit, 3);
+    put_source_number(source, 4, 1);
+    assert_finds("the table of numbers has 2 rows for 1 events");
+    put_source_number(source, 4, 4);
+    assert_finds("leads to position 4, the last one is 3");
+}
+
 Test(verify, finds_a_cause_that_is_another_envelope)
 {
     fill_with_known_id();
@@ -350,16 +380,13 @@ Test(verify, finds_a_link_of_its_own_to_a_cause_that_is_not_here)
     assert_finds("position 3: its cause cannot be read");
 }
 
-static void come_from_another_store(struct quipu_envelope *envelope)
-{
-    name_a_missing_cause(envelope);
-    envelope->source = quipu_slice_text("UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NN");
-}
-
 Test(verify, lets_a_foreign_event_link_to_a_cause_that_stayed_elsewhere)
 {
     fill_with_known_id();
     append_changed(1, come_from_another_store, false);
+    assert_finds("position 3: number 3 of source "
+                 "UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NN came from elsewhere");
+    put_source_number("UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NN", 3, 3);
     struct quipu_verify_report report;
     kit_assert_ok(&kit, quipu_verify(kit.engine, NULL, &report, &kit.err));
     cr_assert_eq(report.sources, 2);

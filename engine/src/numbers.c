@@ -1,0 +1,106 @@
+/*
+ * Numbers of foreign sources: source text and be64 source_seq to be64 position. Two events of one
+ * source under one number mean that its signing key is in use twice; without these rows nobody
+ * would notice.
+ *
+ * Specification: docs/SPEC.md §7.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "numbers.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "internal/bytes.h"
+#include "nkey.h"
+
+#define KEY_BYTES (NKEY_PUBLIC_CHARS + 8)
+
+static struct quipu_slice number_key(struct quipu_slice source, uint64_t source_seq,
+                                     uint8_t storage[KEY_BYTES])
+{
+    memcpy(storage, source.data, NKEY_PUBLIC_CHARS);
+    quipu_store_be64(storage + NKEY_PUBLIC_CHARS, source_seq);
+    return quipu_slice(storage, KEY_BYTES);
+}
+
+enum quipu_status numbers_get(struct quipu_txn *txn, struct quipu_slice source, uint64_t source_seq,
+                              uint64_t *position, struct quipu_error *err)
+{
+    uint8_t storage[KEY_BYTES];
+    struct quipu_slice value;
+    enum quipu_status status = quipu_txn_table_get(
+        txn, TABLE_NUMBERS, number_key(source, source_seq, storage), &value, err);
+    return status == QUIPU_OK ? position_of_key(value, "number of a source", position, err)
+                              : status;
+}
+
+enum quipu_status numbers_put(struct quipu_txn *txn, struct quipu_slice source, uint64_t source_seq,
+                              uint64_t position, struct quipu_error *err)
+{
+    uint8_t key[KEY_BYTES];
+    uint8_t value[POSITION_KEY_BYTES];
+    return quipu_txn_table_put(txn, TABLE_NUMBERS, number_key(source, source_seq, key),
+                               position_key(position, value), err);
+}
+
+enum quipu_status numbers_last(struct quipu_txn *txn, struct quipu_slice source, uint64_t *last,
+                               struct quipu_error *err)
+{
+    uint8_t storage[KEY_BYTES];
+    struct quipu_slice key;
+    struct quipu_slice value;
+    enum quipu_status status =
+        quipu_txn_table_seek(txn, TABLE_NUMBERS, number_key(source, UINT64_MAX, storage),
+                             QUIPU_SEEK_LE, &key, &value, err);
+    if (status != QUIPU_OK && status != QUIPU_DONE) {
+        return status;
+    }
+    bool is_there = status == QUIPU_OK && key.len == KEY_BYTES &&
+                    memcmp(key.data, source.data, NKEY_PUBLIC_CHARS) == 0;
+    *last = is_there ? quipu_load_be64(key.data + NKEY_PUBLIC_CHARS) : 0;
+    return QUIPU_OK;
+}
+
+static enum quipu_status row_count(struct quipu_slice key, struct quipu_slice value, uint64_t end,
+                                   uint64_t log_end, uint64_t *count, struct quipu_error *err)
+{
+    uint64_t position = 0;
+    enum quipu_status status = position_of_key(value, "number of a source", &position, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (key.len != KEY_BYTES || position == 0 || position > log_end) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "number of a source: a row of %zu bytes leads to position %" PRIu64
+                               ", the last one is %" PRIu64,
+                               key.len, position, log_end);
+    }
+    *count += position <= end;
+    return QUIPU_OK;
+}
+
+enum quipu_status numbers_count(struct quipu_txn *txn, uint64_t end, uint64_t *count,
+                                struct quipu_error *err)
+{
+    uint64_t log_end = quipu_txn_last_position(txn);
+    uint64_t counted = 0;
+    struct quipu_table_walk *walk = NULL;
+    enum quipu_status status =
+        quipu_table_walk_open(txn, TABLE_NUMBERS, quipu_slice(NULL, 0), &walk, err);
+    while (status == QUIPU_OK) {
+        struct quipu_slice key;
+        struct quipu_slice value;
+        status = quipu_table_walk_next(walk, &key, &value, err);
+        if (status == QUIPU_OK) {
+            status = row_count(key, value, end, log_end, &counted, err);
+        }
+    }
+    quipu_table_walk_close(&walk);
+    if (status != QUIPU_DONE) {
+        return status;
+    }
+    *count = counted;
+    return QUIPU_OK;
+}

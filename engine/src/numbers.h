@@ -1,0 +1,32 @@
+/*
+ * Which event of a foreign source has which number, inside a transaction. Rows are written when an
+ * event is taken in; the store's own events are gap-free in the log and have none.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_ENGINE_NUMBERS_H
+#define QUIPU_ENGINE_NUMBERS_H
+
+#include "tables.h"
+
+/* Position of the foreign event that has this number.
+ * @retval QUIPU_NOT_FOUND  none has. @retval QUIPU_CORRUPT */
+QUIPU_MUST_CHECK enum quipu_status numbers_get(struct quipu_txn *txn, struct quipu_slice source,
+                                               uint64_t source_seq, uint64_t *position,
+                                               struct quipu_error *err);
+
+/* `source` is 56 characters; the caller has looked before. */
+QUIPU_MUST_CHECK enum quipu_status numbers_put(struct quipu_txn *txn, struct quipu_slice source,
+                                               uint64_t source_seq, uint64_t position,
+                                               struct quipu_error *err);
+
+/* Greatest number that came in from this source, 0 where none did. */
+QUIPU_MUST_CHECK enum quipu_status numbers_last(struct quipu_txn *txn, struct quipu_slice source,
+                                                uint64_t *last, struct quipu_error *err);
+
+/* Count the rows whose positions are 1 to `end`. @retval QUIPU_CORRUPT  a row of another shape, or
+ * beyond the log's end */
+QUIPU_MUST_CHECK enum quipu_status numbers_count(struct quipu_txn *txn, uint64_t end,
+                                                 uint64_t *count, struct quipu_error *err);
+
+#endif

@@ -1,0 +1,185 @@
+/*
+ * Numbers of sources: no two events under one number, whoever recorded them and whichever way they
+ * came.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine_kit.h"
+
+static struct kit theirs;
+static struct kit ours;
+
+static void setup(void)
+{
+    kit_open(&theirs);
+    kit_open(&ours);
+    ours.random_state = 1000;
+}
+
+static void teardown(void)
+{
+    kit_close(&theirs);
+    kit_close(&ours);
+}
+
+TestSuite(numbers, .init = setup, .fini = teardown);
+
+static enum quipu_status take(const struct quipu_foreign *event)
+{
+    struct quipu_ingest *ingest = NULL;
+    kit_assert_ok(&ours, quipu_ingest_begin(ours.engine, QUIPU_INGEST_STRICT, &ingest, &ours.err));
+    enum quipu_status status = quipu_ingest_event(ingest, event, NULL, &ours.err);
+    if (status == QUIPU_OK) {
+        kit_assert_ok(&ours, quipu_ingest_commit(&ingest, NULL, &ours.err));
+    }
+    quipu_ingest_abort(&ingest);
+    return status;
+}
+
+static void take_position(uint64_t position)
+{
+    struct kit_foreign event;
+    kit_foreign_copy(&theirs, position, &event);
+    cr_assert_eq(take(&event.foreign), QUIPU_OK, "%s", ours.err.message);
+    kit_foreign_release(&event);
+}
+
+/* What a copy of their store would have recorded as `position`: another aggregate's first event
+ * under the same number. */
+static void twin_of(uint64_t position, struct kit_foreign *event)
+{
+    struct quipu_envelope envelope;
+    struct quipu_buf block = QUIPU_BUF_INIT;
+    kit_foreign_copy(&theirs, position, event);
+    kit_assert_ok(&ours, quipu_envelope_decode(event->foreign.envelope, &envelope, &ours.err));
+    envelope.event_id = kit_uuid(99);
+    envelope.aggregate_id = quipu_slice_text("twin");
+    envelope.version = 1;
+    envelope.prev_count = 0;
+    kit_assert_ok(&ours, quipu_envelope_encode(&envelope, &block, &ours.err));
+    quipu_buf_release(&event->envelope);
+    event->envelope = block;
+    event->foreign.envelope = quipu_buf_slice(&block);
+    event->foreign.cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event->foreign.envelope);
+}
+
+static void assert_twin_is_a_fork(uint64_t position)
+{
+    struct kit_foreign first;
+    struct kit_foreign twin;
+    char text[QUIPU_CID_TEXT_BYTES];
+    kit_foreign_copy(&theirs, position, &first);
+    twin_of(position, &twin);
+    cr_assert_eq(take(&twin.foreign), QUIPU_FORK, "%s", ours.err.message);
+    quipu_cid_format(&first.foreign.cid, text);
+    cr_assert_not_null(strstr(ours.err.message, text), "%s", ours.err.message);
+    quipu_cid_format(&twin.foreign.cid, text);
+    cr_assert_not_null(strstr(ours.err.message, text), "%s", ours.err.message);
+    kit_foreign_release(&first);
+    kit_foreign_release(&twin);
+}
+
+Test(numbers, a_number_of_a_foreign_source_is_given_once)
+{
+    kit_append(&theirs, "a", 1);
+    kit_append(&theirs, "b", 2);
+    take_position(2);
+    take_position(1);
+
+    assert_twin_is_a_fork(1);
+    assert_twin_is_a_fork(2);
+    kit_assert_sound(&ours, 2);
+}
+
+Test(numbers, the_same_number_of_another_source_is_no_fork)
+{
+    struct kit_foreign event;
+    kit_append(&theirs, "a", 1);
+    kit_append(&ours, "b", 1);
+    take_position(1);
+    kit_foreign_copy(&theirs, 1, &event);
+    cr_assert_eq(take(&event.foreign), QUIPU_OK, "known");
+    kit_foreign_release(&event);
+    kit_assert_sound(&ours, 2);
+}
+
+/* `ours` becomes a copy of `theirs` without its key. */
+static void lose_key(void)
+{
+    char path[2 * TEMP_DIR_BYTES];
+    kit_assert_ok(&theirs, quipu_store_backup(theirs.store, temp_dir_join(&ours.dir, "old", path),
+                                              &theirs.err));
+    kit_shut(&ours);
+    memcpy(ours.path, path, sizeof path);
+    kit_reopen(&ours);
+}
+
+static void give_key_back(void)
+{
+    char from[4 * TEMP_DIR_BYTES];
+    char to[4 * TEMP_DIR_BYTES];
+    (void)snprintf(from, sizeof from, "%s/signing.key", theirs.path);
+    (void)snprintf(to, sizeof to, "%s/signing.key", ours.path);
+    (void)unlink(to); /* the key of an identity in between, where there was one */
+    cr_assert_eq(link(from, to), 0);
+    kit_reopen(&ours);
+}
+
+Test(numbers, what_a_lost_identity_recorded_cannot_be_forked)
+{
+    struct kit_foreign twin;
+    kit_append(&theirs, "a", 1);
+    lose_key();
+    twin_of(1, &twin);
+    cr_assert_eq(take(&twin.foreign), QUIPU_FORK, "%s", ours.err.message);
+    kit_append(&ours, "c", 1);
+    cr_assert_eq(take(&twin.foreign), QUIPU_FORK, "%s", ours.err.message);
+    kit_foreign_release(&twin);
+    kit_assert_sound(&ours, 2);
+}
+
+static uint64_t number_at(uint64_t position)
+{
+    struct kit_foreign event;
+    struct quipu_envelope envelope;
+    kit_foreign_copy(&ours, position, &event);
+    kit_assert_ok(&ours, quipu_envelope_decode(event.foreign.envelope, &envelope, &ours.err));
+    kit_foreign_release(&event);
+    return envelope.source_seq;
+}
+
+Test(numbers, a_key_that_comes_back_goes_on_behind_what_came_in_meanwhile)
+{
+    kit_append(&theirs, "a", 1);
+    lose_key();
+    kit_append(&theirs, "a", 2);
+    kit_append(&theirs, "b", 3);
+    take_position(2);
+    take_position(3);
+    kit_assert_sound(&ours, 3);
+
+    give_key_back();
+    kit_append(&ours, "c", 1);
+    cr_assert_eq(number_at(4), 4);
+    kit_assert_sound(&ours, 4);
+}
+
+Test(numbers, so_does_one_that_comes_back_after_another_identity)
+{
+    kit_append(&theirs, "a", 1);
+    lose_key();
+    kit_append(&ours, "d", 1);
+    kit_append(&theirs, "a", 2);
+    take_position(2);
+    kit_assert_sound(&ours, 3);
+
+    give_key_back();
+    kit_append(&ours, "c", 1);
+    cr_assert_eq(number_at(4), 3);
+    kit_assert_sound(&ours, 4);
+}
