@@ -85,7 +85,7 @@ enum quipu_status quipu_nats_denied(struct quipu_nats *nats, enum quipu_status s
         return status;
     }
     return quipu_error_set(err, QUIPU_PERMISSION,
-                           "server %s: %s: give this user the permission, or connect as another",
+                           "server %s: %s; give this user the permission, or connect as another",
                            nats->server, denied);
 }
 
@@ -135,32 +135,32 @@ static enum quipu_status connect_failure(const struct quipu_nats *nats, natsStat
     detail = detail != NULL ? detail : natsStatus_GetText(s);
     if (s == NATS_SSL_ERROR) {
         return quipu_error_set(err, status,
-                               "TLS with %s fails: %s: give the CA that signed the server's "
+                               "TLS with %s fails: %s; give the CA that signed the server's "
                                "certificate, and the name that it is made out to",
                                nats->server, detail);
     }
     if (s == NATS_ERR || s == NATS_PROTOCOL_ERROR) {
         /* What the library says when a connection ends in the middle of the greeting. */
         return quipu_error_set(err, QUIPU_OFFLINE,
-                               "connecting to %s breaks off (%s): see that a NATS server is there, "
+                               "connecting to %s breaks off (%s); see that a NATS server is there, "
                                "and try again",
                                nats->server, detail);
     }
     if (s == NATS_SECURE_CONNECTION_REQUIRED || s == NATS_SECURE_CONNECTION_WANTED) {
         return quipu_error_set(err, status,
-                               "server %s and we do not agree on TLS (%s): give the CA file where "
+                               "server %s and we do not agree on TLS (%s); give the CA file where "
                                "the server uses TLS, and none where it does not",
                                nats->server, natsStatus_GetText(s));
     }
     if (status == QUIPU_AUTH) {
         return quipu_error_set(err, status,
-                               "server %s refuses the credentials: give a user and password, a "
+                               "server %s refuses the credentials; give a user and password, a "
                                "token or a credentials file that it knows",
                                nats->server);
     }
     if (status == QUIPU_OFFLINE) {
         return quipu_error_set(err, status,
-                               "no server answers at %s: start nats-server there (nats-server "
+                               "no server answers at %s; start nats-server there (nats-server "
                                "-js), or give another url",
                                nats->server);
     }
@@ -210,7 +210,7 @@ enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats, struct quipu_err
 {
     if (!connection_drop(nats)) {
         return quipu_error_set(err, QUIPU_TIMEOUT,
-                               "the connection to %s does not close: restart the program",
+                               "the connection to %s does not close; restart the program",
                                nats->server);
     }
     (void)pthread_mutex_lock(&nats->link.mutex);

@@ -31,7 +31,8 @@ static enum quipu_status bury_later(struct flusher *flusher, const struct quipu_
     burial->position = event->position;
     burial->reason = reason;
     (void)snprintf(burial->line, sizeof burial->line, "%s", line);
-    return quipu_held_add(&flusher->held, &event->envelope, err);
+    return quipu_held_add(&flusher->held, quipu_aggregate_key(&event->envelope), event->position,
+                          err);
 }
 
 /* The message must fit into what the server and the stream take. */
@@ -101,12 +102,10 @@ static enum quipu_status collect_event(void *ctx, const struct quipu_event_view 
     collecting->last = event->position;
 
     char line[FLUSH_LINE_BYTES];
-    if (quipu_held_has(&flusher->held, &event->envelope)) {
-        (void)snprintf(line, sizeof line,
-                       "waits behind a dead letter of aggregate %.*s/%.*s: retry or drop that one, "
-                       "then retry this",
-                       QUIPU_SLICE_FMT(event->envelope.aggregate_type),
-                       QUIPU_SLICE_FMT(event->envelope.aggregate_id));
+    uint64_t aggregate = quipu_aggregate_key(&event->envelope);
+    uint64_t behind = quipu_held_behind(&flusher->held, aggregate, event->position);
+    if (behind != 0) {
+        quipu_flusher_held_line(&event->envelope, behind, line);
         return bury_later(flusher, event, QUIPU_GAP, line, err);
     }
     /* The ticket that comes next decides the item; nothing is admitted where filling fails. */
@@ -118,7 +117,7 @@ static enum quipu_status collect_event(void *ctx, const struct quipu_event_view 
     if (!envelope_fits(flusher, item, line)) {
         return bury_later(flusher, event, QUIPU_TOO_LARGE, line, err);
     }
-    (void)quipu_window_admit(&flusher->window, event->position, quipu_monotonic_us());
+    (void)quipu_window_admit(&flusher->window, event->position, aggregate, quipu_monotonic_us());
     flusher->bytes_in_flight += item->envelope.len + item->payload.len;
     if (flusher->bytes_in_flight >= IN_FLIGHT_BYTES_MAX) {
         collecting->is_full = true;

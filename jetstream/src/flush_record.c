@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "flusher.h"
 #include "internal/failpoint.h"
@@ -23,16 +24,41 @@ static void bury(struct flusher *flusher, uint64_t position, const struct flush_
     flusher->report.dead++;
 }
 
-/* The aggregates of buried events are held from now on. What is in the window already has been
- * sent, or is about to be. */
-static void hold(struct flusher *flusher, const struct flush_item *item)
+void quipu_flusher_held_line(const struct quipu_envelope *envelope, uint64_t position,
+                             char line[FLUSH_LINE_BYTES])
+{
+    (void)snprintf(line, FLUSH_LINE_BYTES,
+                   "waits for position %" PRIu64 ", a dead letter of the same aggregate "
+                   "%.*s/%.*s: retry that one, then this",
+                   position, QUIPU_SLICE_FMT(envelope->aggregate_type),
+                   QUIPU_SLICE_FMT(envelope->aggregate_id));
+}
+
+/* The window has held it behind one that was refused, which has been settled before it. */
+static void bury_held(struct flusher *flusher, const struct flush_slot *slot,
+                      struct flush_item *item)
 {
     struct quipu_envelope envelope;
     enum quipu_status status =
         quipu_envelope_decode(quipu_buf_slice(&item->envelope), &envelope, &flusher->trouble);
-    if (status == QUIPU_OK) {
-        status = quipu_held_add(&flusher->held, &envelope, &flusher->trouble);
+    if (status != QUIPU_OK) {
+        (void)quipu_flusher_stop(flusher, status); /* it is kept in flusher->status */
+        return;
     }
+    uint64_t behind = quipu_held_behind(&flusher->held, slot->aggregate, slot->position);
+    if (behind == 0) {
+        return; /* no memory to note that one: the flush is ending, and this stays pending */
+    }
+    item->reason = QUIPU_GAP;
+    quipu_flusher_held_line(&envelope, behind, item->line);
+    bury(flusher, slot->position, item);
+}
+
+/* From now on what comes behind it in its aggregate is held. */
+static void hold(struct flusher *flusher, const struct flush_slot *slot)
+{
+    enum quipu_status status =
+        quipu_held_add(&flusher->held, slot->aggregate, slot->position, &flusher->trouble);
     if (status != QUIPU_OK) {
         (void)quipu_flusher_stop(flusher, status); /* it is kept in flusher->status */
     }
@@ -65,7 +91,10 @@ void quipu_flusher_settle(struct flusher *flusher)
         case FLUSH_CONFLICT:
         case FLUSH_REFUSED:
             bury(flusher, slot.position, item);
-            hold(flusher, item);
+            hold(flusher, &slot);
+            break;
+        case FLUSH_HELD:
+            bury_held(flusher, &slot, item);
             break;
         case FLUSH_UNSETTLED:
             break;

@@ -28,6 +28,9 @@ void quipu_window_init(struct flush_window *window, const struct flush_window_se
     for (size_t i = 0; i < FLUSH_PARTS; i++) {
         window->cursor[i] = setup->first_ticket;
     }
+    for (uint32_t i = 0; i < setup->capacity; i++) {
+        window->slots[i].newest = 0;
+    }
     window->answer_us = setup->answer_us;
     window->deadline_us = INT64_MAX;
     window->progress_us = now_us;
@@ -53,21 +56,6 @@ struct flush_slot *quipu_window_slot(const struct flush_window *window, uint64_t
     return ticket >= window->first && ticket < window->next ? slot_at(window, ticket) : NULL;
 }
 
-uint64_t quipu_window_admit(struct flush_window *window, uint64_t position, int64_t now_us)
-{
-    QUIPU_INVARIANT(quipu_window_room(window) > 0);
-    if (quipu_window_is_empty(window)) {
-        window->progress_us = now_us;
-    }
-    uint64_t ticket = window->next++;
-    struct flush_slot *slot = slot_at(window, ticket);
-    memset(slot, 0, sizeof *slot);
-    slot->position = position;
-    slot->parts[FLUSH_CHUNK].phase = FLUSH_READY;
-    slot->parts[FLUSH_META].phase = FLUSH_READY;
-    return ticket;
-}
-
 static void make_ready(struct flush_window *window, uint64_t ticket, enum flush_part part)
 {
     slot_at(window, ticket)->parts[part].phase = FLUSH_READY;
@@ -76,8 +64,88 @@ static void make_ready(struct flush_window *window, uint64_t ticket, enum flush_
     }
 }
 
-/* First ticket whose part is ready, or `next`. Envelopes stop at the first event whose envelope has
- * never been ready: rule 2. */
+static bool has_payload_up(const struct flush_slot *slot)
+{
+    return slot->parts[FLUSH_CHUNK].phase == FLUSH_DONE &&
+           slot->parts[FLUSH_META].phase == FLUSH_DONE;
+}
+
+static bool is_in_stream(enum flush_outcome outcome)
+{
+    return outcome == FLUSH_PUBLISHED || outcome == FLUSH_DUPLICATE;
+}
+
+static void finish(struct flush_window *window, struct flush_slot *slot, enum flush_outcome outcome)
+{
+    slot->outcome = outcome;
+    window->untaken++;
+}
+
+/* Let the next event of the aggregate go on, or hold all that are behind (rule 2). */
+static void settle(struct flush_window *window, struct flush_slot *slot, enum flush_outcome outcome,
+                   uint64_t sequence, int64_t now_us)
+{
+    finish(window, slot, outcome);
+    slot->sequence = sequence;
+    window->progress_us = now_us;
+    uint64_t ticket = slot->follower;
+    if (is_in_stream(outcome) && ticket != 0) {
+        struct flush_slot *next = slot_at(window, ticket);
+        next->is_behind = false;
+        if (next->outcome == FLUSH_UNSETTLED && has_payload_up(next)) {
+            make_ready(window, ticket, FLUSH_ENVELOPE);
+        }
+        return;
+    }
+    for (; ticket != 0; ticket = slot_at(window, ticket)->follower) {
+        if (slot_at(window, ticket)->outcome == FLUSH_UNSETTLED) {
+            finish(window, slot_at(window, ticket), FLUSH_HELD);
+        }
+    }
+}
+
+/* The newest event of the aggregate that is in the window, or 0. */
+static uint64_t find_predecessor(const struct flush_window *window, uint64_t aggregate)
+{
+    uint64_t ticket = slot_at(window, aggregate)->newest;
+    while (ticket >= window->first && slot_at(window, ticket)->aggregate != aggregate) {
+        ticket = slot_at(window, ticket)->older;
+    }
+    return ticket >= window->first ? ticket : 0;
+}
+
+uint64_t quipu_window_admit(struct flush_window *window, uint64_t position, uint64_t aggregate,
+                            int64_t now_us)
+{
+    QUIPU_INVARIANT(quipu_window_room(window) > 0);
+    if (quipu_window_is_empty(window)) {
+        window->progress_us = now_us;
+    }
+    uint64_t before = find_predecessor(window, aggregate);
+    uint64_t ticket = window->next++;
+    struct flush_slot *slot = slot_at(window, ticket);
+    uint64_t newest = slot->newest; /* of another list */
+    memset(slot, 0, sizeof *slot);
+    slot->newest = newest;
+    slot->position = position;
+    slot->aggregate = aggregate;
+    slot->older = slot_at(window, aggregate)->newest;
+    slot_at(window, aggregate)->newest = ticket;
+    slot->parts[FLUSH_CHUNK].phase = FLUSH_READY;
+    slot->parts[FLUSH_META].phase = FLUSH_READY;
+    if (before != 0) {
+        struct flush_slot *predecessor = slot_at(window, before);
+        predecessor->follower = ticket;
+        slot->is_behind = predecessor->outcome == FLUSH_UNSETTLED;
+        if (!slot->is_behind && !is_in_stream(predecessor->outcome)) {
+            finish(window, slot, FLUSH_HELD);
+        }
+    }
+    return ticket;
+}
+
+/* First ticket whose part is ready, or `next`. Envelopes stop at the first event whose envelope may
+ * not go yet: rule 2. */
 static uint64_t find_ready(struct flush_window *window, enum flush_part part)
 {
     uint64_t ticket = window->cursor[part] > window->first ? window->cursor[part] : window->first;
@@ -150,15 +218,6 @@ bool quipu_window_next_send(struct flush_window *window, int64_t now_us, struct 
     return true;
 }
 
-static void settle(struct flush_window *window, struct flush_slot *slot, enum flush_outcome outcome,
-                   uint64_t sequence, int64_t now_us)
-{
-    slot->outcome = outcome;
-    slot->sequence = sequence;
-    window->untaken++;
-    window->progress_us = now_us;
-}
-
 static void rest(struct flush_window *window, struct flush_part_state *state, int64_t now_us)
 {
     state->phase = FLUSH_RESTS;
@@ -171,8 +230,7 @@ static void answer_payload(struct flush_window *window, uint64_t ticket, enum fl
     struct flush_slot *slot = slot_at(window, ticket);
     slot->parts[part].phase = FLUSH_DONE;
     window->progress_us = now_us;
-    if (slot->parts[FLUSH_CHUNK].phase == FLUSH_DONE &&
-        slot->parts[FLUSH_META].phase == FLUSH_DONE) {
+    if (!slot->is_behind && has_payload_up(slot)) {
         make_ready(window, ticket, FLUSH_ENVELOPE);
     }
 }

@@ -9,8 +9,14 @@
  *                                                        → settled: duplicate, or conflict
  * Rules that hold whatever happens:
  *  1. An envelope is sent only when chunk and meta of its payload are answered: STORED or EXISTS.
- *  2. Envelopes go out in the order of admission, and after a lost connection again in that order,
- *     so that a stream never holds an event before the one that it follows in its aggregate.
+ *  2. An envelope is sent only when the one before it in its aggregate is in the stream, whatever
+ *     that one meets with: a stream never holds an event before the one that it follows. Where that
+ *     one is refused for good, those behind it are held: they settle without having been sent.
+ *     Beyond that, envelopes go out in the order of admission: one that waits for its predecessor's
+ *     answer stops those behind it, of other aggregates too. So an effect follows its cause in the
+ *     stream and a source's numbers ascend, unless one has to be sent again. What that costs: 3,288
+ *     events, a third of them in two aggregates, take 0.5 s on one machine, 0.35 s where other
+ *     aggregates may overtake, 0.2 s without rule 2.
  *  3. What is sent and unanswered is sent again after its deadline or on a new connection.
  *  4. An event settles exactly once; answers to what is settled are ignored.
  *
@@ -51,6 +57,7 @@ enum flush_outcome {
     FLUSH_DUPLICATE, /* it was there, and it is ours */
     FLUSH_CONFLICT,  /* another event is there under its event_id */
     FLUSH_REFUSED,   /* FLUSH_NEVER */
+    FLUSH_HELD, /* behind a conflict or a refused one of its aggregate; its envelope not sent */
 };
 
 struct flush_part_state {
@@ -61,12 +68,19 @@ struct flush_part_state {
 
 struct flush_slot {
     uint64_t position;
+    uint64_t aggregate; /* equal: the same aggregate */
+    uint64_t follower;  /* ticket of the next event of its aggregate; 0: none in the window */
+    bool is_behind;     /* the one before it in its aggregate is not settled */
     struct flush_part_state parts[FLUSH_PARTS];
     enum flush_outcome outcome;
     uint64_t sequence;
     /* The server takes it for a duplicate but has nothing: leave Nats-Msg-Id out. */
     bool is_without_msg_id;
     bool is_taken;
+    /* The window finds an event's predecessor by lists, newest first: that of aggregate `a` begins
+     * at slots[a % capacity].newest and goes on at `older`; 0 or a ticket that is gone ends it. */
+    uint64_t newest;
+    uint64_t older;
 };
 
 /*
@@ -100,8 +114,10 @@ void quipu_window_init(struct flush_window *window, const struct flush_window_se
 uint32_t quipu_window_room(const struct flush_window *window);
 bool quipu_window_is_empty(const struct flush_window *window);
 
-/* Take an event in; there must be room. Returns its ticket. */
-uint64_t quipu_window_admit(struct flush_window *window, uint64_t position, int64_t now_us);
+/* Take an event in; there must be room. `aggregate`: a number that no other aggregate has. Events
+ * of one aggregate come in order. Returns its ticket. */
+uint64_t quipu_window_admit(struct flush_window *window, uint64_t position, uint64_t aggregate,
+                            int64_t now_us);
 
 struct flush_send {
     uint64_t ticket;

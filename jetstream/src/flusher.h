@@ -103,6 +103,10 @@ enum quipu_status quipu_flusher_send(struct flusher *flusher) QUIPU_MUST_CHECK;
 /* Take what replies there are, waiting up to wait_us for the first. @retval QUIPU_OFFLINE */
 enum quipu_status quipu_flusher_receive(struct flusher *flusher, int64_t wait_us) QUIPU_MUST_CHECK;
 
+/* Why an event behind the dead letter at `position` is not sent. */
+void quipu_flusher_held_line(const struct quipu_envelope *envelope, uint64_t position,
+                             char line[FLUSH_LINE_BYTES]);
+
 /* Turn settled events into acks to record and dead letters. */
 void quipu_flusher_settle(struct flusher *flusher);
 

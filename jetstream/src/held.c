@@ -13,8 +13,7 @@
 
 #define CAP_FIRST 16
 
-/* 64 bits of a SHA-256: that two aggregates share them does not happen. */
-static uint64_t key_of(const struct quipu_envelope *envelope)
+uint64_t quipu_aggregate_key(const struct quipu_envelope *envelope)
 {
     static const uint8_t between = 0; /* in neither of the two */
     uint8_t digest[QUIPU_SHA256_BYTES];
@@ -34,7 +33,7 @@ static size_t lower_bound(const struct held_aggregates *held, uint64_t key)
     size_t to = held->count;
     while (from < to) {
         size_t middle = from + (to - from) / 2;
-        if (held->keys[middle] < key) {
+        if (held->list[middle].key < key) {
             from = middle + 1;
         } else {
             to = middle;
@@ -43,42 +42,42 @@ static size_t lower_bound(const struct held_aggregates *held, uint64_t key)
     return from;
 }
 
-bool quipu_held_has(const struct held_aggregates *held, const struct quipu_envelope *envelope)
+uint64_t quipu_held_behind(const struct held_aggregates *held, uint64_t key, uint64_t position)
 {
-    if (held->count == 0) {
-        return false;
-    }
-    uint64_t key = key_of(envelope);
     size_t at = lower_bound(held, key);
-    return at < held->count && held->keys[at] == key;
+    bool is_behind =
+        at < held->count && held->list[at].key == key && held->list[at].position < position;
+    return is_behind ? held->list[at].position : 0;
 }
 
-enum quipu_status quipu_held_add(struct held_aggregates *held,
-                                 const struct quipu_envelope *envelope, struct quipu_error *err)
+enum quipu_status quipu_held_add(struct held_aggregates *held, uint64_t key, uint64_t position,
+                                 struct quipu_error *err)
 {
-    uint64_t key = key_of(envelope);
     size_t at = lower_bound(held, key);
-    if (at < held->count && held->keys[at] == key) {
+    if (at < held->count && held->list[at].key == key) {
+        if (position < held->list[at].position) {
+            held->list[at].position = position;
+        }
         return QUIPU_OK;
     }
     if (held->count == held->cap) {
         size_t cap = held->cap == 0 ? CAP_FIRST : held->cap * 2;
-        uint64_t *keys = quipu_realloc(held->keys, cap, sizeof *keys);
-        if (keys == NULL) {
+        struct held_aggregate *list = quipu_realloc(held->list, cap, sizeof *list);
+        if (list == NULL) {
             return quipu_error_set(err, QUIPU_NO_MEMORY, "out of memory listing dead letters");
         }
-        held->keys = keys;
+        held->list = list;
         held->cap = cap;
     }
-    memmove(held->keys + at + 1, held->keys + at, (held->count - at) * sizeof *held->keys);
-    held->keys[at] = key;
+    memmove(held->list + at + 1, held->list + at, (held->count - at) * sizeof *held->list);
+    held->list[at] = (struct held_aggregate){key, position};
     held->count++;
     return QUIPU_OK;
 }
 
 void quipu_held_release(struct held_aggregates *held)
 {
-    quipu_free(held->keys);
+    quipu_free(held->list);
     memset(held, 0, sizeof *held);
 }
 
@@ -108,7 +107,7 @@ static enum quipu_status add_position(struct held_aggregates *held, struct quipu
         status = quipu_event_view_of(&record, &event, err);
     }
     if (status == QUIPU_OK) {
-        status = quipu_held_add(held, &event.envelope, err);
+        status = quipu_held_add(held, quipu_aggregate_key(&event.envelope), position, err);
     }
     return status;
 }

@@ -65,7 +65,7 @@ static enum quipu_status copy_prefix(const char *given, char out[NATS_NAME_BYTES
     size_t len = strlen(prefix);
     if (len > NATS_NAME_BYTES_MAX || !quipu_subject_is_literal(prefix)) {
         return quipu_error_set(err, QUIPU_INVALID,
-                               "subject prefix \"%.100s\": give tokens joined by dots, such as "
+                               "subject prefix \"%.100s\"; give tokens joined by dots, such as "
                                "\"%s\", at most %d characters",
                                prefix, QUIPU_SUBJECT_PREFIX_DEFAULT, NATS_NAME_BYTES_MAX);
     }
@@ -170,7 +170,7 @@ enum quipu_status quipu_nats_url_check(const char *url, struct quipu_error *err)
             char shown[NATS_SERVER_TEXT_MAX];
             quipu_nats_url_redact(url, shown, sizeof shown);
             return quipu_error_set(err, QUIPU_INVALID,
-                                   "server url \"%s\": give nats://host:4222 or tls://host:4222",
+                                   "server url \"%s\"; give nats://host:4222 or tls://host:4222",
                                    shown);
         }
         p = strchr(end, ',');
@@ -228,7 +228,7 @@ static enum quipu_status credentials_check(const char *path, struct quipu_error 
         if (!is_found[i]) {
             return quipu_error_set(
                 err, QUIPU_INVALID,
-                "credentials file %s has no line \"%s\": give a .creds file with "
+                "credentials file %s has no line \"%s\"; give a .creds file with "
                 "a user's JWT and seed",
                 path, marks[i]);
         }
@@ -298,6 +298,11 @@ static enum quipu_status set_transport(struct quipu_nats *nats, const char *url,
     }
     if (s == NATS_OK) {
         s = natsOptions_SetIOBufSize(nats->options, IO_BUFFER_BYTES);
+    }
+    if (s == NATS_OK) {
+        /* The library's own flushing thread sleeps a millisecond first, which an aggregate's run of
+         * events, each sent when the one before it is answered, would wait for every time. */
+        s = natsOptions_SetSendAsap(nats->options, true);
     }
     if (s == NATS_OK) {
         /* A server that stands still must not hold a publish for ever. */

@@ -44,7 +44,7 @@ static enum quipu_status object_failure(struct quipu_nats *nats, natsStatus s, i
 {
     if (s == NATS_NO_RESPONDERS) {
         return quipu_error_set(err, QUIPU_NOT_PROVISIONED,
-                               "server %s has no bucket %s: make it with quipu provision",
+                               "server %s has no bucket %s; make it with quipu provision",
                                nats->server, nats->bucket);
     }
     return quipu_js_failure(nats, s, number, what, subject, err);
@@ -211,7 +211,7 @@ static enum quipu_status chain_survey(struct quipu_nats *nats, const struct payl
         }
         if (!is_ours) {
             return quipu_error_set(err, QUIPU_CORRUPT,
-                                   "bucket %s: chunk %" PRIu64 " under %s is not this payload's: "
+                                   "bucket %s: chunk %" PRIu64 " under %s is not this payload's; "
                                    "remove the messages on %s",
                                    nats->bucket, chain.chunks, names->cid, names->chain_subject);
         }
@@ -287,7 +287,7 @@ enum quipu_status quipu_payload_put(struct quipu_nats *nats, const struct quipu_
 {
     if (chunk_max == 0) {
         return quipu_error_set(err, QUIPU_TOO_LARGE,
-                               "bucket %s takes no message long enough for a chunk: raise "
+                               "bucket %s takes no message long enough for a chunk; raise "
                                "max_payload or max_msg_size",
                                nats->bucket);
     }
@@ -298,7 +298,7 @@ enum quipu_status quipu_payload_put(struct quipu_nats *nats, const struct quipu_
         }
     }
     return quipu_error_set(err, QUIPU_SERVER,
-                           "bucket %s changes under us again and again: try again later",
+                           "bucket %s changes under us again and again; try again later",
                            nats->bucket);
 }
 

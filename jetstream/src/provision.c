@@ -203,7 +203,7 @@ static enum quipu_status stream_create(struct quipu_nats *nats, const struct wan
     }
     if (number == JSStreamSubjectOverlapErr) {
         return quipu_error_set(err, QUIPU_SERVER,
-                               "another stream at %s takes subjects of %s: give another subject "
+                               "another stream at %s takes subjects of %s; give another subject "
                                "prefix or bucket, or remove that stream",
                                nats->server, wanted->subjects[0]);
     }

@@ -44,7 +44,7 @@ static enum quipu_status ingest_run(struct puller *puller, size_t from, size_t t
                                     struct quipu_error *err)
 {
     struct quipu_ingest *ingest = NULL;
-    struct quipu_ingest_report report = {0, 0, 0};
+    struct quipu_ingest_report report = {.added = 0};
     enum quipu_status status =
         quipu_ingest_begin(puller->engine, QUIPU_INGEST_QUARANTINE, &ingest, err);
     for (size_t i = from; status == QUIPU_OK && i < to; i++) {
@@ -63,6 +63,7 @@ static enum quipu_status ingest_run(struct puller *puller, size_t from, size_t t
     puller->report.events.added += report.added;
     puller->report.events.known += report.known;
     puller->report.events.quarantined += report.quarantined;
+    puller->report.events.released += report.released;
     puller->done += to - from;
     for (size_t i = from; i < to; i++) {
         if (puller->batch[i].sequence > puller->place) {

@@ -210,7 +210,7 @@ static enum quipu_status fetch_once(struct puller *puller, int64_t bytes_max,
             status = take_fetched(puller, msg, &is_over, err);
         } else if (s == NATS_NO_RESPONDERS) {
             status = quipu_error_set(err, QUIPU_NOT_PROVISIONED,
-                                     "stream %s or its consumer is gone: pull again, or quipu "
+                                     "stream %s or its consumer is gone; pull again, or quipu "
                                      "provision",
                                      nats->stream);
         } else {
@@ -256,7 +256,7 @@ enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *er
     }
     return quipu_error_set(err, QUIPU_SERVER,
                            "stream %s has %" PRIu64
-                           " messages for us and delivers none: pull again "
+                           " messages for us and delivers none; pull again "
                            "later",
                            puller->nats->stream, pending);
 }

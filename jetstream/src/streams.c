@@ -17,7 +17,7 @@ enum quipu_status quipu_js_failure(struct quipu_nats *nats, natsStatus s, int nu
     if (s == NATS_NO_RESPONDERS || number == JSNotEnabledErr ||
         number == JSNotEnabledForAccountErr) {
         return quipu_error_set(err, QUIPU_SERVER,
-                               "server %s has no JetStream for this user: start it with -js, or "
+                               "server %s has no JetStream for this user; start it with -js, or "
                                "enable JetStream for the account",
                                nats->server);
     }
@@ -40,7 +40,7 @@ enum quipu_status quipu_stream_info(struct quipu_nats *nats, const char *stream,
     }
     if (number == JSStreamNotFoundErr) {
         return quipu_error_set(err, QUIPU_NOT_PROVISIONED,
-                               "server %s has no stream %s: make it with quipu provision",
+                               "server %s has no stream %s; make it with quipu provision",
                                nats->server, stream);
     }
     return quipu_js_failure(nats, s, (int)number, "asking for stream", stream, err);

@@ -16,6 +16,7 @@
 
 struct model_message {
     uint8_t event; /* 0-based */
+    uint8_t ticket;
     uint8_t part;
     uint8_t answer;
     uint8_t sequence;
@@ -32,6 +33,7 @@ struct model_server {
     bool has_meta[MODEL_EVENTS_MAX];
     bool knows_id[MODEL_EVENTS_MAX];
     bool has_foreign[MODEL_EVENTS_MAX];
+    bool is_unfit[MODEL_EVENTS_MAX];
     uint8_t sequence[MODEL_EVENTS_MAX]; /* of our envelope; 0: not there */
     uint8_t copies[MODEL_EVENTS_MAX];
     uint8_t last;
@@ -44,7 +46,10 @@ struct model_state {
     struct model_queue requests;
     struct model_queue replies;
     uint8_t outcomes[MODEL_EVENTS_MAX];
-    uint8_t admitted;
+    uint8_t aggregates[MODEL_EVENTS_MAX];
+    uint8_t offered;                    /* events that were admitted or held back */
+    uint8_t admitted;                   /* tickets */
+    uint8_t event_of[MODEL_EVENTS_MAX]; /* of ticket - 1 */
     uint8_t cuts, timeouts, losses, refusals;
     int64_t now;
 };
@@ -93,6 +98,8 @@ static void model_init(struct model_state *state, const struct model_setup *setu
         server->has_meta[i] = server->has_chunk[i];
         server->has_foreign[i] = before == MODEL_FOREIGN;
         server->knows_id[i] = before == MODEL_FORGOTTEN;
+        server->is_unfit[i] = before == MODEL_UNFIT;
+        state->aggregates[i] = setup->aggregates[i];
         if (before == MODEL_OURS) {
             server->sequence[i] = ++server->last;
             server->copies[i] = 1;
@@ -109,7 +116,9 @@ static void serve_envelope(struct model_server *server, struct model_message *me
 {
     uint8_t i = message->event;
     cr_assert(server->has_chunk[i] && server->has_meta[i], "an envelope before its payload");
-    if (server->knows_id[i] && !message->is_without_msg_id) {
+    if (server->is_unfit[i]) {
+        message->answer = FLUSH_NEVER;
+    } else if (server->knows_id[i] && !message->is_without_msg_id) {
         message->answer = FLUSH_EXISTS;
         message->sequence = server->sequence[i];
     } else if (server->sequence[i] != 0 || server->has_foreign[i]) {
@@ -145,17 +154,48 @@ static void serve(struct model_state *state, bool is_refused)
     queue_push(&state->replies, message);
 }
 
+/* Has an earlier event of its aggregate been refused? */
+static bool is_behind_refused(const struct model_state *state, uint8_t event)
+{
+    for (uint8_t i = 0; i < event; i++) {
+        uint8_t outcome = state->outcomes[i];
+        if (state->aggregates[i] == state->aggregates[event] &&
+            (outcome == FLUSH_CONFLICT || outcome == FLUSH_REFUSED)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* As the flusher does: what is behind a dead letter is not even admitted. */
+static void offer(struct model_state *state)
+{
+    uint8_t event = state->offered++;
+    if (is_behind_refused(state, event)) {
+        state->outcomes[event] = FLUSH_HELD;
+        return;
+    }
+    state->event_of[state->admitted++] = event;
+    cr_assert_eq(quipu_window_admit(&state->window, (uint64_t)event + 101,
+                                    (uint64_t)state->aggregates[event] * 7 + 1, state->now),
+                 state->admitted);
+}
+
 static void take(struct model_state *state)
 {
     uint64_t ticket = 0;
     struct flush_slot slot;
     cr_assert(quipu_window_next_settled(&state->window, &ticket, &slot));
-    uint64_t i = ticket - 1;
-    cr_assert_eq(slot.position, ticket + 100);
+    uint64_t i = state->event_of[ticket - 1];
+    cr_assert_eq(slot.position, i + 101);
     cr_assert_eq(state->outcomes[i], FLUSH_UNSETTLED, "an event settled twice");
     if (slot.outcome == FLUSH_PUBLISHED || slot.outcome == FLUSH_DUPLICATE) {
         cr_assert_eq(state->server.copies[i], 1, "settled and not in the stream");
         cr_assert_eq(slot.sequence, state->server.sequence[i]);
+    } else if (slot.outcome == FLUSH_HELD) {
+        cr_assert(is_behind_refused(state, (uint8_t)i), "held for nothing");
+    } else if (slot.outcome == FLUSH_REFUSED) {
+        cr_assert(state->server.is_unfit[i]);
     } else {
         cr_assert_eq(slot.outcome, FLUSH_CONFLICT);
         cr_assert(state->server.has_foreign[i]);
@@ -168,7 +208,7 @@ static bool is_enabled(const struct model_state *state, const struct model_setup
 {
     switch (action) {
     case ADMIT:
-        return state->admitted < setup->events && quipu_window_room(&state->window) > 0;
+        return state->offered < setup->events && quipu_window_room(&state->window) > 0;
     case TAKE:
         return state->window.untaken > 0;
     case SEND: {
@@ -202,10 +242,7 @@ static void act(struct model_state *state, enum model_action action)
     state->now++;
     switch (action) {
     case ADMIT:
-        state->admitted++;
-        cr_assert_eq(
-            quipu_window_admit(&state->window, (uint64_t)state->admitted + 100, state->now),
-            state->admitted);
+        offer(state);
         break;
     case TAKE:
         take(state);
@@ -213,8 +250,10 @@ static void act(struct model_state *state, enum model_action action)
     case SEND: {
         struct flush_send send;
         cr_assert(quipu_window_next_send(&state->window, state->now, &send));
-        struct model_message message = {(uint8_t)(send.ticket - 1), (uint8_t)send.part, 0, 0,
-                                        send.is_without_msg_id};
+        struct model_message message = {.event = state->event_of[send.ticket - 1],
+                                        .ticket = (uint8_t)send.ticket,
+                                        .part = (uint8_t)send.part,
+                                        .is_without_msg_id = send.is_without_msg_id};
         queue_push(&state->requests, message);
         break;
     }
@@ -227,9 +266,8 @@ static void act(struct model_state *state, enum model_action action)
         break;
     case DELIVER: {
         struct model_message message = queue_pop(&state->replies);
-        (void)quipu_window_answer(&state->window, (uint64_t)message.event + 1,
-                                  (enum flush_part)message.part, (enum flush_answer)message.answer,
-                                  message.sequence, state->now);
+        (void)quipu_window_answer(&state->window, message.ticket, (enum flush_part)message.part,
+                                  (enum flush_answer)message.answer, message.sequence, state->now);
         break;
     }
     case CUT:
@@ -257,16 +295,37 @@ static void check_rules(const struct model_state *state, const struct model_setu
     for (uint32_t i = 0; i < setup->events; i++) {
         cr_assert_leq(state->server.copies[i], 1, "an event twice in the stream");
         cr_assert(!(state->server.has_foreign[i] && state->server.copies[i] > 0));
-        /* Order, unless an earlier flush or the server's own refusals have broken it. */
-        for (uint32_t j = 0; j < i && setup->refusals == 0; j++) {
-            if (setup->before[j] == MODEL_NOTHING && setup->before[i] == MODEL_NOTHING &&
-                state->server.sequence[i] != 0) {
+        /* The order of an aggregate, whatever happens, unless an earlier flush has broken it. */
+        for (uint32_t j = 0; j < i && setup->before[i] != MODEL_OURS; j++) {
+            if (setup->aggregates[i] == setup->aggregates[j] && state->server.sequence[i] != 0) {
                 cr_assert(state->server.sequence[j] != 0 &&
                               state->server.sequence[j] < state->server.sequence[i],
                           "an event before the one that it follows");
             }
         }
     }
+}
+
+/* What must become of an event in the end. */
+static bool is_right_end(const struct model_state *state, const struct model_setup *setup,
+                         uint8_t event)
+{
+    switch ((enum flush_outcome)state->outcomes[event]) {
+    case FLUSH_HELD:
+        return is_behind_refused(state, event);
+    case FLUSH_REFUSED:
+        return setup->before[event] == MODEL_UNFIT;
+    case FLUSH_CONFLICT:
+        return setup->before[event] == MODEL_FOREIGN;
+    case FLUSH_DUPLICATE:
+    case FLUSH_PUBLISHED:
+        return setup->before[event] != MODEL_UNFIT && setup->before[event] != MODEL_FOREIGN &&
+               !is_behind_refused(state, event) &&
+               (setup->before[event] != MODEL_OURS || state->outcomes[event] == FLUSH_DUPLICATE);
+    case FLUSH_UNSETTLED:
+        break;
+    }
+    return false;
 }
 
 /* Without further faults, every event settles. */
@@ -295,10 +354,8 @@ static void check_progress(const struct model_state *from, const struct model_se
     }
     for (uint32_t i = 0; i < setup->events; i++) {
         cr_assert_neq(state.outcomes[i], FLUSH_UNSETTLED, "an event never settles");
-        cr_assert_eq(state.outcomes[i] == FLUSH_CONFLICT, setup->before[i] == MODEL_FOREIGN);
-        if (setup->before[i] == MODEL_OURS) {
-            cr_assert_eq(state.outcomes[i], FLUSH_DUPLICATE);
-        }
+        cr_assert(is_right_end(&state, setup, (uint8_t)i), "event %u ends as %u", i,
+                  state.outcomes[i]);
     }
     check_rules(&state, setup);
 }

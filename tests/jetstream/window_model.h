@@ -19,16 +19,18 @@
 /* What lies on the server before the flush, per event. */
 enum model_before {
     MODEL_NOTHING,
-    MODEL_PAYLOAD,  /* chunk and meta, by another store */
-    MODEL_OURS,     /* payload and envelope, by an earlier flush whose acks were lost */
-    MODEL_FOREIGN,  /* another event under the same event_id */
-    MODEL_FORGOTTEN /* the duplicate window knows the id, the message is deleted */
+    MODEL_PAYLOAD,   /* chunk and meta, by another store */
+    MODEL_OURS,      /* payload and envelope, by an earlier flush whose acks were lost */
+    MODEL_FOREIGN,   /* another event under the same event_id */
+    MODEL_FORGOTTEN, /* the duplicate window knows the id, the message is deleted */
+    MODEL_UNFIT      /* the server will never take the envelope */
 };
 
 struct model_setup {
     uint32_t capacity;
     uint32_t events;
     enum model_before before[MODEL_EVENTS_MAX];
+    uint8_t aggregates[MODEL_EVENTS_MAX]; /* equal: the same one */
     /* How often each fault may happen. */
     uint8_t cuts, timeouts, losses, refusals;
 };

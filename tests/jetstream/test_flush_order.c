@@ -1,0 +1,200 @@
+/*
+ * An aggregate's order in the stream, against a real server that takes its later events and not the
+ * earlier one: the later ones wait, or are put aside with it.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <nats/nats.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "js_kit.h"
+
+static struct nats_fixture server;
+static struct js_store store;
+static struct quipu_nats *nats;
+
+static void start(void)
+{
+    nats_fixture_start(&server, NULL);
+    js_store_open(&store);
+    nats = js_connect(&server);
+    js_provision(nats, 0);
+}
+
+static void stop(void)
+{
+    quipu_nats_close(&nats);
+    js_store_release(&store);
+    nats_fixture_stop(&server);
+}
+
+TestSuite(flush_order, .init = start, .fini = stop, .timeout = 60);
+
+static void with_js(void (*act)(natsConnection *connection, jsCtx *js))
+{
+    natsConnection *connection = NULL;
+    jsCtx *js = NULL;
+    cr_assert_eq(natsConnection_ConnectTo(&connection, server.url), NATS_OK);
+    cr_assert_eq(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
+    act(connection, js);
+    jsCtx_Destroy(js);
+    natsConnection_Destroy(connection);
+}
+
+static void delete_the_first(natsConnection *connection, jsCtx *js)
+{
+    (void)connection;
+    cr_assert_eq(js_DeleteMsg(js, QUIPU_STREAM_DEFAULT, 1, NULL, NULL), NATS_OK);
+}
+
+#define FIRST_ID "018f0000-0000-7000-8000-0000000000d1"
+
+static uint64_t append(const char *aggregate, const char *id_field, const char *payload)
+{
+    char line[300];
+    (void)snprintf(line, sizeof line,
+                   "{\"aggregate_type\":\"key\",\"aggregate_id\":\"%s\",%s\"event_type\":"
+                   "\"key.used\",\"payload\":\"%s\"}",
+                   aggregate, id_field, payload);
+    return js_store_append(&store, line);
+}
+
+/* A new store that pulls gets all of them, none in quarantine. */
+static void expect_pull_takes(uint64_t count)
+{
+    struct js_store puller;
+    struct quipu_pull_report report;
+    struct quipu_error err;
+    js_store_open(&puller);
+    cr_assert_eq(quipu_pull(puller.engine, nats, NULL, &report, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(report.events.quarantined, 0);
+    cr_assert_eq(report.events.added, count);
+    js_store_release(&puller);
+}
+
+Test(flush_order, later_events_wait_for_one_that_the_server_remembers_but_has_lost)
+{
+    struct js_store other;
+    js_store_open(&other);
+    append("x", "", "one");
+    js_store_copy(&store, &other);
+    cr_assert_eq(js_flush(&store, nats).published, 1);
+    with_js(delete_the_first);
+    /* The other store has all of it and no receipts. */
+    append("x", "", "two");
+    append("y", "", "meanwhile");
+    append("x", "", "three");
+    js_store_copy(&store, &other);
+
+    struct quipu_flush_report report = js_flush(&other, nats);
+
+    cr_assert_eq(report.published, 4);
+    js_expect_all_published(&server, &other);
+    expect_pull_takes(4);
+    js_store_release(&other);
+}
+
+static void put_rubbish(natsConnection *connection, jsCtx *js)
+{
+    (void)connection;
+    jsPubAck *ack = NULL;
+    cr_assert_eq(js_Publish(&ack, js, QUIPU_SUBJECT_PREFIX_DEFAULT ".key.key.used." FIRST_ID,
+                            "rubbish", 7, NULL, NULL),
+                 NATS_OK);
+    jsPubAck_Destroy(ack);
+}
+
+struct letters {
+    size_t count;
+    uint64_t positions[8];
+    enum quipu_status reasons[8];
+    char lines[8][QUIPU_ERROR_MESSAGE_BYTES];
+};
+
+static enum quipu_status note_letter(void *ctx, const struct quipu_dead_letter *letter,
+                                     struct quipu_error *err)
+{
+    (void)err;
+    struct letters *letters = ctx;
+    cr_assert_lt(letters->count, 8);
+    letters->positions[letters->count] = letter->position;
+    letters->reasons[letters->count] = letter->reason;
+    (void)snprintf(letters->lines[letters->count], QUIPU_ERROR_MESSAGE_BYTES, "%.*s",
+                   QUIPU_SLICE_FMT(letter->line));
+    letters->count++;
+    return QUIPU_OK;
+}
+
+static void retry(uint64_t position)
+{
+    struct quipu_error err;
+    cr_assert_eq(quipu_dead_letter_retry(store.engine, position, &err), QUIPU_OK);
+}
+
+Test(flush_order, what_is_behind_a_conflict_in_the_same_flush_is_put_aside_with_it)
+{
+    with_js(put_rubbish);
+    append("x", "\"event_id\":\"" FIRST_ID "\",", "one");
+    append("x", "", "two");
+    append("y", "", "meanwhile");
+    append("x", "", "three");
+
+    struct quipu_flush_report report = js_flush(&store, nats);
+
+    cr_assert_eq(report.published, 1);
+    cr_assert_eq(report.dead, 3);
+    cr_assert_eq(report.pending, 0);
+    cr_assert_eq(js_stream_messages(&server, QUIPU_STREAM_DEFAULT), 2);
+    struct letters letters = {.count = 0};
+    struct quipu_error err;
+    cr_assert_eq(quipu_each_dead_letter(store.engine, note_letter, &letters, &err), QUIPU_OK);
+    cr_assert_eq(letters.count, 3);
+    cr_assert_eq(letters.reasons[0], QUIPU_EVENT_ID_CONFLICT);
+    cr_assert_eq(letters.positions[1], 2);
+    cr_assert_eq(letters.reasons[1], QUIPU_GAP);
+    cr_assert_not_null(strstr(letters.lines[1], "waits for position 1,"), "%s", letters.lines[1]);
+    cr_assert_not_null(strstr(letters.lines[1], "key/x"), "%s", letters.lines[1]);
+    cr_assert_eq(letters.positions[2], 4);
+    cr_assert_not_null(strstr(letters.lines[2], "waits for position 1,"), "%s", letters.lines[2]);
+
+    /* One by one, from the first: the letters behind it do not hold it back. */
+    with_js(delete_the_first);
+    retry(1);
+    cr_assert_eq(js_flush(&store, nats).published, 1);
+    retry(2);
+    retry(4);
+    cr_assert_eq(js_flush(&store, nats).published, 2);
+    cr_assert_eq(js_store_outbox(&store).dead, 0);
+    expect_pull_takes(4);
+}
+
+Test(flush_order, a_letter_retried_out_of_turn_is_put_aside_again)
+{
+    with_js(put_rubbish);
+    append("x", "\"event_id\":\"" FIRST_ID "\",", "one");
+    append("x", "", "two");
+    js_flush(&store, nats);
+    retry(2);
+
+    struct quipu_flush_report report = js_flush(&store, nats);
+
+    cr_assert_eq(report.dead, 1);
+    cr_assert_eq(report.published, 0);
+    cr_assert_eq(js_store_outbox(&store).dead, 2);
+}
+
+Test(flush_order, a_long_run_of_one_aggregate_goes_out_in_order)
+{
+    for (int i = 0; i < 700; i++) {
+        char payload[16];
+        (void)snprintf(payload, sizeof payload, "%d", i);
+        append(i % 50 == 49 ? "y" : "x", "", payload);
+    }
+
+    struct quipu_flush_report report = js_flush(&store, nats);
+
+    cr_assert_eq(report.published, 700);
+    js_expect_all_published(&server, &store);
+}
