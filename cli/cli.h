@@ -16,7 +16,9 @@
 #include "quipu/error.h"
 #include "quipu/store.h"
 
-#define CLI_STORE_DEFAULT ".quipu"
+#define CLI_CURE_DAMAGED   "restore a backup, or import a bundle into a new store"
+#define CLI_CURE_NO_PARENT "make its parent folder first, or choose another path"
+#define CLI_STORE_DEFAULT  ".quipu"
 
 struct cli {
     const struct cli_verb *verb; /* NULL until it is known */
@@ -46,6 +48,10 @@ int cli_open(struct cli *cli);
 
 /** The same for a store that must not be there yet. */
 int cli_open_new(struct cli *cli);
+
+/** Open a file to read from, stdin for "-". A folder is refused as input. The caller closes what is
+ * not STDIN_FILENO. Returns 0, or the exit code after it has said what is wrong. */
+int cli_open_input(const struct cli *cli, const char *path, const char *cure, int *fd);
 
 /** Open an existing store elsewhere, or make it: for verbs that need a second one. The caller
  * closes. */

@@ -206,6 +206,11 @@ static const char *cure_there(enum quipu_status status)
     }
 }
 
+bool cli_is_cbor(enum quipu_status status)
+{
+    return status >= QUIPU_CBOR_TRUNCATED && status <= QUIPU_CBOR_INCOMPLETE;
+}
+
 const char *cli_cure(enum quipu_status status)
 {
     const char *cure = cure_here(status);

@@ -6,6 +6,8 @@
 #ifndef QUIPU_CLI_EXIT_CODE_H
 #define QUIPU_CLI_EXIT_CODE_H
 
+#include <stdbool.h>
+
 #include "quipu/status.h"
 
 enum cli_exit {
@@ -27,6 +29,12 @@ enum cli_exit cli_exit_code(enum quipu_status status);
 /** What to do about it, in the words of the command line; "" where nothing has to be done. Static
  * text. */
 const char *cli_cure(enum quipu_status status);
+
+/** Is it one of what DAG-CBOR refuses? */
+bool cli_is_cbor(enum quipu_status status);
+
+/** Their cure where the input is JSON. */
+#define CLI_CURE_JSON_VALUE "write values that JSON and DAG-CBOR both have: finite, not too deep"
 
 /** What an exit code means, for --help; "" for a number that is none. Static text. */
 const char *cli_exit_text(enum cli_exit code);

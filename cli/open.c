@@ -3,7 +3,11 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "print.h"
@@ -43,6 +47,10 @@ int cli_open(struct cli *cli)
         (void)quipu_error_set(&err, status, "there is no store in \"%s\"", cli->store_path);
         return cli_fail(cli, status, &err,
                         "make one with `quipu init`, or name one with --store DIR");
+    case QUIPU_CORRUPT: /* verify could not open it either */
+        return cli_fail(cli, status, &err, CLI_CURE_DAMAGED);
+    case QUIPU_INVALID:
+        return cli_fail(cli, status, &err, "name another folder with --store DIR");
     default:
         return cli_fail(cli, status, &err, NULL);
     }
@@ -62,9 +70,34 @@ int cli_open_new(struct cli *cli)
         return cli_fail(cli, status, &err, "use it, or name another folder with --store DIR");
     case QUIPU_NOT_A_STORE:
         return cli_fail(cli, status, &err, "name an empty or a new folder with --store DIR");
+    case QUIPU_NOT_FOUND:
+        return cli_fail(cli, status, &err, CLI_CURE_NO_PARENT);
+    case QUIPU_INVALID:
+        return cli_fail(cli, status, &err, "name another folder with --store DIR");
     default:
         return cli_fail(cli, status, &err, NULL);
     }
+}
+
+int cli_open_input(const struct cli *cli, const char *path, const char *cure, int *fd)
+{
+    struct quipu_error err;
+    bool is_stdin = strcmp(path, "-") == 0;
+    int opened = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (opened < 0) {
+        enum quipu_status status = quipu_error_errno(&err, errno, "open \"%s\"", path);
+        return cli_fail(cli, status, &err, cure);
+    }
+    struct stat info;
+    if (fstat(opened, &info) == 0 && S_ISDIR(info.st_mode)) {
+        if (!is_stdin) {
+            (void)close(opened); /* nothing was read from it */
+        }
+        (void)quipu_error_set(&err, QUIPU_INVALID, "\"%s\" is a folder", is_stdin ? "stdin" : path);
+        return cli_fail(cli, QUIPU_INVALID, &err, cure);
+    }
+    *fd = opened;
+    return 0;
 }
 
 int cli_filter_init(const struct cli *cli, const struct cli_selection *selection,

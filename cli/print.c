@@ -84,6 +84,16 @@ int cli_fail_with(const struct cli *cli, const struct cli_failure *failure)
     return (int)code;
 }
 
+struct quipu_error cli_without_cure(const struct quipu_error *err)
+{
+    struct quipu_error plain = *err;
+    char *cure = strstr(plain.message, "; ");
+    if (cure != NULL) {
+        *cure = 0;
+    }
+    return plain;
+}
+
 int cli_fail(const struct cli *cli, enum quipu_status status, const struct quipu_error *err,
              const char *cure)
 {

@@ -26,6 +26,9 @@ struct cli_failure {
  * the exit code. */
 int cli_fail_with(const struct cli *cli, const struct cli_failure *failure);
 
+/** The message without the cure behind its semicolon, for where we know a better one. */
+struct quipu_error cli_without_cure(const struct quipu_error *err);
+
 /** The short form; cure NULL: the status's own. */
 int cli_fail(const struct cli *cli, enum quipu_status status, const struct quipu_error *err,
              const char *cure);

@@ -7,8 +7,6 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -112,6 +110,16 @@ static void release(struct append_run *run)
     cli_json_release(&run->json);
 }
 
+/* NULL: the status's own. The input is JSON, also where what it says cannot be DAG-CBOR. */
+static const char *cure_of(enum quipu_status status)
+{
+    if (status == QUIPU_SECRET_REFUSED) {
+        /* The library cannot know the option that takes it. */
+        return "store the public half or a digest of it, or take it in clear with --allow-secret";
+    }
+    return cli_is_cbor(status) ? CLI_CURE_JSON_VALUE : NULL;
+}
+
 /* What the failure leaves behind, for people and for --json. */
 static int fail(const struct append_run *run, uint64_t line, enum quipu_status status,
                 const struct quipu_error *err)
@@ -119,6 +127,7 @@ static int fail(const struct append_run *run, uint64_t line, enum quipu_status s
     char stored[CLI_COUNT_BYTES];
     char note[160];
     char members[160];
+    struct quipu_error plain = cli_without_cure(err);
     uint64_t before = run->stored + run->duplicates;
     uint64_t first = run->first_line == 0 ? line : run->first_line;
     (void)snprintf(note, sizeof note,
@@ -131,9 +140,8 @@ static int fail(const struct append_run *run, uint64_t line, enum quipu_status s
                        line, run->stored, run->duplicates);
     struct cli_failure failure = {
         .status = status,
-        .err = err,
-        /* The library cannot know the option that allows it. */
-        .cure = status == QUIPU_SECRET_REFUSED ? "--allow-secret stores it in clear" : NULL,
+        .err = status == QUIPU_SECRET_REFUSED ? &plain : err,
+        .cure = cure_of(status),
         .note = note,
         .members = quipu_slice(members, (size_t)len),
     };
@@ -225,6 +233,12 @@ static bool is_blank(struct quipu_slice line)
     return true;
 }
 
+static bool starts_with_mark(struct quipu_slice line)
+{
+    static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
+    return line.len >= sizeof mark && memcmp(line.data, mark, sizeof mark) == 0;
+}
+
 /* Take one line into the batch. Returns 0 or the exit code. */
 static int take(struct append_run *run, struct quipu_slice line)
 {
@@ -234,6 +248,11 @@ static int take(struct append_run *run, struct quipu_slice line)
         run->first_line = number;
     }
     enum quipu_status status = grow(run, &err);
+    if (status == QUIPU_OK && number == 1 && starts_with_mark(line)) {
+        status = quipu_error_set(&err, QUIPU_JSON,
+                                 "line 1 begins with a byte order mark; save the file as UTF-8 "
+                                 "without one");
+    }
     if (status != QUIPU_OK) {
         return fail(run, number, status, &err);
     }
@@ -297,7 +316,7 @@ static size_t batch_size(const struct cli *cli, const struct append_values *valu
             return 0;
         }
         if (values->atomic_lines.is_set) {
-            (void)cli_usage(cli, "--batch and --atomic-lines say two sizes; leave one out");
+            (void)cli_usage(cli, "--batch and --atomic-lines say two sizes, and one is wanted");
             return 0;
         }
         return SIZE_MAX;
@@ -340,13 +359,9 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     if (code != 0) {
         return code;
     }
-    if (strcmp(path, "-") != 0) {
-        state.lines.fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (state.lines.fd < 0) {
-            struct quipu_error err;
-            enum quipu_status status = quipu_error_errno(&err, errno, "open \"%s\"", path);
-            return cli_fail(cli, status, &err, "name a file of JSON lines, or - for stdin");
-        }
+    code = cli_open_input(cli, path, "name a file of JSON lines, or - for stdin", &state.lines.fd);
+    if (code != 0) {
+        return code;
     }
     code = append_all(&state);
     if (code == 0 && !cli->is_json) {

@@ -3,6 +3,11 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "cli.h"
 #include "print.h"
 
@@ -48,6 +53,28 @@ static enum quipu_status say(const struct cli *cli, const char *path,
     return status;
 }
 
+/* A backup inside the store goes when the store's folder does. A destination that is not there yet
+ * is where its parent is; what cannot be resolved is left to the copying itself to refuse. */
+static enum quipu_status check_place(const struct cli *cli, const char *path,
+                                     struct quipu_error *err)
+{
+    char store[PATH_MAX];
+    char real[PATH_MAX];
+    char copy[PATH_MAX];
+    if (realpath(cli->store_path, store) == NULL || strlen(path) >= sizeof copy) {
+        return QUIPU_OK;
+    }
+    memcpy(copy, path, strlen(path) + 1);
+    if (realpath(path, real) == NULL && realpath(dirname(copy), real) == NULL) {
+        return QUIPU_OK;
+    }
+    size_t len = strlen(store);
+    if (strncmp(real, store, len) != 0 || (real[len] != 0 && real[len] != '/')) {
+        return QUIPU_OK;
+    }
+    return quipu_error_set(err, QUIPU_INVALID, "\"%s\" is in the store's own folder", path);
+}
+
 static int run(struct cli *cli, const void *values, int argc, char **argv)
 {
     (void)values;
@@ -58,14 +85,22 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     }
     struct quipu_error err;
     struct quipu_store_stat stat;
-    enum quipu_status status = quipu_store_backup(cli->store, argv[0], &err);
+    enum quipu_status status = check_place(cli, argv[0], &err);
+    if (status == QUIPU_INVALID) {
+        return cli_fail(cli, status, &err, "choose a folder outside the store");
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_store_backup(cli->store, argv[0], &err);
+    }
     if (status == QUIPU_OK) {
         status = look(argv[0], &stat, &err);
     }
     if (status == QUIPU_OK) {
         status = say(cli, argv[0], &stat, &err);
     }
-    return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
+    return status == QUIPU_OK
+               ? 0
+               : cli_fail(cli, status, &err, status == QUIPU_NOT_FOUND ? CLI_CURE_NO_PARENT : NULL);
 }
 
 const struct cli_verb cli_verb_backup = {

@@ -3,8 +3,6 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -119,24 +117,24 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
         return cli_usage(cli, "--codec wants raw, dag-cbor or dag-json, found \"%s\"", codec);
     }
     struct quipu_error err;
-    bool is_stdin = strcmp(argv[0], "-") == 0;
-    int fd = is_stdin ? STDIN_FILENO : open(argv[0], O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        enum quipu_status status = quipu_error_errno(&err, errno, "open \"%s\"", argv[0]);
-        return cli_fail(cli, status, &err, "name a file, or - for stdin");
+    int fd = -1;
+    int code = cli_open_input(cli, argv[0], "name a file, or - for stdin", &fd);
+    if (code != 0) {
+        return code;
     }
     struct quipu_cid cid;
     uint64_t bytes = 0;
     struct quipu_source source = quipu_source_fd(&fd);
     enum quipu_status status =
         is_raw ? cid_raw(source, &cid, &bytes, &err) : cid_dag(source, is_json, &cid, &bytes, &err);
-    if (!is_stdin) {
+    if (fd != STDIN_FILENO) {
         (void)close(fd); /* only read from */
     }
     if (status == QUIPU_OK) {
         status = say(cli, &cid, bytes, is_raw ? "raw" : "dag-cbor", &err);
     }
-    return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
+    const char *cure = is_json && cli_is_cbor(status) ? CLI_CURE_JSON_VALUE : NULL;
+    return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, cure);
 }
 
 static const struct cli_option options[] = {

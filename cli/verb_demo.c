@@ -152,7 +152,10 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
         say_goodbye(&demo);
     }
     cli_json_release(&demo.json);
-    return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
+    bool has_no_parent = status == QUIPU_NOT_FOUND && demo.steps == 0;
+    return status == QUIPU_OK
+               ? 0
+               : cli_fail(cli, status, &err, has_no_parent ? CLI_CURE_NO_PARENT : NULL);
 }
 
 static const struct cli_option options[] = {

@@ -222,8 +222,8 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
         }
     }
     if (!is_lines && strcmp(argv[0], "-") == 0) {
-        return cli_usage(cli, "a bundle is read back before it gets its name, so it needs a FILE; "
-                              "--format jsonl writes to -");
+        return cli_usage(cli, "a bundle is read back before it gets its name, so it needs a FILE "
+                              "(--format jsonl writes to -)");
     }
     struct cli_filter filter;
     int code = cli_filter_init(cli, &export_values->selection, &filter);

@@ -55,6 +55,10 @@ struct network_values {
 static int fail(const struct cli *cli, enum quipu_status status, const struct quipu_error *err)
 {
     struct cli_failure failure = {.status = status, .err = err};
+    struct quipu_error plain = cli_without_cure(err);
+    if (status == QUIPU_OFFLINE) {
+        failure.err = &plain; /* the library cannot know the option that names another server */
+    }
     if (status == QUIPU_PERMISSION) {
         failure.code = CLI_EXIT_REFUSED;
         failure.cure = strstr(err->message, "; ") != NULL
@@ -93,13 +97,48 @@ static int read_password(const struct cli *cli, uint64_t fd, char into[PASSWORD_
     }
 }
 
+/* A slash at the end of a url is what people copy along; of several urls, each. */
+static void trim_slashes(char *url)
+{
+    size_t kept = 0;
+    for (size_t at = 0; url[at] != 0; at++) {
+        bool ends = url[at + 1] == 0 || url[at + 1] == ',';
+        if (url[at] == '/' && ends && kept > 0 && url[kept - 1] != '/') {
+            continue;
+        }
+        url[kept++] = url[at];
+    }
+    url[kept] = 0;
+}
+
+/* Options that cannot be meant together, before anything is asked of the store or the server. */
+static int check_options(const struct cli *cli, const struct network_values *values)
+{
+    if (values->user != NULL && values->creds != NULL) {
+        return cli_usage(cli, "--user and --creds say two identities, and one is wanted");
+    }
+    if (values->password_fd.is_set && values->user == NULL) {
+        return cli_usage(cli, "--password-fd wants --user too");
+    }
+    return 0;
+}
+
 static int connect_to(const struct cli *cli, const struct network_values *values,
                       struct quipu_nats **nats)
 {
     char password[PASSWORD_BYTES_MAX];
-    int code = 0;
+    int code = check_options(cli, values);
+    if (code != 0) {
+        return code;
+    }
     struct quipu_nats_options options = QUIPU_NATS_OPTIONS_INIT;
-    options.url = cli->server;
+    char *url = cli->server == NULL ? NULL : strdup(cli->server);
+    if (url != NULL) {
+        trim_slashes(url);
+    } else if (cli->server != NULL) {
+        return cli_fail(cli, QUIPU_NO_MEMORY, NULL, NULL);
+    }
+    options.url = url;
     options.credentials_file = values->creds;
     options.user = values->user;
     options.tls_ca_file = values->tls_ca;
@@ -118,13 +157,20 @@ static int connect_to(const struct cli *cli, const struct network_values *values
         code = status == QUIPU_OK ? 0 : fail(cli, status, &err);
     }
     explicit_bzero(password, sizeof password);
+    if (url != NULL) {
+        explicit_bzero(url, strlen(url)); /* it may hold a password */
+        free(url);
+    }
     return code;
 }
 
 /* The store first: it costs nothing to find out that it is not there. */
 static int open_both(struct cli *cli, const struct network_values *values, struct quipu_nats **nats)
 {
-    int code = cli_open(cli);
+    int code = check_options(cli, values);
+    if (code == 0) {
+        code = cli_open(cli);
+    }
     return code != 0 ? code : connect_to(cli, values, nats);
 }
 

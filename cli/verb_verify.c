@@ -102,10 +102,7 @@ static int verify_store(struct cli *cli)
     cli_json_release(&run.json);
     return status == QUIPU_OK
                ? 0
-               : cli_fail(cli, status, &err,
-                          status == QUIPU_CORRUPT
-                              ? "restore a backup, or import a bundle into a new store"
-                              : NULL);
+               : cli_fail(cli, status, &err, status == QUIPU_CORRUPT ? CLI_CURE_DAMAGED : NULL);
 }
 
 /* ------------------------------------------------------------------ a bundle */

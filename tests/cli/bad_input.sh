@@ -42,6 +42,10 @@ line 3 'event_id' INVALID "{$good,\"payload\":1,\"event_id\":\"17\"}"
 line 3 'colour' INVALID "{$good,\"payload\":1,\"colour\":\"red\"}"
 line 3 'event_type' INVALID '{"aggregate_type":"key","aggregate_id":"a","event_type":"Key Made","payload":1}'
 line 3 '' DAGJSON "{$good,\"payload\":{\"/\":\"foo\"}}"
+line 3 'JSON and DAG-CBOR both have' CBOR_FLOAT_NOT_FINITE "{$good,\"payload\":1e400}"
+line 3 'JSON and DAG-CBOR both have' CBOR_DEPTH \
+    "{$good,\"payload\":$(printf '[%.0s' $(seq 300))1$(printf ']%.0s' $(seq 300))}"
+line 3 'without one' JSON "$(printf '\357\273\277')"
 line 3 '--expect' INVALID "{$good,\"payload\":1,\"expected_version\":1}" --expect 2
 line 4 'read it again' VERSION_CONFLICT "{$good,\"payload\":1,\"expected_version\":0}"
 line 4 'read it again' VERSION_CONFLICT "{$good,\"payload\":1}" --expect 7
@@ -134,7 +138,29 @@ equal "files of refused exports" "$(find "$dir" -name 'none*' | wc -l)" 0
 refused 4 '; ' EXISTS backup "$dir/full"
 refused 4 'new folder' EXISTS car unpack "$dir/good.car" "$dir/full"
 refused 5 'name a file' NOT_FOUND append "$dir/nowhere"
-refused 5 '' NOT_FOUND cid "$dir/nowhere"
+refused 3 'name a file of JSON lines' INVALID append "$dir/full"
+refused 3 'name a file' INVALID cid "$dir/full"
+refused 5 'name a file' NOT_FOUND cid "$dir/nowhere"
+input=$dir
+refused 3 'name a file of JSON lines' INVALID append -
+printf '1e400' >"$dir/input"
+input=$dir/input
+refused 3 'JSON and DAG-CBOR both have' CBOR_FLOAT_NOT_FINITE cid --codec dag-json -
+input=/dev/null
+
+# Paths whose parent is not there, and a backup that would go with its store.
+refused 5 'parent folder' NOT_FOUND init --store "$dir/no/such/store"
+refused 5 'parent folder' NOT_FOUND backup "$dir/no/such/backup"
+refused 5 'parent folder' NOT_FOUND demo --dir "$dir/no/such/demo"
+refused 3 'outside the store' INVALID backup "$QUIPU_STORE"
+refused 3 'outside the store' INVALID backup "$QUIPU_STORE/backup"
+ln -s "$QUIPU_STORE" "$dir/link"
+refused 3 'outside the store' INVALID backup "$dir/link/backup"
+equal "backup beside the store" "$("$quipu" backup --quiet --json "$QUIPU_STORE-beside" | member events)" 1
+mkdir "$dir/hollow"
+: >"$dir/hollow/data.mdb"
+refused 6 'restore a backup' CORRUPT log --store "$dir/hollow"
+refused 6 'restore a backup' CORRUPT verify --store "$dir/hollow"
 printf '\377' >"$dir/bad.cbor"
 refused 3 '; ' CBOR_INDEFINITE cid --codec dag-cbor "$dir/bad.cbor"
 equal "store at the end" "$(digest "$QUIPU_STORE")" "$before"

@@ -29,6 +29,11 @@ for verb in provision flush pull; do
     refused 3 '' INVALID "$verb" --server 'nats://'
 done
 refused 1 '; ' IO flush --server "$gone" --user keys --password-fd 17
+# What cannot be meant together is wrong options, found before the store or the server is asked.
+for verb in provision flush pull; do
+    refused 2 "quipu $verb --help" INVALID "$verb" --store "$dir/nowhere" --user keys --creds file
+    refused 2 "quipu $verb --help" INVALID "$verb" --store "$dir/nowhere" --password-fd 3
+done
 
 server_options=(--user keys --pass right)
 start_server
@@ -43,6 +48,7 @@ for verb in provision flush pull; do
     equal "exit code of $verb with a wrong password" "$found" 8
     equal "lines on stderr of $verb with a wrong password" "$(wc -l <"$dir/err")" 1
     has "$verb with a wrong password" "$(cat "$dir/err")" "; "
+    one_cure "$verb with a wrong password" "$(cat "$dir/err")"
     case $(cat "$dir/err") in
     *wrong*) fail "the error shows the password: $(cat "$dir/err")" ;;
     esac
@@ -65,6 +71,9 @@ unset QUIPU_NATS_PASSWORD
 printf 'right' >"$dir/password"
 equal "flush" "$("$quipu" flush --user keys --password-fd 3 --json 3<"$dir/password" | member published)" 1
 equal "flush by url" "$("$quipu" flush --server "nats://keys:right@${url#nats://}" --json | member pending)" 0
+equal "flush by a url with a slash" \
+    "$("$quipu" flush --server "nats://keys:right@${url#nats://}/" --json | member pending)" 0
+refused 7 'nats-server' OFFLINE flush --server "$gone/,$gone/"
 found=0
 "$quipu" provision --user keys --duplicates 7s --password-fd 3 3<"$dir/password" >"$dir/out" 2>"$dir/err" ||
     found=$?

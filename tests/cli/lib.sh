@@ -69,6 +69,15 @@ shared() {
     printf '%s\n' "$path"
 }
 
+# one_cure WHAT LINE: what to do is said once: a second semicolon would begin a second cure.
+one_cure() {
+    checks=$((checks + 1))
+    case $2 in
+    *'is stored already as '*) ;; # two events in one line, each behind a semicolon
+    *'; '*'; '*) fail "$1 says more than one cure: $2" ;;
+    esac
+}
+
 # refused CODE CURE STATUS COMMAND…: the command must fail with this exit code, say one line on stderr
 # that begins with "quipu VERB: " and holds the cure, say the same as one JSON object with --json, and
 # print nothing on stdout. Reads stdin from the file $input, /dev/null where that is not set.
@@ -82,6 +91,7 @@ refused() {
     line=$(cat "$dir/err")
     has "quipu $*" "$line" "quipu "
     has "quipu $*" "$line" "$cure"
+    one_cure "quipu $*" "$line"
     found=0
     "$quipu" --json "$@" <"${input:-/dev/null}" >"$dir/out" 2>"$dir/err" || found=$?
     equal "exit code of: quipu --json $*" "$found" "$code"
