@@ -29,7 +29,7 @@ void quipu_flusher_held_line(const struct quipu_envelope *envelope, uint64_t pos
 {
     (void)snprintf(line, FLUSH_LINE_BYTES,
                    "waits for position %" PRIu64 ", a dead letter of the same aggregate "
-                   "%.*s/%.*s: retry that one, then this",
+                   "%.*s/%.*s; retry that one, then this",
                    position, QUIPU_SLICE_FMT(envelope->aggregate_type),
                    QUIPU_SLICE_FMT(envelope->aggregate_id));
 }

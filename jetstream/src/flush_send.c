@@ -47,6 +47,11 @@ static void count_stored(struct flusher *flusher, const struct flush_item *item)
     flusher->report.payload_bytes += item->payload.len;
 }
 
+static struct quipu_cid *good_place(struct flusher *flusher, const struct quipu_cid *cid)
+{
+    return &flusher->good_payloads[cid->digest[0] % FLUSH_GOOD_PAYLOADS];
+}
+
 /* Somebody's subject has no taker, the library does not say whose: see what is missing. Where
  * nothing is, it was a passing thing, and the deadline sends again. */
 static enum quipu_status doubt(struct flusher *flusher)
@@ -66,6 +71,23 @@ static enum quipu_status doubt(struct flusher *flusher)
 
 /* ------------------------------------------------------------------ sending */
 
+/* An object of several chunks that was there: is it this payload? Read once per flush. */
+static enum quipu_status compare_chained(struct flusher *flusher, const struct flush_item *item)
+{
+    struct quipu_cid *good = good_place(flusher, &item->payload_cid);
+    if (quipu_cid_equal(good, &item->payload_cid)) {
+        return QUIPU_OK;
+    }
+    struct quipu_buf theirs = QUIPU_BUF_INIT;
+    enum quipu_status status =
+        quipu_payload_get(flusher->nats, &item->payload_cid, &theirs, &flusher->trouble);
+    quipu_buf_release(&theirs);
+    if (status == QUIPU_OK) {
+        *good = item->payload_cid;
+    }
+    return status == QUIPU_NOT_FOUND ? QUIPU_TIMEOUT : status; /* gone since: try again */
+}
+
 /* A payload of several chunks goes up here and now, request by request. */
 static enum quipu_status put_chained(struct flusher *flusher, uint64_t ticket)
 {
@@ -74,6 +96,9 @@ static enum quipu_status put_chained(struct flusher *flusher, uint64_t ticket)
     enum quipu_status status =
         quipu_payload_put(flusher->nats, &item->payload_cid, quipu_buf_slice(&item->payload),
                           flusher->chunk_bytes_max, &outcome, &flusher->trouble);
+    if (status == QUIPU_OK && outcome == PAYLOAD_PUT_EXISTED) {
+        status = compare_chained(flusher, item);
+    }
     if (status == QUIPU_OK) {
         if (outcome == PAYLOAD_PUT_STORED) {
             count_stored(flusher, item);
@@ -235,6 +260,15 @@ static bool settle_chunk(struct flusher *flusher, struct flush_item *item,
     return *status == QUIPU_OK;
 }
 
+/* What lies in the bucket under the payload's CID is not that payload: an envelope that names it
+ * must not go out. */
+static void refuse_payload(struct flusher *flusher, uint64_t ticket, enum flush_part part,
+                           const char *line)
+{
+    refuse(flusher_item(flusher, ticket), QUIPU_CORRUPT, line);
+    answer(flusher, ticket, part, FLUSH_NEVER, 0);
+}
+
 static enum quipu_status answer_payload(struct flusher *flusher, uint64_t ticket,
                                         enum flush_part part, enum flush_answer what,
                                         uint64_t sequence)
@@ -246,6 +280,7 @@ static enum quipu_status answer_payload(struct flusher *flusher, uint64_t ticket
     }
     if (part == FLUSH_CHUNK && what == FLUSH_STORED) {
         item->chunk_sequence = sequence;
+        *good_place(flusher, &item->payload_cid) = item->payload_cid;
     }
     if (part == FLUSH_META && what == FLUSH_STORED) {
         count_stored(flusher, item);
@@ -255,10 +290,54 @@ static enum quipu_status answer_payload(struct flusher *flusher, uint64_t ticket
     }
     enum quipu_status status = QUIPU_OK;
     bool is_settled = settle_chunk(flusher, item, &status);
+    if (status == QUIPU_CORRUPT || status == QUIPU_TOO_LARGE) {
+        refuse_payload(flusher, ticket, part, flusher->trouble.message);
+        return QUIPU_OK;
+    }
     if (status == QUIPU_OK) {
         answer(flusher, ticket, part, is_settled ? what : FLUSH_NOT_NOW, sequence);
     }
     return status;
+}
+
+/*
+ * A chunk was there before ours: ask for it, since anybody may have put anything there, and an
+ * envelope whose payload is something else is lost to every reader. The chunk counts as unanswered
+ * meanwhile. That costs a second flush of the same events, by another store or after a restart, the
+ * download of every payload; asking whether the stream has the envelope first would save that for
+ * large ones only, and cost all others one more round. A payload that many events share is asked
+ * for once.
+ */
+static enum quipu_status compare_chunk(struct flusher *flusher, uint64_t ticket, uint64_t sequence)
+{
+    const struct flush_item *item = flusher_item(flusher, ticket);
+    if (quipu_cid_equal(good_place(flusher, &item->payload_cid), &item->payload_cid)) {
+        return answer_payload(flusher, ticket, FLUSH_CHUNK, FLUSH_EXISTS, sequence);
+    }
+    char subject[PAYLOAD_GET_SUBJECT_BYTES];
+    struct nats_outgoing message;
+    struct nats_token token = {ticket, FLUSH_COMPARE};
+    quipu_payload_get_message(flusher->nats->bucket_stream, &item->names, subject, &message);
+    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+}
+
+static enum quipu_status answer_compare(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
+{
+    struct flush_item *item = flusher_item(flusher, ticket);
+    if (quipu_msg_status(msg) != 0) { /* gone since, or not now: the chunk is sent again */
+        answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NOT_NOW, 0);
+        return QUIPU_OK;
+    }
+    if (quipu_slice_equal(quipu_msg_body(msg), quipu_buf_slice(&item->payload))) {
+        *good_place(flusher, &item->payload_cid) = item->payload_cid;
+        return answer_payload(flusher, ticket, FLUSH_CHUNK, FLUSH_EXISTS, 0);
+    }
+    char line[FLUSH_LINE_BYTES];
+    (void)snprintf(line, sizeof line,
+                   "%.300s holds something else than payload %s; remove it from there, then retry",
+                   item->names.chunk_subject, item->names.cid);
+    refuse_payload(flusher, ticket, FLUSH_CHUNK, line);
+    return QUIPU_OK;
 }
 
 static enum quipu_status refused(struct flusher *flusher, uint64_t ticket, enum flush_part part,
@@ -274,7 +353,9 @@ static enum quipu_status refused(struct flusher *flusher, uint64_t ticket, enum 
             answer(flusher, ticket, part, FLUSH_EXISTS, ack->sequence);
             return QUIPU_OK;
         }
-        return answer_payload(flusher, ticket, part, FLUSH_EXISTS, ack->sequence);
+        return part == FLUSH_CHUNK
+                   ? compare_chunk(flusher, ticket, ack->sequence)
+                   : answer_payload(flusher, ticket, part, FLUSH_EXISTS, ack->sequence);
     case JS_REFUSAL_NOT_NOW:
         answer(flusher, ticket, part, FLUSH_NOT_NOW, 0);
         return QUIPU_OK;
@@ -331,8 +412,11 @@ static enum quipu_status take_reply(struct flusher *flusher, const struct nats_t
                                     natsMsg *msg)
 {
     const struct flush_slot *slot = quipu_window_slot(&flusher->window, token->number);
-    if (slot == NULL || slot->outcome != FLUSH_UNSETTLED || token->kind >= FLUSH_PARTS) {
+    if (slot == NULL || slot->outcome != FLUSH_UNSETTLED || token->kind > FLUSH_COMPARE) {
         return QUIPU_OK; /* stale */
+    }
+    if (token->kind == FLUSH_COMPARE) {
+        return answer_compare(flusher, token->number, msg);
     }
     if (token->kind == FLUSH_CHECK) {
         answer_check(flusher, token->number, msg);

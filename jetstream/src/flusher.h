@@ -19,6 +19,14 @@
 
 #define FLUSH_LINE_BYTES QUIPU_ERROR_MESSAGE_BYTES
 
+/* Kind of token of a request for the chunk that was there before ours; window parts have the ones
+ * below. */
+#define FLUSH_COMPARE FLUSH_PARTS
+
+/* Payloads known to be in the bucket as they should be; a later one takes an earlier one's place.
+ */
+#define FLUSH_GOOD_PAYLOADS 256
+
 /* What an admitted event consists of: copied, because no transaction stays open while we wait for
  * the network. */
 struct flush_item {
@@ -57,6 +65,7 @@ struct flusher {
     struct stream_facts stream;
     struct stream_facts bucket;
     size_t chunk_bytes_max;
+    struct quipu_cid good_payloads[FLUSH_GOOD_PAYLOADS];
 
     uint64_t after; /* the outbox has been read up to here */
     bool is_at_end; /* and there was nothing behind it */

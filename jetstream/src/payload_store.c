@@ -314,6 +314,14 @@ enum quipu_status quipu_payload_settle(struct quipu_nats *nats, const struct qui
     if (status != QUIPU_OK || (!meta.is_deleted && strcmp(meta.nuid, names.cid) == 0)) {
         return status;
     }
+    if (!meta.is_deleted) {
+        struct quipu_buf theirs = QUIPU_BUF_INIT;
+        status = quipu_payload_get(nats, cid, &theirs, err);
+        quipu_buf_release(&theirs);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+    }
     jsErrCode number = 0;
     natsStatus s = js_EraseMsg(nats->js, nats->bucket_stream, chunk_sequence, NULL, &number);
     if (s == NATS_OK || number == JSSequenceNotFoundErr || number == JSNoMessageFoundErr) {

@@ -49,6 +49,11 @@ enum quipu_status quipu_payload_meta(const char *bucket, const struct payload_na
                                      const struct payload_object *object, struct quipu_buf *out,
                                      struct quipu_error *err) QUIPU_MUST_CHECK;
 
+/* The request for what lies under a payload's CID, to be answered by a message of the bucket. */
+#define PAYLOAD_GET_SUBJECT_BYTES (2 * NATS_NAME_BYTES_MAX + PAYLOAD_SUBJECT_BYTES)
+void quipu_payload_get_message(const char *bucket_stream, const struct payload_names *names,
+                               char subject[PAYLOAD_GET_SUBJECT_BYTES], struct nats_outgoing *out);
+
 /* The two messages of a payload of one chunk; both borrow from their arguments. */
 void quipu_payload_chunk_message(const struct payload_names *names, struct quipu_slice payload,
                                  struct nats_outgoing *out);
@@ -80,6 +85,7 @@ enum quipu_status quipu_payload_put(struct quipu_nats *nats, const struct quipu_
  * The server took our chunk (stream sequence `chunk_sequence`) but had a meta already. Where that
  * is a tombstone, or an object that somebody put anew under another nuid, our chunk is erased
  * again.
+ * @retval QUIPU_CORRUPT  that object is not this payload (our chunk stays), or the meta is none
  */
 enum quipu_status quipu_payload_settle(struct quipu_nats *nats, const struct quipu_cid *cid,
                                        uint64_t chunk_sequence,

@@ -19,7 +19,6 @@
 #define IN_FLIGHT_MAX     128
 #define IN_FLIGHT_MIN     4
 #define IN_FLIGHT_BYTES   ((size_t)8 << 20)
-#define SUBJECT_ROOM      (2 * NATS_NAME_BYTES_MAX + PAYLOAD_SUBJECT_BYTES)
 #define MSG_STATUS_NORMAL 0
 #define PAYLOAD_GET       8 /* kind of token; the flusher has those from 0 */
 
@@ -93,10 +92,9 @@ static enum quipu_status send_get(struct puller *puller, size_t index, struct qu
     if (status != QUIPU_OK) {
         return status;
     }
-    char subject[SUBJECT_ROOM];
-    (void)snprintf(subject, sizeof subject, "$JS.API.DIRECT.GET.%s.%s", nats->bucket_stream,
-                   names.chunk_subject);
-    struct nats_outgoing message = {.subject = subject};
+    char subject[PAYLOAD_GET_SUBJECT_BYTES];
+    struct nats_outgoing message;
+    quipu_payload_get_message(nats->bucket_stream, &names, subject, &message);
     struct nats_token token = {puller->token_base + index, PAYLOAD_GET};
     return quipu_nats_publish(nats, &message, &token, err);
 }
