@@ -6,6 +6,8 @@
  *  3. Does it follow its aggregate's head: version and prev? Then it is written as it came, with
  * its own source and number, which no other event of that source may have.
  *
+ * An event that was let in lets in those in quarantine that waited for it (ingest_waiting.c).
+ *
  * Whatever fails in these three is the event's own fault: it fails the call (strict) or goes to
  * quarantine with its reason. A failure of the store fails the call in either case.
  *
@@ -35,6 +37,9 @@ static enum quipu_status ingest_open(struct quipu_ingest *ingest, struct quipu_e
     }
     receipt_writer_init(&ingest->receipts, ingest->txn);
     status = meta_get_u64(ingest->txn, META_DEAD, &ingest->letters, err);
+    if (status == QUIPU_OK) {
+        status = quarantine_is_waiting(ingest->txn, &ingest->has_waiting, err);
+    }
     if (status != QUIPU_OK) {
         return status;
     }
@@ -74,6 +79,8 @@ void quipu_ingest_abort(struct quipu_ingest **ingest)
     }
     quipu_txn_abort(&ending->txn);
     quipu_buf_release(&ending->scratch);
+    quipu_buf_release(&ending->arrivals);
+    quipu_buf_release(&ending->row);
     quipu_free(ending);
 }
 
@@ -137,11 +144,13 @@ static enum quipu_status event_settle(struct quipu_ingest *ingest,
                                       const struct quipu_foreign *event, uint64_t position,
                                       struct quipu_error *err)
 {
-    bool was_in_quarantine = false;
-    enum quipu_status status = quarantine_forget(ingest->txn, &event->cid, &was_in_quarantine, err);
-    ingest->is_changed = ingest->is_changed || was_in_quarantine;
-    if (status != QUIPU_OK || event->stream.len == 0) {
+    enum quipu_status status = quarantine_delete(ingest->txn, &event->cid, err);
+    ingest->is_changed = ingest->is_changed || status == QUIPU_OK;
+    if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
         return status;
+    }
+    if (event->stream.len == 0) {
+        return QUIPU_OK;
     }
     struct quipu_ack ack = {.position = position, .sequence = event->sequence};
     status = receipt_writer_add(&ingest->receipts, event->stream, &ack, err);
@@ -151,25 +160,80 @@ static enum quipu_status event_settle(struct quipu_ingest *ingest,
     return status;
 }
 
-/* Failures of the machine or of our own data; every other one is the event's. */
-static bool is_events_fault(enum quipu_status status)
+/* Who waits in quarantine may wait for this one. */
+static enum quipu_status arrival_note(struct quipu_ingest *ingest,
+                                      const struct quipu_envelope *envelope,
+                                      struct quipu_error *err)
 {
-    return status >= QUIPU_CBOR_TRUNCATED || status == QUIPU_EVENT_ID_CONFLICT ||
-           status == QUIPU_FORK || status == QUIPU_GAP || status == QUIPU_FORMAT_NEWER ||
-           status == QUIPU_TOO_LARGE;
+    if (!ingest->has_waiting) {
+        return QUIPU_OK;
+    }
+    struct quarantine_wait arrival;
+    quarantine_wait_for_version(envelope->aggregate_type, envelope->aggregate_id, envelope->version,
+                                &arrival);
+    quipu_buf_append(&ingest->arrivals, arrival.key, WAIT_BYTES);
+    if (ingest_is_own(ingest, envelope)) {
+        quarantine_wait_for_number(envelope->source, envelope->source_seq, &arrival);
+        quipu_buf_append(&ingest->arrivals, arrival.key, WAIT_BYTES);
+    }
+    return ingest->arrivals.status == QUIPU_OK
+               ? QUIPU_OK
+               : quipu_error_set(err, ingest->arrivals.status, "ingest: out of memory");
 }
 
-static enum quipu_status event_quarantine(struct quipu_ingest *ingest,
-                                          const struct quipu_foreign *event,
-                                          const struct quipu_error *why, struct quipu_error *err)
+enum quipu_status ingest_take(struct quipu_ingest *ingest, const struct quipu_foreign *event,
+                              struct ingest_verdict *verdict, struct quipu_error *err)
+{
+    enum quipu_status status = QUIPU_OK;
+    bool is_new = verdict->position == 0;
+    if (is_new) {
+        status = event_add(ingest, event, &verdict->envelope, &verdict->position, err);
+    }
+    if (status == QUIPU_OK) {
+        status = event_settle(ingest, event, verdict->position, err);
+    }
+    if (status == QUIPU_OK && is_new) {
+        status = arrival_note(ingest, &verdict->envelope, err);
+    }
+    if (status == QUIPU_OK) {
+        ingest->report.added += is_new;
+    }
+    return status;
+}
+
+enum quipu_status ingest_quarantine(struct quipu_ingest *ingest, const struct quipu_foreign *event,
+                                    const struct ingest_verdict *verdict,
+                                    const struct quipu_error *why, struct quipu_error *err)
 {
     const struct quipu_clock *clock = &ingest->engine->clock;
-    enum quipu_status status =
-        quarantine_put(ingest->txn, event, why, clock->unix_us(clock->ctx), &ingest->scratch, err);
+    struct quarantine_verdict kept = {
+        .why = why,
+        .wait = verdict->wait,
+        .now_unix_us = clock->unix_us(clock->ctx),
+    };
+    kept.wait.is_set = kept.wait.is_set && why->status == QUIPU_GAP;
+    enum quipu_status status = quarantine_put(ingest->txn, event, &kept, &ingest->scratch, err);
     if (status == QUIPU_OK) {
         ingest->is_changed = true;
-        ingest->report.quarantined++;
+        ingest->has_waiting = ingest->has_waiting || kept.wait.is_set;
     }
+    return status;
+}
+
+/* The status is the event's fault or the machine's; `why` says what. */
+static enum quipu_status event_refuse(struct quipu_ingest *ingest,
+                                      const struct quipu_foreign *event,
+                                      const struct ingest_verdict *verdict,
+                                      const struct quipu_error *why, struct quipu_error *err)
+{
+    if (ingest->policy != QUIPU_INGEST_QUARANTINE || !ingest_is_events_fault(why->status)) {
+        if (err != NULL) {
+            *err = *why;
+        }
+        return why->status;
+    }
+    enum quipu_status status = ingest_quarantine(ingest, event, verdict, why, err);
+    ingest->report.quarantined += status == QUIPU_OK;
     return status;
 }
 
@@ -179,38 +243,26 @@ enum quipu_status quipu_ingest_event(struct quipu_ingest *ingest, const struct q
     if (event->cid.codec != QUIPU_CODEC_DAG_CBOR && event->cid.codec != QUIPU_CODEC_RAW) {
         return quipu_error_set(err, QUIPU_MISUSE, "ingest: the event has no CID");
     }
-    struct quipu_envelope envelope;
+    struct ingest_verdict verdict;
     struct quipu_error why = {0};
-    uint64_t position = 0;
-    enum quipu_ingest_outcome became = QUIPU_INGEST_KNOWN;
-    enum quipu_status status = ingest_judge(ingest, event, &envelope, &position, &why);
+    enum quipu_ingest_outcome became = QUIPU_INGEST_QUARANTINED;
+    enum quipu_status status = ingest_judge(ingest, event, &verdict, &why);
     if (status != QUIPU_OK) {
-        if (ingest->policy == QUIPU_INGEST_QUARANTINE && is_events_fault(status)) {
-            why.status = status;
-            status = event_quarantine(ingest, event, &why, err);
-            became = QUIPU_INGEST_QUARANTINED;
-        } else if (err != NULL) {
-            *err = why;
+        why.status = status;
+        status = event_refuse(ingest, event, &verdict, &why, err);
+    } else {
+        became = verdict.position == 0 ? QUIPU_INGEST_ADDED : QUIPU_INGEST_KNOWN;
+        status = ingest_take(ingest, event, &verdict, &why);
+        if (status == QUIPU_OK) {
+            ingest->report.known += became == QUIPU_INGEST_KNOWN;
+            status = ingest_release(ingest, &why);
         }
-        if (status == QUIPU_OK && outcome != NULL) {
-            *outcome = became;
+        if (status != QUIPU_OK) {
+            return quipu_error_set(err, status, "%s", why.message);
         }
-        return status;
     }
-    if (position == 0) {
-        status = event_add(ingest, event, &envelope, &position, &why);
-        became = QUIPU_INGEST_ADDED;
-    }
-    if (status == QUIPU_OK) {
-        status = event_settle(ingest, event, position, &why);
-    }
-    if (status != QUIPU_OK) {
-        return quipu_error_set(err, status, "%s", why.message);
-    }
-    ingest->report.added += became == QUIPU_INGEST_ADDED;
-    ingest->report.known += became == QUIPU_INGEST_KNOWN;
-    if (outcome != NULL) {
+    if (status == QUIPU_OK && outcome != NULL) {
         *outcome = became;
     }
-    return QUIPU_OK;
+    return status;
 }

@@ -116,7 +116,8 @@ static bool names_head(const struct quipu_envelope *envelope, const struct quipu
 }
 
 static enum quipu_status chain_check(struct quipu_ingest *ingest,
-                                     const struct quipu_envelope *envelope, struct quipu_error *err)
+                                     const struct quipu_envelope *envelope,
+                                     struct quarantine_wait *wait, struct quipu_error *err)
 {
     struct quipu_aggregate aggregate = {envelope->aggregate_type, envelope->aggregate_id};
     struct quipu_head head = {0};
@@ -129,6 +130,8 @@ static enum quipu_status chain_check(struct quipu_ingest *ingest,
                               err);
     }
     if (envelope->version > head.version + 1) {
+        quarantine_wait_for_version(envelope->aggregate_type, envelope->aggregate_id,
+                                    envelope->version - 1, wait);
         return place_conflict(QUIPU_GAP, envelope, head.version, "bring the ones between in first",
                               err);
     }
@@ -145,7 +148,8 @@ static enum quipu_status chain_check(struct quipu_ingest *ingest,
 
 /* An event of our own that we do not have: this store lost its tail, or the key is used twice. */
 static enum quipu_status own_check(const struct quipu_ingest *ingest,
-                                   const struct quipu_envelope *envelope, struct quipu_error *err)
+                                   const struct quipu_envelope *envelope,
+                                   struct quarantine_wait *wait, struct quipu_error *err)
 {
     uint64_t last = ingest->own.last_seq;
     if (envelope->source_seq <= last) {
@@ -155,6 +159,7 @@ static enum quipu_status own_check(const struct quipu_ingest *ingest,
                                ingest->own.source, envelope->source_seq);
     }
     if (envelope->source_seq > last + 1) {
+        quarantine_wait_for_number(envelope->source, envelope->source_seq - 1, wait);
         return quipu_error_set(err, QUIPU_GAP,
                                "number %" PRIu64 " of this store's own source comes back, but its "
                                "last one here is %" PRIu64 ": bring the ones between in first",
@@ -221,9 +226,11 @@ static enum quipu_status number_check(const struct quipu_ingest *ingest,
 /* ------------------------------------------------------------------ all of it */
 
 enum quipu_status ingest_judge(struct quipu_ingest *ingest, const struct quipu_foreign *event,
-                               struct quipu_envelope *envelope, uint64_t *position,
-                               struct quipu_error *err)
+                               struct ingest_verdict *verdict, struct quipu_error *err)
 {
+    struct quipu_envelope *envelope = &verdict->envelope;
+    verdict->position = 0;
+    verdict->wait.is_set = false;
     enum quipu_status status = blocks_check(event, envelope, err);
     if (status != QUIPU_OK) {
         return status;
@@ -231,16 +238,22 @@ enum quipu_status ingest_judge(struct quipu_ingest *ingest, const struct quipu_f
     struct quipu_record record;
     status = quipu_txn_find_event_id(ingest->txn, envelope->event_id, &record, err);
     if (status == QUIPU_OK) {
-        *position = record.position;
+        verdict->position = record.position;
         return known_check(event, &record, err);
     }
     if (status != QUIPU_NOT_FOUND) {
         return status;
     }
-    *position = 0;
-    status = chain_check(ingest, envelope, err);
+    status = chain_check(ingest, envelope, &verdict->wait, err);
     if (status == QUIPU_OK && ingest_is_own(ingest, envelope)) {
-        status = own_check(ingest, envelope, err);
+        status = own_check(ingest, envelope, &verdict->wait, err);
     }
     return status == QUIPU_OK ? number_check(ingest, event, envelope, err) : status;
+}
+
+bool ingest_is_events_fault(enum quipu_status status)
+{
+    return status >= QUIPU_CBOR_TRUNCATED || status == QUIPU_EVENT_ID_CONFLICT ||
+           status == QUIPU_FORK || status == QUIPU_GAP || status == QUIPU_FORMAT_NEWER ||
+           status == QUIPU_TOO_LARGE;
 }

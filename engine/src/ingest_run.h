@@ -8,6 +8,7 @@
 
 #include "engine_impl.h"
 #include "identity.h"
+#include "quarantine.h"
 #include "quipu/ingest.h"
 #include "receipts.h"
 
@@ -25,16 +26,49 @@ struct quipu_ingest {
     bool has_own;
     bool is_own_changed;
     struct quipu_buf scratch;
+    /* Does an event in quarantine wait for another? What came that one may wait for, WAIT_BYTES
+     * each, and the row of the one that is judged again. */
+    bool has_waiting;
+    bool is_retry; /* those that are refused again are counted */
+    struct quipu_buf arrivals;
+    struct quipu_buf row;
 };
 
 /* Is it of this store's own source? */
 bool ingest_is_own(const struct quipu_ingest *ingest, const struct quipu_envelope *envelope);
 
-/* Everything that is the event's own fault. `*position` is its place where it is known, 0 where it
- * is new and may be written. */
+/* What is found out about an event. */
+struct ingest_verdict {
+    struct quipu_envelope envelope;
+    uint64_t position; /* its place where it is known, 0 where it is new and may be written */
+    struct quarantine_wait wait; /* QUIPU_GAP: for what it waits */
+};
+
+/* Everything that is the event's own fault. */
 QUIPU_MUST_CHECK enum quipu_status ingest_judge(struct quipu_ingest *ingest,
                                                 const struct quipu_foreign *event,
-                                                struct quipu_envelope *envelope, uint64_t *position,
+                                                struct ingest_verdict *verdict,
                                                 struct quipu_error *err);
+
+/* Is it the event's fault? Others are failures of the machine or of our own data. */
+bool ingest_is_events_fault(enum quipu_status status);
+
+/* Write it where it is new, note its receipt, take it out of quarantine.
+ * Its arrival is noted for those who wait. */
+QUIPU_MUST_CHECK enum quipu_status ingest_take(struct quipu_ingest *ingest,
+                                               const struct quipu_foreign *event,
+                                               struct ingest_verdict *verdict,
+                                               struct quipu_error *err);
+
+/* Keep it in quarantine for `why`. */
+QUIPU_MUST_CHECK enum quipu_status ingest_quarantine(struct quipu_ingest *ingest,
+                                                     const struct quipu_foreign *event,
+                                                     const struct ingest_verdict *verdict,
+                                                     const struct quipu_error *why,
+                                                     struct quipu_error *err);
+
+/* Let in everyone who waited for what arrived, and who waits for those. */
+QUIPU_MUST_CHECK enum quipu_status ingest_release(struct quipu_ingest *ingest,
+                                                  struct quipu_error *err);
 
 #endif

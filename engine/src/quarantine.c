@@ -1,7 +1,11 @@
 /*
  * Quarantine: foreign events that were refused, kept whole with the reason, so that nothing is
- * silently dropped. One row per CID that the carrier named; the same event again replaces it. A
- * block over its limit is not kept: the line says how large it was.
+ * silently dropped. One row per envelope, under the CID that its bytes have, whatever the carrier
+ * called it: nobody can put other bytes in the place of what is kept. A block over its limit is not
+ * kept: the line says how large it was.
+ *
+ * An event that waits for another one has a row in the table of waiting besides, so that the other
+ * one finds it when it comes (ingest_waiting.c).
  *
  * Specification: docs/SPEC.md §7.
  *
@@ -9,73 +13,117 @@
  */
 #include "quarantine.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "engine_impl.h"
+#include "internal/bytes.h"
+#include "quipu/sha256.h"
 #include "row_codec.h"
 #include "slice_budget.h"
 #include "tables.h"
 
-#define PAIRS_ALWAYS      5
-#define PAIRS_WITH_STREAM 7
+#define PAIRS_ALWAYS      7
+#define PAIRS_WITH_STREAM 9
+#define WAIT_HASH_BYTES   (WAIT_BYTES - 8)
+#define WAITING_KEY_BYTES (WAIT_BYTES + QUIPU_CID_BYTES)
 
-static struct quipu_slice block_kept(struct quipu_slice block, size_t max)
+/* ------------------------------------------------------------------ what an event waits for */
+
+/* A collision makes an event be judged for nothing; so half of the hash is enough. */
+static void wait_set(struct quarantine_wait *wait, const struct quipu_slice parts[3],
+                     uint64_t number)
 {
-    return block.len <= max ? block : quipu_slice(NULL, 0);
+    struct quipu_sha256_stream stream;
+    uint8_t digest[QUIPU_SHA256_BYTES];
+    quipu_sha256_stream_init(&stream);
+    for (int i = 0; i < 3; i++) {
+        quipu_sha256_stream_update(&stream, parts[i]);
+        quipu_sha256_stream_update(&stream, quipu_slice("", 1));
+    }
+    quipu_sha256_stream_final(&stream, digest);
+    memcpy(wait->key, digest, WAIT_HASH_BYTES);
+    quipu_store_be64(wait->key + WAIT_HASH_BYTES, number);
+    wait->is_set = true;
 }
 
-enum quipu_status quarantine_put(struct quipu_txn *txn, const struct quipu_foreign *event,
-                                 const struct quipu_error *why, int64_t now_unix_us,
-                                 struct quipu_buf *scratch, struct quipu_error *err)
+void quarantine_wait_for_version(struct quipu_slice aggregate_type, struct quipu_slice aggregate_id,
+                                 uint64_t version, struct quarantine_wait *out)
 {
-    struct quipu_slice stream = row_line(event->stream);
-    quipu_buf_reset(scratch);
-    struct quipu_dagcbor_writer writer;
-    quipu_dagcbor_writer_init(&writer, scratch);
-    quipu_dagcbor_write_map(&writer, stream.len > 0 ? PAIRS_WITH_STREAM : PAIRS_ALWAYS);
-    quipu_dagcbor_write_key(&writer, "line");
-    quipu_dagcbor_write_text(&writer, row_line(quipu_slice_text(why->message)));
-    quipu_dagcbor_write_key(&writer, "reason");
-    quipu_dagcbor_write_uint(&writer, (uint64_t)why->status);
-    if (stream.len > 0) {
-        quipu_dagcbor_write_key(&writer, "stream");
-        quipu_dagcbor_write_text(&writer, stream);
+    const struct quipu_slice parts[3] = {quipu_slice_text("aggregate"), aggregate_type,
+                                         aggregate_id};
+    wait_set(out, parts, version);
+}
+
+void quarantine_wait_for_number(struct quipu_slice source, uint64_t source_seq,
+                                struct quarantine_wait *out)
+{
+    const struct quipu_slice parts[3] = {quipu_slice_text("source"), source, quipu_slice(NULL, 0)};
+    wait_set(out, parts, source_seq);
+}
+
+static struct quipu_slice waiting_key(struct quipu_slice wait, const struct quipu_cid *cid,
+                                      uint8_t storage[WAITING_KEY_BYTES])
+{
+    memcpy(storage, wait.data, WAIT_BYTES);
+    quipu_cid_to_bytes(cid, storage + WAIT_BYTES);
+    return quipu_slice(storage, WAITING_KEY_BYTES);
+}
+
+enum quipu_status quarantine_is_waiting(struct quipu_txn *txn, bool *is_waiting,
+                                        struct quipu_error *err)
+{
+    struct quipu_slice key;
+    struct quipu_slice value;
+    enum quipu_status status = quipu_txn_table_seek(txn, TABLE_WAITING, quipu_slice(NULL, 0),
+                                                    QUIPU_SEEK_GE, &key, &value, err);
+    *is_waiting = status == QUIPU_OK;
+    return status == QUIPU_DONE ? QUIPU_OK : status;
+}
+
+static enum quipu_status cid_of_key(struct quipu_slice key, struct quipu_cid *cid,
+                                    struct quipu_error *err)
+{
+    struct quipu_error inner = {0};
+    struct quipu_cid_view view;
+    enum quipu_status status = quipu_cid_view_take(&key, &view, &inner);
+    if (status == QUIPU_OK) {
+        status = quipu_cid_from_view(&view, cid, &inner);
     }
-    quipu_dagcbor_write_key(&writer, "payload");
-    quipu_dagcbor_write_bytes(&writer, block_kept(event->payload, QUIPU_PAYLOAD_BYTES_MAX));
-    quipu_dagcbor_write_key(&writer, "envelope");
-    quipu_dagcbor_write_bytes(&writer, block_kept(event->envelope, QUIPU_ENVELOPE_BYTES_MAX));
-    if (stream.len > 0) {
-        quipu_dagcbor_write_key(&writer, "sequence");
-        quipu_dagcbor_write_uint(&writer, event->sequence);
-    }
-    quipu_dagcbor_write_key(&writer, "received_at");
-    quipu_dagcbor_write_int(&writer, now_unix_us);
-    enum quipu_status status = quipu_dagcbor_writer_finish(&writer, err);
+    return status == QUIPU_OK
+               ? status
+               : quipu_error_set(err, QUIPU_CORRUPT, "quarantine: %s", inner.message);
+}
+
+enum quipu_status quarantine_waiter(struct quipu_txn *txn, const uint8_t wait[WAIT_BYTES],
+                                    struct quipu_cid *cid, struct quipu_error *err)
+{
+    struct quipu_slice key;
+    struct quipu_slice value;
+    enum quipu_status status = quipu_txn_table_seek(
+        txn, TABLE_WAITING, quipu_slice(wait, WAIT_BYTES), QUIPU_SEEK_GE, &key, &value, err);
     if (status != QUIPU_OK) {
         return status;
     }
-    uint8_t key[QUIPU_CID_BYTES];
-    quipu_cid_to_bytes(&event->cid, key);
-    return quipu_txn_table_put(txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key),
-                               quipu_buf_slice(scratch), err);
+    if (key.len != WAITING_KEY_BYTES || memcmp(key.data, wait, WAIT_BYTES) != 0) {
+        return QUIPU_DONE;
+    }
+    return cid_of_key(quipu_slice(key.data + WAIT_BYTES, QUIPU_CID_BYTES), cid, err);
 }
 
-enum quipu_status quarantine_forget(struct quipu_txn *txn, const struct quipu_cid *cid,
-                                    bool *was_there, struct quipu_error *err)
-{
-    uint8_t key[QUIPU_CID_BYTES];
-    quipu_cid_to_bytes(cid, key);
-    enum quipu_status status =
-        quipu_txn_table_delete(txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key), err);
-    *was_there = status == QUIPU_OK;
-    return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
-}
+/* ------------------------------------------------------------------ reading */
 
-static enum quipu_status row_read(struct quipu_slice value, struct quipu_quarantined *out,
+struct quarantine_row {
+    struct quipu_quarantined event;
+    struct quipu_slice wait; /* empty, or WAIT_BYTES */
+};
+
+static enum quipu_status row_read(struct quipu_slice value, struct quarantine_row *row,
                                   struct quipu_error *err)
 {
+    struct quipu_quarantined *out = &row->event;
     struct quipu_dagcbor_reader reader;
+    struct quipu_slice claimed = {0};
     uint64_t pairs;
     uint64_t reason = 0;
     enum quipu_status status = row_read_begin(&reader, value, &pairs, err);
@@ -84,11 +132,17 @@ static enum quipu_status row_read(struct quipu_slice value, struct quipu_quarant
         status = row_read_text(&reader, "line", &out->line, err);
     }
     if (status == QUIPU_OK) {
+        status = row_read_bytes(&reader, "wait", &row->wait, err);
+    }
+    if (status == QUIPU_OK) {
         status = row_read_uint(&reader, "reason", &reason, err);
         out->reason = (enum quipu_status)reason;
     }
     if (status == QUIPU_OK && has_stream) {
         status = row_read_text(&reader, "stream", &out->stream, err);
+    }
+    if (status == QUIPU_OK) {
+        status = row_read_bytes(&reader, "claimed", &claimed, err);
     }
     if (status == QUIPU_OK) {
         status = row_read_bytes(&reader, "payload", &out->payload, err);
@@ -102,52 +156,284 @@ static enum quipu_status row_read(struct quipu_slice value, struct quipu_quarant
     if (status == QUIPU_OK) {
         status = row_read_int(&reader, "received_at", &out->received_unix_us, err);
     }
-    return status;
+    if (status == QUIPU_OK && row->wait.len != 0 && row->wait.len != WAIT_BYTES) {
+        status = quipu_error_set(err, QUIPU_CORRUPT, "a wait of %zu bytes", row->wait.len);
+    }
+    return status == QUIPU_OK ? cid_of_key(claimed, &out->claimed, err) : status;
 }
 
 static enum quipu_status row_decode(struct quipu_slice key, struct quipu_slice value,
-                                    struct quipu_quarantined *out, struct quipu_error *err)
+                                    struct quarantine_row *out, struct quipu_error *err)
 {
-    struct quipu_quarantined event = {0};
+    struct quarantine_row row = {0};
     struct quipu_error inner = {0};
-    struct quipu_cid_view view;
-    enum quipu_status status = quipu_cid_view_take(&key, &view, &inner);
-    if (status == QUIPU_OK) {
-        status = quipu_cid_from_view(&view, &event.cid, &inner);
-    }
-    if (status == QUIPU_OK) {
-        status = row_read(value, &event, &inner);
-    }
+    enum quipu_status status = cid_of_key(key, &row.event.cid, err);
     if (status != QUIPU_OK) {
+        return status;
+    }
+    if (row_read(value, &row, &inner) != QUIPU_OK) {
         return quipu_error_set(err, QUIPU_CORRUPT, "quarantine: %s", inner.message);
     }
-    *out = event;
+    *out = row;
     return QUIPU_OK;
 }
 
-/* Visit rows behind `after` in one transaction; its storage receives the last key.
- * @retval QUIPU_DONE  no more */
-static enum quipu_status quarantine_slice(struct quipu_txn *txn, uint8_t after[QUIPU_CID_BYTES],
-                                          size_t *after_len, quipu_quarantine_fn visit, void *ctx,
+static enum quipu_status row_get(struct quipu_txn *txn, const struct quipu_cid *cid,
+                                 struct quarantine_row *out, struct quipu_error *err)
+{
+    uint8_t key[QUIPU_CID_BYTES];
+    struct quipu_slice value;
+    quipu_cid_to_bytes(cid, key);
+    enum quipu_status status =
+        quipu_txn_table_get(txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key), &value, err);
+    return status == QUIPU_OK ? row_decode(quipu_slice(key, sizeof key), value, out, err) : status;
+}
+
+enum quipu_status quarantine_read(struct quipu_txn *txn, const struct quipu_cid *cid,
+                                  struct quipu_buf *copy, struct quipu_quarantined *out,
+                                  struct quipu_error *err)
+{
+    uint8_t key[QUIPU_CID_BYTES];
+    struct quipu_slice value;
+    quipu_cid_to_bytes(cid, key);
+    enum quipu_status status =
+        quipu_txn_table_get(txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key), &value, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    quipu_buf_reset(copy);
+    quipu_buf_append_slice(copy, value);
+    if (copy->status != QUIPU_OK) {
+        return quipu_error_set(err, copy->status, "quarantine: out of memory for %zu bytes",
+                               value.len);
+    }
+    struct quarantine_row row;
+    status = row_decode(quipu_slice(key, sizeof key), quipu_buf_slice(copy), &row, err);
+    if (status == QUIPU_OK) {
+        *out = row.event;
+    }
+    return status;
+}
+
+static enum quipu_status row_next(struct quipu_txn *txn, const struct quipu_cid *after,
+                                  struct quarantine_row *out, struct quipu_error *err)
+{
+    uint8_t storage[QUIPU_CID_BYTES];
+    struct quipu_slice from = quipu_slice(NULL, 0);
+    struct quipu_slice key;
+    struct quipu_slice value;
+    if (after != NULL) {
+        quipu_cid_to_bytes(after, storage);
+        from = quipu_slice(storage, sizeof storage);
+    }
+    enum quipu_status status =
+        quipu_txn_table_seek(txn, TABLE_QUARANTINE, from, QUIPU_SEEK_GT, &key, &value, err);
+    return status == QUIPU_OK ? row_decode(key, value, out, err) : status;
+}
+
+enum quipu_status quarantine_next(struct quipu_txn *txn, const struct quipu_cid *after,
+                                  struct quipu_quarantined *out, struct quipu_error *err)
+{
+    struct quarantine_row row;
+    enum quipu_status status = row_next(txn, after, &row, err);
+    if (status == QUIPU_OK) {
+        *out = row.event;
+    }
+    return status;
+}
+
+enum quipu_status quarantine_check(struct quipu_txn *txn, struct quipu_error *err)
+{
+    struct quarantine_row row;
+    struct quipu_cid at;
+    uint64_t waits = 0;
+    enum quipu_status status = row_next(txn, NULL, &row, err);
+    while (status == QUIPU_OK) {
+        struct quipu_slice value;
+        uint8_t key[WAITING_KEY_BYTES];
+        at = row.event.cid;
+        if (row.wait.len > 0) {
+            waits++;
+            status = quipu_txn_table_get(txn, TABLE_WAITING, waiting_key(row.wait, &at, key),
+                                         &value, err);
+        }
+        if (status == QUIPU_OK) {
+            status = row_next(txn, &at, &row, err);
+        }
+    }
+    if (status == QUIPU_NOT_FOUND) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "quarantine: an event waits that is not in the "
+                               "table of waiting");
+    }
+    struct quipu_table_walk *walk = NULL;
+    if (status == QUIPU_DONE) {
+        status = quipu_table_walk_open(txn, TABLE_WAITING, quipu_slice(NULL, 0), &walk, err);
+    }
+    uint64_t rows = 0;
+    while (status == QUIPU_OK) {
+        struct quipu_slice key;
+        struct quipu_slice value;
+        status = quipu_table_walk_next(walk, &key, &value, err);
+        rows += status == QUIPU_OK;
+    }
+    quipu_table_walk_close(&walk);
+    if (status == QUIPU_DONE && rows != waits) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "quarantine: the table of waiting has %" PRIu64 " rows, %" PRIu64
+                               " events wait",
+                               rows, waits);
+    }
+    return status == QUIPU_DONE ? QUIPU_OK : status;
+}
+
+/* ------------------------------------------------------------------ writing */
+
+static struct quipu_slice block_kept(struct quipu_slice block, size_t max)
+{
+    return block.len <= max ? block : quipu_slice(NULL, 0);
+}
+
+/* Is that the payload which the envelope names? */
+static bool is_payload_of(struct quipu_slice payload, struct quipu_slice envelope)
+{
+    struct quipu_envelope decoded;
+    if (quipu_envelope_decode(envelope, &decoded, NULL) != QUIPU_OK) {
+        return false;
+    }
+    struct quipu_cid found = quipu_cid_of(decoded.payload.codec, payload);
+    return quipu_cid_equal(&found, &decoded.payload);
+}
+
+/* How far what is carried can be trusted: the payload is the one that the envelope names, and the
+ * carrier calls the envelope by its CID. */
+static int trust_in(struct quipu_slice payload, const struct quipu_cid *claimed,
+                    struct quipu_slice envelope, const struct quipu_cid *cid)
+{
+    return (is_payload_of(payload, envelope) ? 2 : 0) + (quipu_cid_equal(claimed, cid) ? 1 : 0);
+}
+
+/* May the row that is there give way to `event`, whose envelope is the same? To the same bytes, and
+ * to better ones; never to worse. */
+static bool may_replace(const struct quarantine_row *row, const struct quipu_foreign *event)
+{
+    const struct quipu_quarantined *kept = &row->event;
+    struct quipu_slice payload = block_kept(event->payload, QUIPU_PAYLOAD_BYTES_MAX);
+    int before = trust_in(kept->payload, &kept->claimed, event->envelope, &kept->cid);
+    int now = trust_in(payload, &event->cid, event->envelope, &kept->cid);
+    return now > before || (now == before && quipu_slice_equal(kept->payload, payload));
+}
+
+static enum quipu_status row_encode(const struct quipu_foreign *event,
+                                    const struct quarantine_verdict *verdict, struct quipu_buf *out,
+                                    struct quipu_error *err)
+{
+    struct quipu_slice stream = row_line(event->stream);
+    uint8_t claimed[QUIPU_CID_BYTES];
+    quipu_cid_to_bytes(&event->cid, claimed);
+    quipu_buf_reset(out);
+    struct quipu_dagcbor_writer writer;
+    quipu_dagcbor_writer_init(&writer, out);
+    quipu_dagcbor_write_map(&writer, stream.len > 0 ? PAIRS_WITH_STREAM : PAIRS_ALWAYS);
+    quipu_dagcbor_write_key(&writer, "line");
+    quipu_dagcbor_write_text(&writer, row_line(quipu_slice_text(verdict->why->message)));
+    quipu_dagcbor_write_key(&writer, "wait");
+    quipu_dagcbor_write_bytes(
+        &writer, quipu_slice(verdict->wait.key, verdict->wait.is_set ? WAIT_BYTES : 0));
+    quipu_dagcbor_write_key(&writer, "reason");
+    quipu_dagcbor_write_uint(&writer, (uint64_t)verdict->why->status);
+    if (stream.len > 0) {
+        quipu_dagcbor_write_key(&writer, "stream");
+        quipu_dagcbor_write_text(&writer, stream);
+    }
+    quipu_dagcbor_write_key(&writer, "claimed");
+    quipu_dagcbor_write_bytes(&writer, quipu_slice(claimed, sizeof claimed));
+    quipu_dagcbor_write_key(&writer, "payload");
+    quipu_dagcbor_write_bytes(&writer, block_kept(event->payload, QUIPU_PAYLOAD_BYTES_MAX));
+    quipu_dagcbor_write_key(&writer, "envelope");
+    quipu_dagcbor_write_bytes(&writer, block_kept(event->envelope, QUIPU_ENVELOPE_BYTES_MAX));
+    if (stream.len > 0) {
+        quipu_dagcbor_write_key(&writer, "sequence");
+        quipu_dagcbor_write_uint(&writer, event->sequence);
+    }
+    quipu_dagcbor_write_key(&writer, "received_at");
+    quipu_dagcbor_write_int(&writer, verdict->now_unix_us);
+    return quipu_dagcbor_writer_finish(&writer, err);
+}
+
+enum quipu_status quarantine_put(struct quipu_txn *txn, const struct quipu_foreign *event,
+                                 const struct quarantine_verdict *verdict,
+                                 struct quipu_buf *scratch, struct quipu_error *err)
+{
+    struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event->envelope);
+    struct quarantine_row row;
+    enum quipu_status status = row_get(txn, &cid, &row, err);
+    if (status == QUIPU_OK && !may_replace(&row, event)) {
+        return QUIPU_OK;
+    }
+    if (status == QUIPU_OK) {
+        status = quarantine_delete(txn, &cid, err);
+    }
+    if (status == QUIPU_OK || status == QUIPU_NOT_FOUND) {
+        status = row_encode(event, verdict, scratch, err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    uint8_t key[QUIPU_CID_BYTES];
+    uint8_t waiting[WAITING_KEY_BYTES];
+    quipu_cid_to_bytes(&cid, key);
+    status = quipu_txn_table_put(txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key),
+                                 quipu_buf_slice(scratch), err);
+    if (status == QUIPU_OK && verdict->wait.is_set) {
+        status = quipu_txn_table_put(
+            txn, TABLE_WAITING,
+            waiting_key(quipu_slice(verdict->wait.key, WAIT_BYTES), &cid, waiting),
+            quipu_slice(NULL, 0), err);
+    }
+    return status;
+}
+
+enum quipu_status quarantine_delete(struct quipu_txn *txn, const struct quipu_cid *cid,
+                                    struct quipu_error *err)
+{
+    struct quarantine_row row;
+    enum quipu_status status = row_get(txn, cid, &row, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    uint8_t key[QUIPU_CID_BYTES];
+    uint8_t waiting[WAITING_KEY_BYTES];
+    bool waits = row.wait.len > 0;
+    if (waits) {
+        (void)waiting_key(row.wait, cid, waiting); /* before the delete, which ends row's slices */
+    }
+    quipu_cid_to_bytes(cid, key);
+    status = quipu_txn_table_delete(txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key), err);
+    if (status != QUIPU_OK || !waits) {
+        return status;
+    }
+    status = quipu_txn_table_delete(txn, TABLE_WAITING, quipu_slice(waiting, sizeof waiting), err);
+    return status == QUIPU_NOT_FOUND ? QUIPU_OK : status; /* verify tells that it was missing */
+}
+
+/* ------------------------------------------------------------------ public */
+
+/* Visit rows behind `*after` in one transaction. @retval QUIPU_DONE  no more */
+static enum quipu_status quarantine_slice(struct quipu_txn *txn, struct quipu_cid *after,
+                                          bool *has_after, quipu_quarantine_fn visit, void *ctx,
                                           struct quipu_error *err)
 {
     struct slice_budget budget;
     slice_budget_start(&budget);
     do {
-        struct quipu_slice key;
-        struct quipu_slice value;
-        enum quipu_status status =
-            quipu_txn_table_seek(txn, TABLE_QUARANTINE, quipu_slice(after, *after_len),
-                                 QUIPU_SEEK_GT, &key, &value, err);
         struct quipu_quarantined event;
-        if (status == QUIPU_OK) {
-            status = row_decode(key, value, &event, err);
-        }
+        enum quipu_status status = quarantine_next(txn, *has_after ? after : NULL, &event, err);
         if (status != QUIPU_OK) {
             return status;
         }
-        quipu_cid_to_bytes(&event.cid, after);
-        *after_len = QUIPU_CID_BYTES;
+        *after = event.cid;
+        *has_after = true;
         status = visit(ctx, &event, err);
         if (status != QUIPU_OK) {
             return status;
@@ -159,16 +445,36 @@ static enum quipu_status quarantine_slice(struct quipu_txn *txn, uint8_t after[Q
 enum quipu_status quipu_each_quarantined(struct quipu_engine *engine, quipu_quarantine_fn visit,
                                          void *ctx, struct quipu_error *err)
 {
-    uint8_t after[QUIPU_CID_BYTES];
-    size_t after_len = 0;
+    struct quipu_cid after;
+    bool has_after = false;
     enum quipu_status status = QUIPU_OK;
     while (status == QUIPU_OK) {
         struct quipu_txn *txn = NULL;
         status = quipu_txn_begin_read(engine->store, &txn, err);
         if (status == QUIPU_OK) {
-            status = quarantine_slice(txn, after, &after_len, visit, ctx, err);
+            status = quarantine_slice(txn, &after, &has_after, visit, ctx, err);
         }
         quipu_txn_abort(&txn);
     }
     return status == QUIPU_DONE ? QUIPU_OK : status;
+}
+
+enum quipu_status quipu_quarantine_drop(struct quipu_engine *engine, const struct quipu_cid *cid,
+                                        struct quipu_error *err)
+{
+    struct quipu_txn *txn = NULL;
+    enum quipu_status status = quipu_txn_begin_write(engine->store, &txn, err);
+    if (status == QUIPU_OK) {
+        status = quarantine_delete(txn, cid, err);
+    }
+    if (status == QUIPU_OK) {
+        return quipu_txn_commit(&txn, err);
+    }
+    quipu_txn_abort(&txn);
+    if (status != QUIPU_NOT_FOUND) {
+        return status;
+    }
+    char text[QUIPU_CID_TEXT_BYTES];
+    quipu_cid_format(cid, text);
+    return quipu_error_set(err, QUIPU_NOT_FOUND, "quarantine: %s is not in it", text);
 }

@@ -9,7 +9,7 @@
 
 #include "numbers.h"
 #include "outbox_state.h"
-#include "quipu/ingest.h"
+#include "quarantine.h"
 #include "receipts.h"
 #include "registry.h"
 #include "verify_run.h"
@@ -192,15 +192,6 @@ static enum quipu_status projections_check(struct verify_run *run, struct quipu_
     return status == QUIPU_DONE ? QUIPU_OK : status;
 }
 
-static enum quipu_status quarantined_seen(void *ctx, const struct quipu_quarantined *event,
-                                          struct quipu_error *err)
-{
-    (void)ctx;
-    (void)event;
-    (void)err;
-    return QUIPU_OK;
-}
-
 /* A part that is too damaged to be read on is one finding; the other parts are still looked at. */
 static enum quipu_status part_end(struct verify_run *run, enum quipu_status status,
                                   const struct quipu_error *why, struct quipu_error *err)
@@ -227,10 +218,9 @@ enum quipu_status verify_tables(struct verify_run *run, struct quipu_error *err)
     if (status == QUIPU_OK) {
         status = part_end(run, projections_check(run, txn, &why), &why, err);
     }
-    quipu_txn_abort(&txn);
     if (status == QUIPU_OK) {
-        status = part_end(run, quipu_each_quarantined(run->engine, quarantined_seen, NULL, &why),
-                          &why, err);
+        status = part_end(run, quarantine_check(txn, &why), &why, err);
     }
+    quipu_txn_abort(&txn);
     return status;
 }

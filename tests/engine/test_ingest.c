@@ -261,11 +261,13 @@ Test(ingest, refuses_blocks_that_do_not_hash)
     event.payload.data[3] ^= 1;
     assert_refused(&event.foreign, QUIPU_CID_MISMATCH, "payload");
     event.payload.data[3] ^= 1;
+    kit_assert_ok(&ours, quipu_quarantine_drop(ours.engine, &event.foreign.cid, &ours.err));
     event.foreign.cid.digest[0] ^= 1;
     assert_refused(&event.foreign, QUIPU_CID_MISMATCH, "envelope");
     event.foreign.cid.digest[0] ^= 1;
     event.foreign.cid.codec = QUIPU_CODEC_RAW;
-    assert_refused(&event.foreign, QUIPU_CID_MISMATCH, "envelope");
+    cr_assert_eq(take(QUIPU_INGEST_STRICT, &event.foreign, NULL), QUIPU_CID_MISMATCH);
+    cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &event.foreign, NULL), QUIPU_OK);
     event.foreign.cid.codec = 0;
     cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &event.foreign, NULL), QUIPU_MISUSE);
     kit_assert_sound(&ours, 0);
@@ -433,10 +435,12 @@ Test(ingest, refuses_a_gap_and_takes_the_event_once_it_is_filled)
     kit_assert_sound(&ours, 0);
 
     take_position(1);
+    cr_assert_eq(in_quarantine().count, 1);
     take_position(2);
-    take_position(3);
     cr_assert_eq(in_quarantine().count, 0, "it was taken in after all");
     kit_assert_sound(&ours, 3);
+    char stream[64];
+    cr_assert_eq(receipt_at(3, stream).sequence, 12);
     kit_foreign_release(&event);
 }
 
@@ -539,8 +543,7 @@ Test(ingest, takes_its_own_lost_events_back_in_order_and_counts_on)
     kit_foreign_copy(&theirs, 3, &event);
     assert_refused(&event.foreign, QUIPU_GAP, "own source");
     kit_foreign_release(&event);
-    take_position(2);
-    take_position(3);
+    take_position(2); /* and the third, which waited for it */
     kit_append(&ours, "a", 4);
 
     kit_foreign_copy(&ours, 4, &event);

@@ -103,8 +103,8 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_each_quarantined(struct quipu
 
 /**
  * Judge everything in quarantine again, except forks and conflicts of ids, until nothing more is
- * let in; each event in a transaction of its own. What follows an added event is let in by ingest
- * itself, so this is for what changed otherwise: a newer program, a row restored by hand.
+ * let in, in slices that are transactions of their own. What follows an added event is let in by
+ * ingest itself, so this is for what changed otherwise: a newer program, a row restored by hand.
  * `report` may be NULL; its `quarantined` says how many were refused again.
  * @retval as quipu_txn_commit; what was let in before the failure stays in
  */

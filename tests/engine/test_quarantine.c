@@ -1,0 +1,265 @@
+/*
+ * Quarantine: who waits is let in by whom it waits for; what is kept cannot be pushed out by a lie;
+ * retry and drop.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "engine_kit.h"
+#include "quarantine.h"
+#include "tables.h"
+
+#define CHAIN 40
+
+static struct kit theirs;
+static struct kit ours;
+
+static void setup(void)
+{
+    kit_open(&theirs);
+    kit_open(&ours);
+    ours.random_state = 1000;
+}
+
+static void teardown(void)
+{
+    kit_close(&theirs);
+    kit_close(&ours);
+}
+
+TestSuite(quarantine, .init = setup, .fini = teardown);
+
+static struct quipu_ingest_report take(enum quipu_ingest_policy policy,
+                                       const struct quipu_foreign *event)
+{
+    struct quipu_ingest *ingest = NULL;
+    struct quipu_ingest_report report;
+    kit_assert_ok(&ours, quipu_ingest_begin(ours.engine, policy, &ingest, &ours.err));
+    kit_assert_ok(&ours, quipu_ingest_event(ingest, event, NULL, &ours.err));
+    kit_assert_ok(&ours, quipu_ingest_commit(&ingest, &report, &ours.err));
+    return report;
+}
+
+static struct quipu_ingest_report take_position(enum quipu_ingest_policy policy, uint64_t position)
+{
+    struct kit_foreign event;
+    kit_foreign_copy(&theirs, position, &event);
+    struct quipu_ingest_report report = take(policy, &event.foreign);
+    kit_foreign_release(&event);
+    return report;
+}
+
+struct seen {
+    uint64_t count;
+    enum quipu_status reason;
+    bool is_claim_true;
+    uint8_t first_byte; /* of the payload kept, or 0 */
+};
+
+static enum quipu_status see(void *ctx, const struct quipu_quarantined *event,
+                             struct quipu_error *err)
+{
+    (void)err;
+    struct seen *seen = ctx;
+    seen->count++;
+    seen->reason = event->reason;
+    seen->is_claim_true = quipu_cid_equal(&event->cid, &event->claimed);
+    seen->first_byte = event->payload.len == 0 ? 0 : event->payload.data[0];
+    return QUIPU_OK;
+}
+
+static struct seen look(void)
+{
+    struct seen seen = {0};
+    kit_assert_ok(&ours, quipu_each_quarantined(ours.engine, see, &seen, &ours.err));
+    return seen;
+}
+
+static void chain_fill(void)
+{
+    for (int i = 1; i <= CHAIN; i++) {
+        kit_append(&theirs, i % 2 == 0 ? "a" : "b", i);
+    }
+}
+
+Test(quarantine, one_arrival_lets_in_all_who_wait_behind_it)
+{
+    chain_fill();
+    for (uint64_t i = CHAIN; i >= 3; i--) {
+        cr_assert_eq(take_position(QUIPU_INGEST_QUARANTINE, i).quarantined, 1);
+    }
+    kit_assert_sound(&ours, 0);
+
+    struct quipu_ingest_report report = take_position(QUIPU_INGEST_STRICT, 1);
+    cr_assert_eq(report.added, CHAIN / 2);
+    cr_assert_eq(report.released, CHAIN / 2 - 1);
+    report = take_position(QUIPU_INGEST_QUARANTINE, 2);
+    cr_assert_eq(report.added, CHAIN / 2);
+    cr_assert_eq(look().count, 0);
+    kit_assert_sound(&ours, CHAIN);
+}
+
+Test(quarantine, a_pull_that_brings_the_gap_last_closes_it_itself)
+{
+    struct quipu_ingest *ingest = NULL;
+    struct quipu_ingest_report report;
+    struct kit_foreign event;
+    chain_fill();
+    kit_assert_ok(&ours,
+                  quipu_ingest_begin(ours.engine, QUIPU_INGEST_QUARANTINE, &ingest, &ours.err));
+    for (uint64_t i = CHAIN; i >= 1; i--) {
+        kit_foreign_copy(&theirs, i, &event);
+        kit_assert_ok(&ours, quipu_ingest_event(ingest, &event.foreign, NULL, &ours.err));
+        kit_foreign_release(&event);
+    }
+    kit_assert_ok(&ours, quipu_ingest_commit(&ingest, &report, &ours.err));
+    cr_assert_eq(report.added, CHAIN);
+    cr_assert_eq(report.released, CHAIN - 2);
+    cr_assert_eq(look().count, 0);
+    kit_assert_sound(&ours, CHAIN);
+}
+
+Test(quarantine, one_who_turns_out_to_be_a_fork_stays_and_fails_nobody)
+{
+    kit_append(&theirs, "a", 1);
+    kit_append(&theirs, "a", 2);
+    take_position(QUIPU_INGEST_QUARANTINE, 2);
+    kit_append(&ours, "a", 7);
+
+    struct kit other;
+    struct kit_foreign event;
+    kit_open(&other);
+    kit_append(&other, "c", 1);
+    kit_foreign_copy(&other, 1, &event);
+    cr_assert_eq(take(QUIPU_INGEST_STRICT, &event.foreign).added, 1);
+    kit_foreign_release(&event);
+    kit_close(&other);
+    cr_assert_eq(look().reason, QUIPU_GAP, "nobody has looked at it again");
+
+    struct quipu_ingest_report report;
+    kit_assert_ok(&ours, quipu_quarantine_retry(ours.engine, &report, &ours.err));
+    cr_assert_eq(report.quarantined, 1);
+    cr_assert_eq(report.added, 0);
+    cr_assert_eq(look().reason, QUIPU_FORK);
+    kit_assert_ok(&ours, quipu_quarantine_retry(ours.engine, &report, &ours.err));
+    cr_assert_eq(report.quarantined, 0, "a fork stays one");
+    kit_assert_sound(&ours, 2);
+}
+
+Test(quarantine, retry_lets_in_what_follows_by_now)
+{
+    struct quipu_ingest_report report;
+    struct kit_foreign event;
+    struct quipu_appended appended;
+    kit_append(&theirs, "a", 1);
+    kit_foreign_copy(&theirs, 1, &event);
+    cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &event.foreign).added, 1);
+    kit_foreign_release(&event);
+    /* Their third follows our second, which we recorded after theirs had come. */
+    appended = kit_append(&ours, "a", 2);
+    kit_foreign_copy(&ours, appended.position, &event);
+    struct quipu_ingest *ingest = NULL;
+    kit_assert_ok(&theirs,
+                  quipu_ingest_begin(theirs.engine, QUIPU_INGEST_STRICT, &ingest, &theirs.err));
+    kit_assert_ok(&theirs, quipu_ingest_event(ingest, &event.foreign, NULL, &theirs.err));
+    kit_assert_ok(&theirs, quipu_ingest_commit(&ingest, NULL, &theirs.err));
+    kit_foreign_release(&event);
+    kit_append(&theirs, "a", 3);
+    kit_append(&theirs, "a", 4);
+    take_position(QUIPU_INGEST_QUARANTINE, 4);
+    cr_assert_eq(look().count, 1);
+    kit_assert_ok(&ours, quipu_quarantine_retry(ours.engine, &report, &ours.err));
+    cr_assert_eq(report.quarantined, 1);
+    cr_assert_eq(take_position(QUIPU_INGEST_QUARANTINE, 3).released, 1);
+    kit_assert_ok(&ours, quipu_quarantine_retry(ours.engine, &report, &ours.err));
+    cr_assert_eq(report.added + report.quarantined, 0);
+    kit_assert_sound(&ours, 4);
+}
+
+Test(quarantine, other_bytes_under_a_kept_events_name_do_not_push_it_out)
+{
+    struct kit_foreign event;
+    kit_append(&theirs, "a", 1);
+    kit_append(&theirs, "a", 2);
+    take_position(QUIPU_INGEST_QUARANTINE, 2);
+    kit_foreign_copy(&theirs, 2, &event);
+
+    struct quipu_foreign lie = event.foreign;
+    lie.envelope = quipu_slice_text("evil");
+    cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &lie).quarantined, 1);
+    cr_assert_eq(look().count, 2, "it has a row of its own");
+    lie = event.foreign;
+    lie.payload = quipu_slice_text("evil");
+    cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &lie).quarantined, 1);
+    lie = event.foreign;
+    lie.cid.digest[0] ^= 1;
+    cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &lie).quarantined, 1);
+    cr_assert_eq(look().count, 2);
+
+    cr_assert_eq(take_position(QUIPU_INGEST_QUARANTINE, 1).released, 1);
+    cr_assert_eq(look().count, 1);
+    cr_assert_not(look().is_claim_true);
+    kit_foreign_release(&event);
+    kit_assert_sound(&ours, 2);
+}
+
+Test(quarantine, better_bytes_take_the_place_of_worse)
+{
+    struct kit_foreign event;
+    kit_append(&theirs, "a", 1);
+    kit_append(&theirs, "a", 2);
+    kit_foreign_copy(&theirs, 2, &event);
+    struct quipu_foreign bare = event.foreign;
+    bare.payload = quipu_slice(NULL, 0);
+    bare.cid.digest[3] ^= 1;
+    take(QUIPU_INGEST_QUARANTINE, &bare);
+    cr_assert_eq(look().first_byte, 0);
+    cr_assert_eq(look().reason, QUIPU_CID_MISMATCH);
+
+    take(QUIPU_INGEST_QUARANTINE, &event.foreign);
+    cr_assert_eq(look().count, 1);
+    cr_assert_eq(look().reason, QUIPU_GAP);
+    cr_assert(look().is_claim_true);
+    cr_assert_eq(look().first_byte, event.payload.data[0]);
+    kit_foreign_release(&event);
+}
+
+Test(quarantine, drop_forgets_one_event_and_says_where_there_is_none)
+{
+    struct kit_foreign event;
+    kit_append(&theirs, "a", 1);
+    kit_append(&theirs, "a", 2);
+    take_position(QUIPU_INGEST_QUARANTINE, 2);
+    kit_foreign_copy(&theirs, 2, &event);
+
+    kit_assert_ok(&ours, quipu_quarantine_drop(ours.engine, &event.foreign.cid, &ours.err));
+    cr_assert_eq(look().count, 0);
+    kit_assert_sound(&ours, 0);
+    cr_assert_eq(quipu_quarantine_drop(ours.engine, &event.foreign.cid, &ours.err),
+                 QUIPU_NOT_FOUND);
+    cr_assert_eq(take_position(QUIPU_INGEST_QUARANTINE, 1).added, 1, "nothing is left of it");
+    kit_foreign_release(&event);
+    kit_assert_sound(&ours, 1);
+}
+
+Test(quarantine, verify_finds_waiting_that_does_not_fit)
+{
+    struct quipu_txn *txn = NULL;
+    kit_append(&theirs, "a", 1);
+    kit_append(&theirs, "a", 2);
+    take_position(QUIPU_INGEST_QUARANTINE, 2);
+    kit_assert_ok(&ours, quipu_txn_begin_write(ours.store, &txn, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_table_put(txn, TABLE_WAITING, quipu_slice_text("stray"),
+                                             quipu_slice(NULL, 0), &ours.err));
+    kit_assert_ok(&ours, quipu_txn_commit(&txn, &ours.err));
+    cr_assert_eq(quipu_verify(ours.engine, NULL, NULL, &ours.err), QUIPU_CORRUPT);
+    cr_assert_not_null(strstr(ours.err.message, "2 rows, 1 events wait"), "%s", ours.err.message);
+
+    kit_assert_ok(&ours, quipu_txn_begin_write(ours.store, &txn, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_table_clear(txn, TABLE_WAITING, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_commit(&txn, &ours.err));
+    cr_assert_eq(quipu_verify(ours.engine, NULL, NULL, &ours.err), QUIPU_CORRUPT);
+    cr_assert_not_null(strstr(ours.err.message, "not in the table of waiting"));
+}
