@@ -27,6 +27,7 @@ struct cli {
     bool is_json;
     bool is_quiet;
     bool wants_help;
+    bool wants_version;
     bool has_colour;   /* stdout is a terminal and NO_COLOR is not set */
     bool has_progress; /* stderr is a terminal and --quiet was not given */
     struct quipu_store *store;

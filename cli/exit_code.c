@@ -131,7 +131,7 @@ static const char *cure_here(enum quipu_status status)
     case QUIPU_EVENT_ID_CONFLICT:
         return "give the new event an event_id of its own";
     case QUIPU_SECRET_REFUSED:
-        return "take the secret out; --allow-secret stores it in clear all the same";
+        return "take the secret out, or store it in clear with --allow-secret";
     case QUIPU_EXISTS:
         return "choose another path";
     case QUIPU_BUSY:
@@ -162,7 +162,7 @@ static const char *cure_there(enum quipu_status status)
     case QUIPU_FORMAT_NEWER:
         return "use the quipu that made it, or a newer one";
     case QUIPU_CORRUPT:
-        return "`quipu verify` lists all damage; then restore a backup or import a bundle";
+        return "list all damage with `quipu verify`, then restore a backup or import a bundle";
     case QUIPU_FORK:
         return "two writers claim one place: decide which one is right, then import only that one";
     case QUIPU_GAP:
@@ -200,7 +200,7 @@ static const char *cure_there(enum quipu_status status)
     case QUIPU_DRIFT:
         return "configure the server so, or choose others with --stream and --bucket";
     case QUIPU_SERVER:
-        return "the server's log says more; run it again when that is settled";
+        return "see what the server's log says, then run it again";
     default:
         return NULL;
     }

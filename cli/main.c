@@ -101,6 +101,8 @@ static int run_verb(struct cli *cli, int argc, char **argv)
         look_at_terminal(cli);
         if (cli->wants_help) {
             cli_help_verb(cli->verb);
+        } else if (cli->wants_version) {
+            code = cli_verb_version.run(cli, NULL, 0, NULL);
         } else {
             code = cli->verb->run(cli, values, argc - first, argv + first);
         }
@@ -143,9 +145,8 @@ int main(int argc, char **argv)
         return code;
     }
     if (verb_at >= argc) {
-        cli.verb = cli_verb_find("help");
-        if (!cli.wants_help) {
-            cli.verb = NULL;
+        cli.verb = cli.wants_help ? &cli_verb_help : cli.wants_version ? &cli_verb_version : NULL;
+        if (cli.verb == NULL) {
             return cli_usage(&cli, "wants a verb, such as init, append or log");
         }
         cli.wants_help = false;

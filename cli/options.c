@@ -18,15 +18,18 @@
 
 #define OPTION_BASE 256 /* getopt's values of the table's rows; below are short options */
 
+/* Every verb takes them all, so that one command line can be kept for several verbs; the first one
+ * is told about only where it does something. */
 static const struct cli_option common_options[] = {
-    {"store", CLI_TEXT, offsetof(struct cli, store_path), "DIR",
-     "the store (else QUIPU_STORE, else ./" CLI_STORE_DEFAULT ")"},
     {"server", CLI_TEXT, offsetof(struct cli, server), "URL",
      "the NATS server (else QUIPU_SERVER, else nats://127.0.0.1:4222)"},
+    {"store", CLI_TEXT, offsetof(struct cli, store_path), "DIR",
+     "the store (else QUIPU_STORE, else ./" CLI_STORE_DEFAULT ")"},
     {"json", CLI_FLAG, offsetof(struct cli, is_json), NULL,
      "JSON lines on stdout, failures as JSON on stderr"},
     {"quiet", CLI_FLAG, offsetof(struct cli, is_quiet), NULL, "no progress and no notes"},
     {"help", CLI_FLAG, offsetof(struct cli, wants_help), NULL, "this help"},
+    {"version", CLI_FLAG, offsetof(struct cli, wants_version), NULL, "which quipu this is"},
 };
 
 #define COMMON_COUNT (sizeof common_options / sizeof common_options[0])
@@ -176,7 +179,7 @@ int cli_options_read(struct cli *cli, void *values, int argc, char **argv, int *
 {
     int code = read_options(cli, values, argc, argv, ":h");
     *first = optind;
-    if (code != 0 || cli->wants_help) {
+    if (code != 0 || cli->wants_help || cli->wants_version) {
         return code;
     }
     int given = argc - optind;
@@ -210,7 +213,8 @@ void cli_help_verb(const struct cli_verb *verb)
     }
     (void)printf("\nOptions:\n");
     help_options(verb->options, verb->option_count);
-    help_options(common_options, COMMON_COUNT);
+    size_t skipped = verb->is_network ? 0 : 1;
+    help_options(common_options + skipped, COMMON_COUNT - skipped);
     (void)printf("\nExit codes:\n");
     for (int code = CLI_EXIT_OK; code <= CLI_EXIT_ASIDE; code++) {
         (void)printf("  %d  %s\n", code, cli_exit_text((enum cli_exit)code));

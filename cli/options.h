@@ -54,6 +54,7 @@ struct cli_verb {
     const char *example;   /* one command line */
     const struct cli_option *options;
     size_t option_count;
+    bool is_network;     /* it reaches a server: --server is in its help */
     size_t values_bytes; /* the values are this many zeroed bytes before parsing */
     int arguments_min;
     int arguments_max;

@@ -34,9 +34,9 @@ static enum quipu_status say(const struct cli *cli, const char *path,
                              const struct quipu_store_stat *stat, struct quipu_error *err)
 {
     if (!cli->is_json) {
-        char events[CLI_COUNT_BYTES];
+        char events[CLI_COUNTED_BYTES];
         char bytes[CLI_COUNT_BYTES];
-        (void)printf("%s events, %s, in %s\n", cli_count(stat->events, events),
+        (void)printf("%s, %s, in %s\n", cli_counted(stat->events, "event", events),
                      cli_bytes(stat->file_bytes, bytes), path);
         cli_note(cli,
                  "the signing key is not in a backup: the copy gets a source of its own when it "

@@ -129,7 +129,7 @@ static enum quipu_status summary(struct car_run *run, const struct quipu_car_rea
         cli_json_close(&run->json, ']');
         return cli_json_end(&run->json, err);
     }
-    char blocks[CLI_COUNT_BYTES];
+    char blocks[CLI_COUNTED_BYTES];
     char bytes[CLI_COUNT_BYTES];
     char unverified[CLI_COUNT_BYTES];
     for (size_t i = 0; i < roots; i++) {
@@ -137,7 +137,7 @@ static enum quipu_status summary(struct car_run *run, const struct quipu_car_rea
         quipu_cid_view_format(quipu_car_root(reader, i), &run->text);
         (void)printf("root  %.*s\n", QUIPU_SLICE_FMT(quipu_buf_slice(&run->text)));
     }
-    (void)printf("%s blocks, %s, %s not verifiable here\n", cli_count(run->blocks, blocks),
+    (void)printf("%s, %s, %s not verifiable here\n", cli_counted(run->blocks, "block", blocks),
                  cli_bytes(run->block_bytes, bytes), cli_count(run->unverified, unverified));
     return QUIPU_OK;
 }

@@ -29,15 +29,15 @@ struct export_values {
 
 static void say_bundle(const char *path, const struct quipu_export_report *report)
 {
-    char events[CLI_COUNT_BYTES];
+    char events[CLI_COUNTED_BYTES];
     char bytes[CLI_COUNT_BYTES];
     char root[QUIPU_CID_TEXT_BYTES];
     struct quipu_buf digest = QUIPU_BUF_INIT;
     quipu_cid_format(&report->root, root);
     quipu_hex_append(&digest, quipu_slice(report->file_sha256, sizeof report->file_sha256));
-    (void)printf("%s events, positions %" PRIu64 " to %" PRIu64 ", in %s, %s\n",
-                 cli_count(report->events, events), report->first_position, report->last_position,
-                 path, cli_bytes(report->file_bytes, bytes));
+    (void)printf("%s, positions %" PRIu64 " to %" PRIu64 ", in %s, %s\n",
+                 cli_counted(report->events, "event", events), report->first_position,
+                 report->last_position, path, cli_bytes(report->file_bytes, bytes));
     (void)printf("root    %s\nsha256  %.*s\n", root, QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));
     quipu_buf_release(&digest);
 }
@@ -194,8 +194,8 @@ static enum quipu_status export_json_lines(const struct cli *cli, const struct q
         return status;
     }
     if (!cli->is_json) {
-        char text[CLI_COUNT_BYTES];
-        (void)printf("%s events in %s\n", cli_count(events, text), path);
+        char text[CLI_COUNTED_BYTES];
+        (void)printf("%s in %s\n", cli_counted(events, "event", text), path);
         return QUIPU_OK;
     }
     struct cli_json json = {0};

@@ -185,11 +185,11 @@ struct provision_values {
 static void say_provision(const struct network_values *values,
                           const struct quipu_provision_report *report)
 {
-    char messages[CLI_COUNT_BYTES];
-    (void)printf("stream %s: %s, %s messages\nbucket %s: %s\n",
+    char messages[CLI_COUNTED_BYTES];
+    (void)printf("stream %s: %s, %s\nbucket %s: %s\n",
                  values->stream == NULL ? QUIPU_STREAM_DEFAULT : values->stream,
                  report->stream_created ? "made" : "was there",
-                 cli_count(report->stream_messages, messages),
+                 cli_counted(report->stream_messages, "message", messages),
                  values->bucket == NULL ? QUIPU_BUCKET_DEFAULT : values->bucket,
                  report->bucket_created ? "made" : "was there");
     if (report->drift.len > 0) {
@@ -273,6 +273,7 @@ const struct cli_verb cli_verb_provision = {
         "and the exit code is 8. Nothing expires unless the server is told so by other means. No\n"
         "store is needed.",
     .example = "quipu provision --server nats://127.0.0.1:4222",
+    .is_network = true,
     .options = provision_options,
     .option_count = sizeof provision_options / sizeof provision_options[0],
     .values_bytes = sizeof(struct provision_values),
@@ -419,6 +420,7 @@ const struct cli_verb cli_verb_flush = {
         "the exit\n"
         "code is 9.",
     .example = "quipu flush --server nats://127.0.0.1:4222",
+    .is_network = true,
     .options = flush_options,
     .option_count = sizeof flush_options / sizeof flush_options[0],
     .values_bytes = sizeof(struct flush_values),
@@ -559,6 +561,7 @@ const struct cli_verb cli_verb_pull = {
                "back as\n"
                "known.",
     .example = "quipu pull --server nats://127.0.0.1:4222",
+    .is_network = true,
     .options = pull_options,
     .option_count = sizeof pull_options / sizeof pull_options[0],
     .values_bytes = sizeof(struct pull_values),

@@ -58,7 +58,7 @@ static const struct cli_option options[] = {
     {                                                                                              \
         .name = verb_name, .arguments = "",                                                        \
         .summary = "Not in this build: it has no network code",                                    \
-        .example = "quipu export ceremony.car", .options = options,                                \
+        .example = "quipu export ceremony.car", .is_network = true, .options = options,            \
         .option_count = sizeof options / sizeof options[0],                                        \
         .values_bytes = sizeof(struct network_values), .run = run,                                 \
     }

@@ -61,20 +61,19 @@ static enum quipu_status show_rows(const struct cli *cli, const struct quipu_pro
 static void say(const struct cli *cli, const struct quipu_projection *projection,
                 const struct quipu_replay_report *report, int64_t took_us)
 {
-    char applied[CLI_COUNT_BYTES];
-    char rows[CLI_COUNT_BYTES];
+    char applied[CLI_COUNTED_BYTES];
+    char rows[CLI_COUNTED_BYTES];
     char rate[CLI_COUNT_BYTES];
     char took[CLI_COUNT_BYTES];
     struct quipu_buf digest = QUIPU_BUF_INIT;
     quipu_hex_append(&digest, quipu_slice(report->digest, sizeof report->digest));
     uint64_t per_second =
         report->applied * UINT64_C(1000000) / (uint64_t)(took_us > 0 ? took_us : 1);
-    (void)printf("%s%s%s version %" PRIu64 ": position %" PRIu64
-                 ", %s rows, %s events applied in %s "
+    (void)printf("%s%s%s version %" PRIu64 ": position %" PRIu64 ", %s, %s applied in %s "
                  "(%s/s)\ndigest  %.*s\n",
                  cli_paint(cli, CLI_BOLD), projection->name, cli_paint(cli, CLI_PLAIN),
-                 projection->version, report->position, cli_count(report->rows, rows),
-                 cli_count(report->applied, applied), cli_duration(took_us, took),
+                 projection->version, report->position, cli_counted(report->rows, "row", rows),
+                 cli_counted(report->applied, "event", applied), cli_duration(took_us, took),
                  cli_count(per_second, rate), QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));
     quipu_buf_release(&digest);
 }

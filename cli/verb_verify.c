@@ -50,19 +50,20 @@ static enum quipu_status say_store(struct verify_run *run, const struct quipu_ve
                                    int64_t took_us, struct quipu_error *err)
 {
     if (!run->cli->is_json) {
-        char events[CLI_COUNT_BYTES];
-        char aggregates[CLI_COUNT_BYTES];
+        char events[CLI_COUNTED_BYTES];
+        char aggregates[CLI_COUNTED_BYTES];
+        char sources[CLI_COUNTED_BYTES];
         char bytes[CLI_COUNT_BYTES];
-        char problems[CLI_COUNT_BYTES];
+        char problems[CLI_COUNTED_BYTES];
         char took[CLI_COUNT_BYTES];
-        (void)printf("%s%s%s: %s events, %s aggregates, %" PRIu64 " source%s, %s hashed again, "
-                     "%s problem%s, %s\n",
-                     cli_paint(run->cli, report->problems == 0 ? CLI_GREEN : CLI_RED),
-                     report->problems == 0 ? "intact" : "damaged", cli_paint(run->cli, CLI_PLAIN),
-                     cli_count(report->events, events), cli_count(report->aggregates, aggregates),
-                     report->sources, report->sources == 1 ? "" : "s",
-                     cli_bytes(report->block_bytes, bytes), cli_count(report->problems, problems),
-                     report->problems == 1 ? "" : "s", cli_duration(took_us, took));
+        (void)printf(
+            "%s%s%s: %s, %s, %s, %s hashed again, %s, %s\n",
+            cli_paint(run->cli, report->problems == 0 ? CLI_GREEN : CLI_RED),
+            report->problems == 0 ? "intact" : "damaged", cli_paint(run->cli, CLI_PLAIN),
+            cli_counted(report->events, "event", events),
+            cli_counted(report->aggregates, "aggregate", aggregates),
+            cli_counted(report->sources, "source", sources), cli_bytes(report->block_bytes, bytes),
+            cli_counted(report->problems, "problem", problems), cli_duration(took_us, took));
         return QUIPU_OK;
     }
     cli_json_begin(&run->json);
@@ -110,8 +111,8 @@ static int verify_store(struct cli *cli)
 static void say_bundle_text(const struct cli *cli, const char *path,
                             const struct quipu_bundle_report *report)
 {
-    char events[CLI_COUNT_BYTES];
-    char blocks[CLI_COUNT_BYTES];
+    char events[CLI_COUNTED_BYTES];
+    char blocks[CLI_COUNTED_BYTES];
     char bytes[CLI_COUNT_BYTES];
     char time[QUIPU_RFC3339_BYTES];
     char manifest[QUIPU_CID_TEXT_BYTES];
@@ -119,9 +120,10 @@ static void say_bundle_text(const struct cli *cli, const char *path,
     quipu_rfc3339_format(report->created_unix_us, time);
     quipu_cid_format(&report->manifest, manifest);
     quipu_hex_append(&digest, quipu_slice(report->file_sha256, sizeof report->file_sha256));
-    (void)printf("%s%s%s: %s, %s events in %s blocks, %s\n", cli_paint(cli, CLI_GREEN), "intact",
-                 cli_paint(cli, CLI_PLAIN), path, cli_count(report->events, events),
-                 cli_count(report->blocks, blocks), cli_bytes(report->file_bytes, bytes));
+    (void)printf("%s%s%s: %s, %s in %s, %s\n", cli_paint(cli, CLI_GREEN), "intact",
+                 cli_paint(cli, CLI_PLAIN), path, cli_counted(report->events, "event", events),
+                 cli_counted(report->blocks, "block", blocks),
+                 cli_bytes(report->file_bytes, bytes));
     (void)printf("made      %s\nsource    %s\nsigned    %s\nmanifest  %s\nsha256    %.*s\n", time,
                  report->source, report->signer, manifest,
                  QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));

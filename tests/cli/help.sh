@@ -21,6 +21,10 @@ for verb in $verbs; do
     has "$verb --help" "$text" "  8  "
     has "$verb --help" "$text" "  9  "
     has "$verb --help" "$text" "Example:"
+    case $verb in
+    provision | flush | pull) has "$verb --help" "$text" "--server URL" ;;
+    *) equal "--server in $verb --help" "${text//--server URL/}" "$text" ;;
+    esac
     equal "quipu --help $verb" "$("$quipu" --help "$verb")" "$text"
     equal "quipu help $verb" "$("$quipu" help "$verb")" "$text"
     # The manual knows each verb and each of its options.
@@ -37,6 +41,9 @@ done
 equal "number of verbs" "$(printf '%s\n' "$names" | wc -l)" "$(printf '%s\n' "$verbs" | wc -w)"
 has "quipu --help" "$("$quipu" --help)" "Usage: quipu VERB"
 has "quipu version" "$("$quipu" version)" "quipu 0."
+equal "quipu --version" "$("$quipu" --version)" "$("$quipu" version)"
+equal "quipu --version --json" "$("$quipu" --version --json)" "$("$quipu" version --json)"
+equal "quipu log --version" "$("$quipu" log --version)" "$("$quipu" version)"
 
 has "export --help" "$("$quipu" export --help)" "for reading: no verb takes"
 

@@ -8,7 +8,8 @@ export QUIPU_STORE=$dir/ceremony.quipu
 cid=$("$quipu" show --json 1 | member cid)
 has "the example" "$(cat "$dir/out")" "$cid"
 has "the example" "$(cat "$dir/out")" "1 key"
+has "replay" "$("$quipu" replay --projection roles)" "0 rows, 1 event applied"
 equal "its payload" "$("$quipu" cat --json "$("$quipu" show --json 1 | member payload_cid)")" \
     '{"algorithm":"Ed25519"}'
-has "verify" "$("$quipu" verify)" "intact: 1 events"
+has "verify" "$("$quipu" verify)" "intact: 1 event, 1 aggregate, 1 source, "
 passed

@@ -98,6 +98,8 @@ Test(exit_code, every_failure_has_a_cure_on_one_line)
         cr_assert_eq(cure[0] == 0, expected[i].code == 0, "%s",
                      quipu_status_name(expected[i].status));
         cr_assert_null(strchr(cure, '\n'));
+        cr_assert_null(strchr(cure, ';'), "%s: a cure is one",
+                       quipu_status_name(expected[i].status));
     }
 }
 

@@ -22,6 +22,25 @@ Test(print, groups_digits_by_three)
     cr_assert_str_eq(cli_count(UINT64_MAX, out), "18,446,744,073,709,551,615");
 }
 
+Test(print, counts_one_and_many)
+{
+    char out[CLI_COUNTED_BYTES];
+
+    cr_assert_str_eq(cli_counted(0, "event", out), "0 events");
+    cr_assert_str_eq(cli_counted(1, "event", out), "1 event");
+    cr_assert_str_eq(cli_counted(3288, "dead letter", out), "3,288 dead letters");
+}
+
+Test(print, leaves_one_cure)
+{
+    struct quipu_error err;
+
+    (void)quipu_error_set(&err, QUIPU_OFFLINE, "no server; start one; or not");
+    struct quipu_error plain = cli_without_cure(&err);
+    cr_assert_str_eq(plain.message, "no server");
+    cr_assert_eq(plain.status, QUIPU_OFFLINE);
+}
+
 Test(print, scales_bytes)
 {
     char out[CLI_COUNT_BYTES];
