@@ -73,4 +73,27 @@ has "pull behind a hole" "$(cat "$dir/out")" "2 added, 0 known already, 3 in qua
 has "pull behind a hole" "$(cat "$dir/err")" "quipu pull: 3 events went to quarantine, the first at sequence 3: "
 has "pull behind a hole" "$(cat "$dir/err")" "; \`quipu quarantine list\` shows all with their reasons"
 equal "pull again" "$("$quipu" pull --json | member quarantined)" 0
+
+# What is in quarantine can be seen, comes in when its reason is gone, and can be dropped.
+"$quipu" quarantine list --json >"$dir/out"
+equal "reasons" "$(member reason <"$dir/out" | sort | tr '\n' ' ')" "FORK GAP GAP "
+equal "sequences" "$(member sequence <"$dir/out" | sort | tr '\n' ' ')" "3 5 6 "
+equal "streams" "$(member stream <"$dir/out" | sort -u)" CIM_KEYS_EVENTS
+fork=$(grep '"FORK"' "$dir/out" | member cid)
+equal "the fork" "$fork" "$("$quipu" show --store "$dir/second" --json 2 | member cid)"
+"$quipu" quarantine list >"$dir/out"
+equal "lines of the list" "$(wc -l <"$dir/out")" 3
+has "the list" "$(grep "^$fork " "$dir/out")" "CIM_KEYS_EVENTS 3  "
+"$quipu" quarantine retry --json >"$dir/out"
+equal "retry" "$(member added <"$dir/out")" 0
+equal "after retry" "$("$quipu" status --json | member quarantined)" 3
+input=/dev/null
+refused 5 'quipu quarantine list' NOT_FOUND quarantine drop "$("$quipu" show --json 1 | member cid)"
+refused 3 'quipu quarantine list' MULTIBASE quarantine drop ''
+equal "drop" "$("$quipu" quarantine drop "$fork")" "$fork is dropped"
+equal "after drop" "$("$quipu" quarantine list --json | member reason | tr '\n' ' ')" "GAP GAP "
+"$quipu" export --store "$dir/third" --until 1 "$dir/first.car" >/dev/null
+has "the missing one by a bundle" "$("$quipu" import "$dir/first.car")" "3 added"
+equal "nothing is left" "$("$quipu" quarantine list | wc -l)" 0
+has "verify the fourth" "$("$quipu" verify)" "intact: 5 events"
 passed

@@ -6,7 +6,7 @@
 manual=$2
 
 verbs="init append log show cat verify status export import provision flush pull replay backup deadletter
-cid car demo help version"
+quarantine cid car demo help version"
 
 list=$("$quipu" help)
 names=$("$quipu" help --json | member verb)
@@ -63,6 +63,9 @@ refused 2 'quipu show --help' INVALID show
 refused 2 'quipu show --help' INVALID show 1 2
 refused 2 'quipu replay --help' INVALID replay --projection frobnicate
 refused 2 'quipu deadletter --help' INVALID deadletter frobnicate
+refused 2 'quipu quarantine --help' INVALID quarantine frobnicate
+refused 2 'quipu quarantine --help' INVALID quarantine drop
+refused 2 'quipu quarantine --help' INVALID quarantine retry 1
 refused 2 'quipu car --help' INVALID car unpack a.car
 refused 2 'quipu export --help' INVALID export --format zip x
 
