@@ -7,7 +7,7 @@
  * Prints the median of N rounds (7 by default) that the cases take in turns, of all cases or of
  * those whose name holds TEXT. To see a processor
  * without SHA instructions on one that has them, run it with the environment variable
- * OPENSSL_ia32cap="~0:~0x20000000", which hides them from libcrypto.
+ * OPENSSL_ia32cap="~0x0:~0x20000000", which hides them from libcrypto.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
