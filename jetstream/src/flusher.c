@@ -18,15 +18,15 @@
 
 #include "quipu/alloc.h"
 #include "quipu/clock.h"
+#include "receipt_stream.h"
 
-#define WINDOW_DEFAULT    512
-#define WINDOW_MAX        65536
-#define GIVE_UP_US        ((int64_t)30 * 1000 * 1000)
-#define LISTEN_US         ((int64_t)50 * 1000) /* longest wait for a reply in one go */
-#define SHOW_EVERY_US     ((int64_t)100 * 1000)
-#define US_PER_S          1000000
-#define NS_PER_US         1000
-#define FLUSHER_LOCK_NAME "flusher"
+#define WINDOW_DEFAULT 512
+#define WINDOW_MAX     65536
+#define GIVE_UP_US     ((int64_t)30 * 1000 * 1000)
+#define LISTEN_US      ((int64_t)50 * 1000) /* longest wait for a reply in one go */
+#define SHOW_EVERY_US  ((int64_t)100 * 1000)
+#define US_PER_S       1000000
+#define NS_PER_US      1000
 
 static void sleep_us(int64_t us)
 {
@@ -215,6 +215,10 @@ static enum quipu_status prepare(struct flusher *flusher, struct quipu_error *er
         flusher->server_bytes_max = natsConnection_GetMaxPayload(nats->connection);
         flusher->chunk_bytes_max =
             quipu_payload_chunk_max(flusher->server_bytes_max, flusher->bucket.message_bytes_max);
+        status = quipu_receipts_for_flush(flusher->engine, nats->stream, &flusher->stream,
+                                          flusher->options.restart, err);
+    }
+    if (status == QUIPU_OK) {
         status = quipu_held_load(&flusher->held, flusher->engine, err);
     }
     struct quipu_outbox_status outbox;

@@ -15,12 +15,12 @@
 #include "pull_place.h"
 #include "puller.h"
 #include "quipu/alloc.h"
+#include "receipt_stream.h"
 
-#define BATCH_DEFAULT    500
-#define BATCH_MAX        10000
-#define PLACE_EVERY      8 /* batches; a crash takes in so many again, as known ones */
-#define SHOW_EVERY_US    ((int64_t)100 * 1000)
-#define PULLER_LOCK_NAME "puller"
+#define BATCH_DEFAULT 500
+#define BATCH_MAX     10000
+#define PLACE_EVERY   8 /* batches; a crash takes in so many again, as known ones */
+#define SHOW_EVERY_US ((int64_t)100 * 1000)
 
 static enum quipu_status ingest_item(struct puller *puller, struct quipu_ingest *ingest,
                                      const struct pulled *item, struct quipu_error *err)
@@ -28,7 +28,9 @@ static enum quipu_status ingest_item(struct puller *puller, struct quipu_ingest 
     struct quipu_foreign event = {.cid = item->cid,
                                   .envelope = quipu_msg_body(item->msg),
                                   .payload = quipu_buf_slice(&item->payload),
-                                  .stream = quipu_slice_text(puller->nats->stream),
+                                  .stream = puller->has_receipts
+                                                ? quipu_slice_text(puller->nats->stream)
+                                                : quipu_slice(NULL, 0),
                                   .sequence = item->sequence};
     enum quipu_ingest_outcome outcome;
     enum quipu_status status = quipu_ingest_event(ingest, &event, &outcome, err);
@@ -193,6 +195,10 @@ static enum quipu_status prepare(struct puller *puller, struct quipu_error *err)
     }
     if (status == QUIPU_OK) {
         puller->stored_place = puller->place;
+        status = quipu_receipts_for_pull(puller->engine, nats->stream, &puller->stream,
+                                         &puller->has_receipts, err);
+    }
+    if (status == QUIPU_OK) {
         status = quipu_pull_consumer(puller, err);
     }
     return status;

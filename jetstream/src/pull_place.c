@@ -12,9 +12,7 @@
 
 #include "internal/bytes.h"
 
-/* On disk, so it never changes; store.h says who has which numbers. */
-#define TABLE_PLACES ((struct quipu_table){0x200})
-#define PLACE_BYTES  16
+#define PLACE_BYTES 16
 
 enum quipu_status quipu_pull_place_load(struct quipu_engine *engine, const char *stream,
                                         const struct stream_facts *facts, uint64_t *sequence,

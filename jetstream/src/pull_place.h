@@ -12,6 +12,9 @@
 #include "quipu/engine.h"
 #include "streams.h"
 
+/* On disk, so it never changes; store.h says who has which numbers. */
+#define TABLE_PLACES ((struct quipu_table){0x200})
+
 /* Sequence up to which everything is here; 0 where nothing is, where the stream is another one than
  * the one that was pulled, or where it has become shorter than that. */
 enum quipu_status quipu_pull_place_load(struct quipu_engine *engine, const char *stream,

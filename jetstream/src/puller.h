@@ -32,6 +32,7 @@ struct puller {
     struct quipu_pull_options options; /* complete */
     struct quipu_pull_report report;
     struct stream_facts stream;
+    bool has_receipts; /* the store's receipts speak of this stream */
     char consumer[PULL_CONSUMER_BYTES];
     natsSubscription *inbox; /* of fetched messages: they keep their own subject */
     char inbox_subject[NATS_INBOX_BYTES];

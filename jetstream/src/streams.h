@@ -20,7 +20,9 @@ enum quipu_status quipu_stream_info(struct quipu_nats *nats, const char *stream,
 /* The figures of a stream that flush and pull go by. */
 struct stream_facts {
     uint64_t messages;
+    uint64_t first_sequence; /* of an empty stream: the next one */
     uint64_t last_sequence;
+    bool is_limited;           /* by age, number or bytes */
     int64_t created_unix_ns;   /* tells a stream from one of the same name that was there before */
     int64_t message_bytes_max; /* headers and body; INT64_MAX where the stream sets none */
 };

@@ -143,11 +143,12 @@ struct quipu_flush_report {
  * An event that the server will never take becomes a dead letter, and so does what comes behind it
  * in the same aggregate, until that one is retried or dropped; other aggregates go on.
  * @retval QUIPU_OK               nothing is pending any more (dead letters apart)
- * @retval QUIPU_BUSY             another process flushes this store
+ * @retval QUIPU_BUSY             another process flushes this store, or pulls into it while this is
+ * to turn to another stream
  * @retval QUIPU_NOT_PROVISIONED  stream or bucket missing: `quipu provision`
  * @retval QUIPU_DRIFT            they are there, but made so that quipu cannot use them; or the
- * receipts of this store speak of another stream (another name, or made anew under this one), and
- * options->restart is not set. Nothing was sent
+ * receipts of this store speak of another stream (another name, or made anew under this one), or of
+ * one that has been emptied since, and options->restart is not set. Nothing was sent
  * @retval QUIPU_CORRUPT          an event is damaged here; err names its position. It is not
  * published, nor is what is behind it
  * @retval QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_AUTH, QUIPU_PERMISSION, QUIPU_SERVER (stream full,

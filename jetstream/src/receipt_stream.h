@@ -1,0 +1,35 @@
+/*
+ * The one stream that this store's receipts speak of: its name, and when it was made. A receipt
+ * says "published" without saying where a reader looks, so a flush to another stream, or to one of
+ * the same name that was made anew, must not go by it.
+ *
+ * Specification: docs/SPEC.md §10.6.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_RECEIPT_STREAM_H
+#define QUIPU_RECEIPT_STREAM_H
+
+#include <stdbool.h>
+
+#include "quipu/engine.h"
+#include "streams.h"
+
+/* Who flushes, and who pulls. */
+#define FLUSHER_LOCK_NAME "flusher"
+#define PULLER_LOCK_NAME  "puller"
+
+/* Make this stream ready for a flush's receipts: it is the one that they speak of, or there are
+ * none, or `restart` says that they are to be forgotten. The caller holds the "flusher" lock.
+ * @retval QUIPU_DRIFT  they speak of another stream, or this one has been emptied since
+ * @retval QUIPU_BUSY   a pull is writing receipts of the other stream */
+enum quipu_status quipu_receipts_for_flush(struct quipu_engine *engine, const char *stream,
+                                           const struct stream_facts *facts, bool restart,
+                                           struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* May a pull from this stream write receipts? The caller holds the "puller" lock. */
+enum quipu_status quipu_receipts_for_pull(struct quipu_engine *engine, const char *stream,
+                                          const struct stream_facts *facts, bool *may_write,
+                                          struct quipu_error *err) QUIPU_MUST_CHECK;
+
+#endif
