@@ -63,7 +63,8 @@ static enum quipu_status name_check(const char *text, const char *field, bool is
 {
     struct quipu_slice name = quipu_slice_text(text);
     if (name.len == 0) {
-        return quipu_error_set(err, QUIPU_INVALID, "%s is missing", field);
+        return quipu_error_set(err, QUIPU_INVALID, "%s is %s", field,
+                               text == NULL ? "missing" : "empty");
     }
     if (name.len > max) {
         return quipu_error_set(err, QUIPU_TOO_LARGE, "%s: %zu bytes, at most %zu are allowed",
@@ -86,19 +87,17 @@ static enum quipu_status names_check(const struct quipu_event *event, struct qui
     struct quipu_slice aggregate_id = quipu_slice_text(event->aggregate.id);
 
     enum quipu_status status =
-        name_check(event->type, "event_type", name_is_tokens(type, QUIPU_EVENT_TYPE_BYTES_MAX),
-                   QUIPU_EVENT_TYPE_BYTES_MAX, err);
-    if (status != QUIPU_OK) {
-        return status;
+        name_check(event->aggregate.type, "aggregate_type",
+                   name_is_token(aggregate_type, QUIPU_AGGREGATE_TYPE_BYTES_MAX),
+                   QUIPU_AGGREGATE_TYPE_BYTES_MAX, err);
+    if (status == QUIPU_OK) {
+        status = name_check(event->aggregate.id, "aggregate_id", name_is_aggregate_id(aggregate_id),
+                            QUIPU_AGGREGATE_ID_BYTES_MAX, err);
     }
-    status = name_check(event->aggregate.type, "aggregate_type",
-                        name_is_token(aggregate_type, QUIPU_AGGREGATE_TYPE_BYTES_MAX),
-                        QUIPU_AGGREGATE_TYPE_BYTES_MAX, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    return name_check(event->aggregate.id, "aggregate_id", name_is_aggregate_id(aggregate_id),
-                      QUIPU_AGGREGATE_ID_BYTES_MAX, err);
+    return status == QUIPU_OK ? name_check(event->type, "event_type",
+                                           name_is_tokens(type, QUIPU_EVENT_TYPE_BYTES_MAX),
+                                           QUIPU_EVENT_TYPE_BYTES_MAX, err)
+                              : status;
 }
 
 static enum quipu_status numbers_check(const struct quipu_event *event, struct quipu_error *err)

@@ -15,22 +15,22 @@
 #include "quipu/dagjson.h"
 #include "quipu/event_json.h"
 
-/* X(constant, key, is required) */
+/* X(constant, key), in canonical order */
 #define LINE_KEY_MAP(X)                                                                            \
-    X(META, "meta", false)                                                                         \
-    X(SCHEMA, "schema", false)                                                                     \
-    X(PAYLOAD, "payload", true)                                                                    \
-    X(EVENT_ID, "event_id", false)                                                                 \
-    X(EVENT_TYPE, "event_type", true)                                                              \
-    X(OCCURRED_AT, "occurred_at", false)                                                           \
-    X(AGGREGATE_ID, "aggregate_id", true)                                                          \
-    X(CAUSATION_ID, "causation_id", false)                                                         \
-    X(AGGREGATE_TYPE, "aggregate_type", true)                                                      \
-    X(CORRELATION_ID, "correlation_id", false)                                                     \
-    X(EXPECTED_VERSION, "expected_version", false)
+    X(META, "meta")                                                                                \
+    X(SCHEMA, "schema")                                                                            \
+    X(PAYLOAD, "payload")                                                                          \
+    X(EVENT_ID, "event_id")                                                                        \
+    X(EVENT_TYPE, "event_type")                                                                    \
+    X(OCCURRED_AT, "occurred_at")                                                                  \
+    X(AGGREGATE_ID, "aggregate_id")                                                                \
+    X(CAUSATION_ID, "causation_id")                                                                \
+    X(AGGREGATE_TYPE, "aggregate_type")                                                            \
+    X(CORRELATION_ID, "correlation_id")                                                            \
+    X(EXPECTED_VERSION, "expected_version")
 
 enum line_key {
-#define LINE_KEY_ENUM(constant, key, required) LINE_##constant,
+#define LINE_KEY_ENUM(constant, key) LINE_##constant,
     LINE_KEY_MAP(LINE_KEY_ENUM)
 #undef LINE_KEY_ENUM
         LINE_KEY_COUNT
@@ -38,12 +38,15 @@ enum line_key {
 
 static const struct {
     const char *name;
-    bool is_required;
 } line_keys[LINE_KEY_COUNT] = {
-#define LINE_KEY_ROW(constant, key, required) {key, required},
+#define LINE_KEY_ROW(constant, key) {key},
     LINE_KEY_MAP(LINE_KEY_ROW)
 #undef LINE_KEY_ROW
 };
+
+/* In the order in which people write them: the first that is missing is named. */
+static const enum line_key required_keys[] = {LINE_AGGREGATE_TYPE, LINE_AGGREGATE_ID,
+                                              LINE_EVENT_TYPE, LINE_PAYLOAD};
 
 /* Names that other tools use. */
 static const struct {
@@ -297,9 +300,10 @@ static enum quipu_status take_pairs(struct quipu_dagcbor_reader *reader, uint64_
         }
         has[key] = true;
     }
-    for (size_t key = 0; key < LINE_KEY_COUNT; key++) {
-        if (line_keys[key].is_required && !has[key]) {
-            return quipu_error_set(err, QUIPU_INVALID, "%s is missing", line_keys[key].name);
+    for (size_t i = 0; i < sizeof required_keys / sizeof required_keys[0]; i++) {
+        if (!has[required_keys[i]]) {
+            return quipu_error_set(err, QUIPU_INVALID, "%s is missing",
+                                   line_keys[required_keys[i]].name);
         }
     }
     return QUIPU_OK;
@@ -310,6 +314,12 @@ enum quipu_status quipu_event_from_json(struct quipu_slice line, struct quipu_ev
 {
     quipu_buf_reset(&arena->block);
     quipu_buf_reset(&arena->text);
+    if (line.len >= 3 && memcmp(line.data, "\xef\xbb\xbf", 3) == 0) {
+        return quipu_error_set(
+            err, QUIPU_JSON,
+            "the line begins with a byte order mark (EF BB BF): save it as UTF-8 "
+            "without one");
+    }
     enum quipu_status status = quipu_dagjson_to_dagcbor(line, &arena->block, err);
     if (status != QUIPU_OK) {
         return status;
