@@ -364,6 +364,92 @@ Test(event_check, refuses_creds_files_and_age_keys)
     assert_refused("AGE-SECRET-KEY-PQ-1QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L\n", "age-secret-key");
 }
 
+static const char *rule_of(const void *bytes, size_t len)
+{
+    const char *rule = secret_guard_rule(quipu_slice(bytes, len));
+    return rule == NULL ? "none" : rule;
+}
+
+Test(event_check, tells_an_empty_name_from_one_that_is_missing)
+{
+    struct quipu_event event = kit_event(&kit, "", 1);
+    cr_assert_eq(append_one(&event), QUIPU_INVALID);
+    cr_assert_str_eq(kit.err.message, "aggregate_id is empty");
+    event.aggregate.id = NULL;
+    cr_assert_eq(append_one(&event), QUIPU_INVALID);
+    cr_assert_str_eq(kit.err.message, "aggregate_id is missing");
+}
+
+Test(secret_guard, finds_what_is_in_base64)
+{
+    char seed[NKEY_SEED_TEXT_BYTES];
+    char text[512];
+    char folded[600];
+    for (const char *kind = "OAUNCX"; *kind != 0; kind++) {
+        make_seed(*kind, seed);
+        memcpy(text, "key-", 4);
+        for (int variant = 1; variant <= 7; variant += 2) { /* every one of libsodium's */
+            (void)sodium_bin2base64(text + 4, sizeof text - 4, (const uint8_t *)seed,
+                                    NKEY_SEED_CHARS, variant);
+            cr_assert_str_eq(rule_of(text, strlen(text)), "nats-seed", "%s", text);
+        }
+        (void)snprintf(folded, sizeof folded, "%.76s\r\n%s", text + 4, text + 80);
+        cr_assert_str_eq(rule_of(folded, strlen(folded)), "nats-seed");
+        seed[30] = seed[30] == 'A' ? 'B' : 'A';
+        (void)sodium_bin2base64(text, sizeof text, (const uint8_t *)seed, NKEY_SEED_CHARS, 1);
+        cr_assert_str_eq(rule_of(text, strlen(text)), "none");
+    }
+}
+
+Test(event_check, refuses_encoded_keys_and_those_of_putty)
+{
+    assert_refused("LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1D", "private-key-pem");
+    assert_refused("data: LS0tLS1CRUdJTiBFTkNSWVBURUQgUFJJVkFURSBLRVktLS0tLQ==", "private-key-pem");
+    assert_refused("QUdFLVNFQ1JFVC1LRVktMVFQWlJZOVg4R0YyVFZEVzBTM0pO", "age-secret-key");
+    assert_refused("UHVUVFktVXNlci1LZXktRmlsZS0zOiBzc2gtZWQyNTUxOQ==", "private-key-putty");
+    assert_refused("MC4CAQAwBQYDK2VwBCIEIAAAAAAAAAAAAAAA", "private-key-der");
+    assert_refused("PuTTY-User-Key-File-3: ssh-ed25519", "private-key-putty");
+}
+
+Test(secret_guard, finds_private_keys_in_der_and_lets_public_ones_through)
+{
+    static const struct {
+        const char *rule;
+        uint8_t bytes[26];
+    } table[] = {
+        {"private-key-der",
+         {0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20}},
+        {"private-key-der",
+         {0x30, 0x51, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20}},
+        {"private-key-der",
+         {0x30, 0x47, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x71, 4, 0x3b, 4, 0x39}},
+        {"private-key-der", {0x30, 0x82, 4,    0xbd, 2,    1,  0, 0x30, 13, 6, 9,
+                             0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1,    1,  5, 0}},
+        {"private-key-der",
+         {0x30, 0x81, 0x87, 2, 1, 0, 0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1}},
+        {"private-key-der", {0x30, 0x77, 2, 1, 1, 4, 0x20, 7}},
+        {"private-key-der", {0x30, 0x82, 4, 0xa4, 2, 1, 0, 2, 0x82, 1, 1}},
+        /* A public key, a certificate, an algorithm that is no key's. */
+        {"none", {0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0}},
+        {"none", {0x30, 0x82, 3, 0, 0x30, 0x82, 2, 0, 0xa0, 3, 2, 1, 2}},
+        {"none", {0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x72, 4, 0x22, 4, 0x20}},
+        {"none", {0x30, 0x85, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20}},
+    };
+    char text[64];
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        cr_assert_str_eq(rule_of(table[i].bytes, sizeof table[i].bytes), table[i].rule, "%zu", i);
+        (void)sodium_bin2base64(text, sizeof text, table[i].bytes, sizeof table[i].bytes, 1);
+        cr_assert_str_eq(rule_of(text, strlen(text)), table[i].rule, "%zu", i);
+        for (size_t len = 0; len < sizeof table[i].bytes; len++) {
+            uint8_t *copy = malloc(len == 0 ? 1 : len); /* for the sanitizer, as above */
+            memcpy(copy, table[i].bytes, len);
+            const char *found = rule_of(copy, len);
+            cr_assert(strcmp(found, "none") == 0 || strcmp(found, table[i].rule) == 0);
+            free(copy);
+        }
+    }
+}
+
 Test(event_check, refuses_a_seed_as_the_name_of_an_aggregate)
 {
     char seed[NKEY_SEED_TEXT_BYTES];
@@ -383,6 +469,9 @@ Test(event_check, lets_public_material_through)
         "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJx",
         "write BEGIN PRIVATE KEY somewhere",
+        "LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0K",
+        "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
+        "U0dWc2JHOGdkMjl5YkdRZ2FHVnNiRzhnZDI5eWJHUT0=",
         "-----BEGIN PRIVATE",
         "-----BEGIN ",
         "AGE-SECRET-KEY-",
