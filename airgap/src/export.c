@@ -122,7 +122,7 @@ static enum quipu_status export_begin(struct export *export, struct quipu_error 
         status = fix_end(export, err);
     }
     if (status == QUIPU_OK) {
-        status = quipu_identity_ensure(export->engine, err);
+        status = quipu_identity_ensure_first(export->engine, err);
     }
     if (status == QUIPU_OK) {
         status = quipu_identity_source(export->engine, export->source, err);

@@ -277,6 +277,31 @@ enum quipu_status quipu_identity_ensure(struct quipu_engine *engine, struct quip
     return quipu_txn_commit(&txn, err);
 }
 
+enum quipu_status quipu_identity_ensure_first(struct quipu_engine *engine, struct quipu_error *err)
+{
+    if (identity_file_exists(engine)) {
+        return quipu_identity_ensure(engine, err);
+    }
+    struct quipu_txn *txn = NULL;
+    enum quipu_status status = quipu_txn_begin_read(engine->store, &txn, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    struct identity_row row;
+    status = identity_row_get(txn, &row, err);
+    quipu_txn_abort(&txn);
+    if (status == QUIPU_NOT_FOUND) {
+        return quipu_identity_ensure(engine, err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    return quipu_error_set(err, QUIPU_NOT_FOUND,
+                           "%s/" IDENTITY_FILE ", the key of source %s, is gone: put it back; or "
+                           "append an event, and the store goes on under a new source",
+                           quipu_store_path(engine->store), row.source);
+}
+
 enum quipu_status quipu_identity_source(struct quipu_engine *engine,
                                         char out[QUIPU_SOURCE_TEXT_BYTES], struct quipu_error *err)
 {

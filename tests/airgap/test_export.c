@@ -413,6 +413,20 @@ static void export_and_import(size_t events, uint64_t chunks)
     store_kit_close(&other);
 }
 
+Test(export, a_lost_key_is_not_replaced_by_a_stranger)
+{
+    char key[2 * PATH_BYTES];
+    struct quipu_error err;
+    store_kit_append(&vault, 2, 40);
+    (void)snprintf(key, sizeof key, "%s/signing.key", vault.path);
+    cr_assert_eq(unlink(key), 0);
+
+    cr_assert_eq(quipu_export(vault.engine, path, NULL, NULL, &err), QUIPU_NOT_FOUND);
+    cr_assert_not_null(strstr(err.message, "put it back"), "%s", err.message);
+    cr_assert_eq(access(key, F_OK), -1);
+    cr_assert_eq(count_files(dir.path), 0);
+}
+
 Test(export, links_25000_events_from_the_manifest)
 {
     export_and_import(25000, 0);

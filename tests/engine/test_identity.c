@@ -262,6 +262,24 @@ Test(identity, is_a_new_one_after_a_restore_and_numbers_from_one)
     kit_assert_sound(&kit, 3);
 }
 
+Test(identity, is_not_made_anew_for_those_who_only_speak_for_the_store)
+{
+    char path[4 * TEMP_DIR_BYTES];
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    kit_assert_ok(&kit, quipu_identity_ensure_first(kit.engine, &kit.err));
+    source_of(source);
+    kit_assert_ok(&kit, quipu_identity_ensure_first(kit.engine, &kit.err));
+    cr_assert_eq(unlink(key_path(path)), 0);
+    kit_reopen(&kit);
+
+    cr_assert_eq(quipu_identity_ensure_first(kit.engine, &kit.err), QUIPU_NOT_FOUND);
+    cr_assert_not_null(strstr(kit.err.message, source), "%s", kit.err.message);
+    cr_assert_eq(access(path, F_OK), -1);
+    kit_append(&kit, "a", 1);
+    kit_assert_ok(&kit, quipu_identity_ensure_first(kit.engine, &kit.err));
+    kit_assert_sound(&kit, 1);
+}
+
 Test(identity, goes_on_counting_when_an_old_key_comes_back)
 {
     char path[4 * TEMP_DIR_BYTES];

@@ -225,6 +225,13 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_each_event(struct quipu_engin
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_identity_ensure(struct quipu_engine *engine,
                                                                    struct quipu_error *err);
 
+/** The same, but never a new key in the place of a lost one: for those who speak for the store
+ * without recording, whose readers would take it for a stranger.
+ * @retval QUIPU_NOT_FOUND  the store had a source and its key is gone; err names the cure. As above
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_identity_ensure_first(struct quipu_engine *engine, struct quipu_error *err);
+
 /** The store's source. @retval QUIPU_NOT_FOUND  it has none yet (new, or restored from a backup)
  * @retval QUIPU_PERMISSION, QUIPU_CORRUPT, QUIPU_IO  as for quipu_identity_sign */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
