@@ -285,6 +285,7 @@ const struct cli_verb cli_verb_provision = {
 struct flush_values {
     struct network_values network;
     struct cli_number window;
+    bool again;
 };
 
 static enum quipu_status say_flush(const struct cli *cli, const struct quipu_flush_report *report,
@@ -388,6 +389,7 @@ static int run_flush(struct cli *cli, const void *values, int argc, char **argv)
     struct quipu_error err;
     struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
     options.window = (uint32_t)flush->window.value;
+    options.restart = flush->again;
     options.progress = cli_progress;
     options.ctx = &progress;
     struct quipu_flush_report report = {0};
@@ -406,6 +408,8 @@ static int run_flush(struct cli *cli, const void *values, int argc, char **argv)
 static const struct cli_option flush_options[] = {
     NETWORK_OPTIONS(flush_values, network),
     {"window", CLI_NUMBER, offsetof(struct flush_values, window), "N", "events in flight (512)"},
+    {"again", CLI_FLAG, offsetof(struct flush_values, again), NULL,
+     "forget what other streams said, offer every event to this one"},
 };
 
 const struct cli_verb cli_verb_flush = {
@@ -416,9 +420,11 @@ const struct cli_verb cli_verb_flush = {
         "Per event its payload to the object store, then its envelope to the stream, then its "
         "receipt\n"
         "into the store. A broken flush is simply run again: what the server has already is\n"
-        "recognised, however long ago it got it. While dead letters hold back what follows them, "
-        "the exit\n"
-        "code is 9.",
+        "recognised, however long ago it got it. Another stream, or one that was made anew, gets "
+        "all\n"
+        "events with --again; without it such a flush is refused. While dead letters hold back "
+        "what\n"
+        "follows them, the exit code is 9.",
     .example = "quipu flush --server nats://127.0.0.1:4222",
     .is_network = true,
     .options = flush_options,

@@ -33,6 +33,7 @@ struct network_values {
     const char *text;
     struct cli_number number;
     int64_t duration_us;
+    bool flag;
 };
 
 #define TEXT(name, argument)                                                                       \
@@ -52,6 +53,7 @@ static const struct cli_option options[] = {
     {"window", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
     {"duplicates", CLI_DURATION, offsetof(struct network_values, duration_us), "DURATION",
      "not in this build"},
+    {"again", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
 };
 
 #define VERB(verb_name)                                                                            \
