@@ -1,7 +1,9 @@
 /*
  * Writing a file so that no reader ever sees half of it and no existing file is ever touched.
  *
- * The temporary name is random, so what a killed run left behind blocks nobody; it is made with
+ * The temporary name is random, so what a killed run left behind blocks nobody; and the next export
+ * into that folder removes it: who writes holds a lock on the file, which the system lets go of
+ * when the process ends, so a file of our pattern without a lock is nobody's. It is made with
  * O_EXCL, so nothing is written through a link that someone else put there. Its mode is that of the
  * finished file from the start: it holds nothing that the finished file does not.
  *
@@ -9,10 +11,12 @@
  */
 #include "export_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,6 +28,8 @@
 #define PENDING_BYTES ((size_t)256 << 10)
 #define TEMP_TRIES    16
 #define TEMP_RANDOM   8
+#define TEMP_PREFIX   ".quipu-export-"
+#define TEMP_SUFFIX   ".tmp"
 
 /* The folder part of the path: "." where there is none. */
 static enum quipu_status open_folder(struct quipu_export_file *file, struct quipu_error *err)
@@ -69,6 +75,66 @@ static enum quipu_status refuse_existing(const struct quipu_export_file *file,
     return QUIPU_OK;
 }
 
+static bool is_temp_name(const char *name)
+{
+    size_t prefix = sizeof TEMP_PREFIX - 1;
+    size_t digits = 2 * (size_t)TEMP_RANDOM;
+    return strncmp(name, TEMP_PREFIX, prefix) == 0 &&
+           strspn(name + prefix, "0123456789abcdef") == digits &&
+           strcmp(name + prefix + digits, TEMP_SUFFIX) == 0;
+}
+
+/* Remove this file where it is ours and nobody writes it. */
+static void remove_left_over(int folder, const char *name)
+{
+    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat info;
+    if (fd < 0) {
+        return;
+    }
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid() &&
+        flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        (void)unlinkat(folder, name, 0); /* best effort: it is in nobody's way */
+    }
+    (void)close(fd); /* was only read */
+}
+
+/* What killed exports left in this folder. Best effort: nothing depends on it. */
+static void remove_left_overs(const struct quipu_export_file *file)
+{
+    int fd = openat(file->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (folder == NULL) {
+        if (fd >= 0) {
+            (void)close(fd); /* was only read */
+        }
+        return;
+    }
+    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+        if (is_temp_name(entry->d_name)) {
+            remove_left_over(file->folder, entry->d_name);
+        }
+    }
+    (void)closedir(folder); /* was only read */
+}
+
+/* Lock the new file until discard. False where somebody took it for a left-over in the moment
+ * before; another name is tried then. A file system without such locks has none that removes. */
+static bool temp_hold(struct quipu_export_file *file)
+{
+    struct stat info;
+    bool is_taken = flock(file->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (!is_taken && fstat(file->fd, &info) == 0 && info.st_nlink > 0) {
+        file->hold = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
+    }
+    if (file->hold >= 0) {
+        return true;
+    }
+    (void)close(file->fd); /* nothing was written */
+    file->fd = -1;
+    return false;
+}
+
 static enum quipu_status open_temp(struct quipu_export_file *file, struct quipu_error *err)
 {
     struct quipu_random random = quipu_random_system();
@@ -81,15 +147,15 @@ static enum quipu_status open_temp(struct quipu_export_file *file, struct quipu_
             return status;
         }
         quipu_buf_init_fixed(&text, name, sizeof name);
-        quipu_buf_append_text(&text, ".quipu-export-");
+        quipu_buf_append_text(&text, TEMP_PREFIX);
         quipu_hex_append(&text, quipu_slice(bytes, sizeof bytes));
-        quipu_buf_append(&text, ".tmp", sizeof ".tmp");
+        quipu_buf_append(&text, TEMP_SUFFIX, sizeof TEMP_SUFFIX);
         file->fd = openat(file->folder, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-        if (file->fd >= 0) {
+        if (file->fd >= 0 && temp_hold(file)) {
             memcpy(file->temp, name, sizeof file->temp);
             return QUIPU_OK;
         }
-        if (errno != EEXIST) {
+        if (file->fd < 0 && errno != EEXIST) {
             return quipu_error_errno(err, errno, "make a temporary file beside %s", file->path);
         }
     }
@@ -107,6 +173,7 @@ enum quipu_status quipu_export_file_create(struct quipu_export_file *file, const
         status = refuse_existing(file, err);
     }
     if (status == QUIPU_OK) {
+        remove_left_overs(file);
         status = open_temp(file, err);
     }
     return status != QUIPU_OK ? status : quipu_failpoint("airgap.export.create", err);
@@ -218,6 +285,9 @@ void quipu_export_file_discard(struct quipu_export_file *file)
     if (file->temp[0] != 0) {
         (void)unlinkat(file->folder, file->temp,
                        0); /* best effort: a name of ours, not in the way */
+    }
+    if (file->hold >= 0) {
+        (void)close(file->hold); /* nothing was written through it */
     }
     if (file->folder >= 0) {
         (void)close(file->folder); /* was only read */

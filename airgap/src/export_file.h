@@ -24,6 +24,7 @@ struct quipu_export_file {
     int folder;
     int fd;
     char temp[QUIPU_EXPORT_TEMP_BYTES]; /* empty: no temporary file is there */
+    int hold; /* keeps the temporary file locked, so that nobody takes it for a left-over */
     struct quipu_buf pending;
     uint64_t bytes; /* taken so far */
     struct quipu_sha256_stream stream;
@@ -32,7 +33,7 @@ struct quipu_export_file {
 
 #define QUIPU_EXPORT_FILE_INIT                                                                     \
     {                                                                                              \
-        .folder = -1, .fd = -1                                                                     \
+        .folder = -1, .fd = -1, .hold = -1                                                         \
     }
 
 /* QUIPU_EXISTS: something has the name. QUIPU_NOT_FOUND: no such folder. QUIPU_INVALID: the path

@@ -6,9 +6,11 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -411,6 +413,40 @@ static void export_and_import(size_t events, uint64_t chunks)
     cr_assert_arr_eq(ours, theirs, sizeof ours);
     bundle_kit_release(&kit);
     store_kit_close(&other);
+}
+
+static void make_file(const char *name, char out[2 * PATH_BYTES])
+{
+    (void)snprintf(out, 2 * PATH_BYTES, "%s/%s", dir.path, name);
+    FILE *file = fopen(out, "w");
+    cr_assert_not_null(file);
+    cr_assert_eq(fclose(file), 0);
+}
+
+Test(export, removes_what_killed_ones_left_and_nothing_else)
+{
+    static const char *const others[] = {".quipu-export-0123456789abcde.tmp",
+                                         ".quipu-export-0123456789abcdef.tmp2",
+                                         ".quipu-export-0123456789ABCDEF.tmp", "0.tmp"};
+    char name[2 * PATH_BYTES];
+    char held[2 * PATH_BYTES];
+    char dead[2 * PATH_BYTES];
+    struct quipu_export_report report;
+    store_kit_append(&vault, 2, 40);
+    make_file(".quipu-export-0123456789abcdef.tmp", dead);
+    make_file(".quipu-export-fedcba9876543210.tmp", held);
+    int fd = open(held, O_RDONLY);
+    cr_assert_eq(flock(fd, LOCK_EX), 0, "as an export that runs does");
+
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        make_file(others[i], name);
+    }
+    store_kit_export(&vault, path, &report);
+
+    cr_assert_eq(access(dead, F_OK), -1);
+    cr_assert_eq(access(held, F_OK), 0);
+    cr_assert_eq(count_files(dir.path), 4 + 1 + 1, "the others, the held one, the bundle");
+    cr_assert_eq(close(fd), 0);
 }
 
 Test(export, a_lost_key_is_not_replaced_by_a_stranger)
