@@ -243,12 +243,15 @@ enum quipu_status quipu_env_open(struct quipu_store *store, struct quipu_error *
     if (status != QUIPU_OK) {
         return quipu_error_wrap(err, status, "%s", store->path);
     }
-    status = reserve_lmdb_lock(store, err);
+    status = store->is_read_only ? QUIPU_OK : reserve_lmdb_lock(store, err);
     if (status != QUIPU_OK) {
         return status;
     }
     /* MDB_NOTLS: a read transaction belongs to its handle, not to its thread. */
     unsigned flags = MDB_NOTLS;
+    if (store->is_read_only) {
+        flags |= MDB_RDONLY | MDB_NOLOCK;
+    }
     if (store->options.durability == QUIPU_RELAXED) {
         flags |= MDB_NOMETASYNC;
     }

@@ -92,6 +92,7 @@ struct quipu_store {
     pid_t pid;
     int folder_fd;
     int open_lock_fd;
+    bool is_read_only; /* the folder cannot be written: no lock file is there or can be used */
     struct quipu_store_options options;
     struct quipu_store_tuning tuning;
     struct quipu_uuid id;
@@ -194,6 +195,9 @@ QUIPU_MUST_CHECK enum quipu_status quipu_create_files(const struct quipu_store *
 /* QUIPU_MISUSE in a forked child. */
 QUIPU_MUST_CHECK enum quipu_status quipu_store_check_process(const struct quipu_store *store,
                                                              struct quipu_error *err);
+/* QUIPU_PERMISSION, for a store that is_read_only. */
+QUIPU_MUST_CHECK enum quipu_status quipu_store_refuse_write(const struct quipu_store *store,
+                                                            struct quipu_error *err);
 /* Count a transaction in; grows the map or opens the environment afresh where that is due. */
 QUIPU_MUST_CHECK enum quipu_status quipu_store_enter(struct quipu_store *store, bool will_write,
                                                      struct quipu_error *err);

@@ -62,6 +62,9 @@ enum quipu_status quipu_store_lock_take(struct quipu_store *store, const char *n
                                "name of a lock: want 1 to %d of a-z, 0-9 and -, not open or lock",
                                LOCK_NAME_BYTES_MAX);
     }
+    if (store->is_read_only) {
+        return quipu_store_refuse_write(store, err);
+    }
     struct quipu_store_lock *lock = quipu_alloc(1, sizeof *lock);
     if (lock == NULL) {
         return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for the lock %s", name);

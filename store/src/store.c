@@ -45,6 +45,14 @@ enum quipu_status quipu_store_check_process(const struct quipu_store *store,
     return QUIPU_OK;
 }
 
+enum quipu_status quipu_store_refuse_write(const struct quipu_store *store, struct quipu_error *err)
+{
+    return quipu_error_set(err, QUIPU_PERMISSION,
+                           "%s can only be read here; make its folder writable, or work on a "
+                           "backup of it",
+                           store->path);
+}
+
 /* Is there a store, and may there be one? What is asked of the folder before any file is made. */
 static enum quipu_status check_folder(const struct quipu_store *store, struct quipu_error *err)
 {
@@ -78,6 +86,18 @@ static enum quipu_status check_folder(const struct quipu_store *store, struct qu
     return status;
 }
 
+/* A store on a read-only mount, or in a folder of somebody else, can still be read and verified:
+ * then there are no locks at all, which is right where nobody writes. */
+static bool is_for_reading_only(const struct quipu_store *store, int number)
+{
+    bool has_data = false;
+    return (number == EROFS || number == EACCES) &&
+           store->options.create != QUIPU_STORE_CREATE_NEW &&
+           faccessat(store->folder_fd, ".", W_OK, AT_EACCESS) != 0 &&
+           quipu_folder_has(store->folder_fd, QUIPU_DATA_NAME, &has_data, NULL) == QUIPU_OK &&
+           has_data;
+}
+
 /* One byte of open.lock for each process that has the store open. LMDB's own locks would be dropped
  * by a second opening in the same process, so it must not come that far. */
 static enum quipu_status take_open_lock(struct quipu_store *store, struct quipu_error *err)
@@ -85,7 +105,12 @@ static enum quipu_status take_open_lock(struct quipu_store *store, struct quipu_
     store->open_lock_fd =
         openat(store->folder_fd, QUIPU_OPEN_LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (store->open_lock_fd < 0) {
-        return quipu_error_errno(err, errno, "%s: open %s", store->path, QUIPU_OPEN_LOCK_NAME);
+        int number = errno;
+        if (is_for_reading_only(store, number)) {
+            store->is_read_only = true;
+            return QUIPU_OK;
+        }
+        return quipu_error_errno(err, number, "%s: open %s", store->path, QUIPU_OPEN_LOCK_NAME);
     }
     bool is_held = false;
     enum quipu_status status =
@@ -139,7 +164,7 @@ static enum quipu_status open_folder(struct quipu_store *store, struct quipu_err
     if (status == QUIPU_OK) {
         status = quipu_failpoint("store.create.lock", err);
     }
-    return status == QUIPU_OK ? create_under_lock(store, err) : status;
+    return status == QUIPU_OK && !store->is_read_only ? create_under_lock(store, err) : status;
 }
 
 static enum quipu_status init_locks(struct quipu_store *store, struct quipu_error *err)

@@ -268,6 +268,9 @@ enum quipu_status quipu_txn_begin_write(struct quipu_store *store, struct quipu_
     if (status != QUIPU_OK) {
         return status;
     }
+    if (store->is_read_only) {
+        return quipu_store_refuse_write(store, err);
+    }
     int code = pthread_mutex_lock(&store->write_mutex);
     if (code != 0) {
         return quipu_error_set(err, QUIPU_MISUSE,

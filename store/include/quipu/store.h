@@ -78,6 +78,10 @@ struct quipu_store_options {
  * Open (or make) the store in the folder `path`; the folder itself is made, with mode 0700, its
  * parents are not. `options` NULL: create if missing, durable.
  *
+ * A store whose folder cannot be written, such as on a read-only mount, is opened for reading, and
+ * without locks: nobody may write to it by another way meanwhile. What would write, and named
+ * locks, fail with QUIPU_PERMISSION.
+ *
  * @retval QUIPU_NOT_FOUND     no such folder, or no store in it, and OPEN_EXISTING
  * @retval QUIPU_EXISTS        CREATE_NEW and there is a store; or already open in this process
  * @retval QUIPU_NOT_A_STORE   the folder holds something else (a file, or another LMDB environment,

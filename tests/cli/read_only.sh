@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# A store whose folder cannot be written, such as an auditor's read-only mount: it is read and verified,
+# what would write is refused with a cure, and nothing in it changes.
+#   read_only.sh QUIPU
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+export QUIPU_STORE=$dir/store
+"$quipu" init >/dev/null
+line='{"aggregate_type":"key","aggregate_id":"root","event_type":"key.generated","payload":{"n":1}}'
+printf '%s\n%s\n' "$line" "$line" | "$quipu" append - >/dev/null
+"$quipu" export "$dir/all.car" >/dev/null
+
+# For root no folder is closed until the capability that opens them all is given up.
+if [ "$(id -u)" = 0 ]; then
+    setpriv --bounding-set -dac_override,-dac_read_search true 2>/dev/null ||
+        skip "root cannot be kept out of a folder here"
+    printf '#!/bin/sh\nexec setpriv --bounding-set -dac_override,-dac_read_search %s "$@"\n' "$quipu" \
+        >"$dir/quipu"
+    chmod +x "$dir/quipu"
+    quipu=$dir/quipu
+fi
+trap 'chmod -R u+w "$dir/store"; cleanup' EXIT
+
+# whole: every file of the store with its content.
+whole() {
+    (cd "$QUIPU_STORE" && find . -type f -print0 | sort -z | xargs -0 sha256sum)
+}
+
+input=$dir/input
+printf '%s\n' "$line" >"$input"
+for locks in with without; do
+    [ "$locks" = with ] || rm -f "$QUIPU_STORE"/*lock*
+    chmod a-w "$QUIPU_STORE" "$QUIPU_STORE"/*
+    before=$(whole)
+    has "verify $locks locks" "$("$quipu" verify)" "intact: 2 events"
+    equal "log $locks locks" "$("$quipu" log | wc -l)" 2
+    equal "show $locks locks" "$("$quipu" show --json 2 | member version)" 2
+    equal "status $locks locks" "$("$quipu" status --json | member events)" 2
+    equal "backup $locks locks" "$("$quipu" backup --json --quiet "$dir/backup-$locks" | member events)" 2
+    refused 1 'make its folder writable, or work on a backup of it' PERMISSION export "$dir/no.car"
+    equal "lines $locks locks" "$("$quipu" export --format jsonl - | wc -l)" 2
+    refused 1 'make its folder writable, or work on a backup of it' PERMISSION append -
+    refused 1 'make its folder writable, or work on a backup of it' PERMISSION import "$dir/all.car"
+    equal "the store $locks locks" "$(whole)" "$before"
+    chmod u+w "$QUIPU_STORE" "$QUIPU_STORE"/*
+done
+equal "writable again" "$("$quipu" append - <"$input")" "1 appended, 0 duplicates"
+refused 5 'quipu init' NOT_FOUND log --store "$dir/nowhere"
+passed
