@@ -216,7 +216,10 @@ static enum quipu_status pull(struct puller *puller, struct quipu_error *err)
     if (status != QUIPU_OK) {
         return status;
     }
-    status = run(puller, err);
+    status = quipu_pull_missing(puller, err);
+    if (status == QUIPU_OK) {
+        status = run(puller, err);
+    }
     /* On the way out of a failure too: what is in the store need not come again. */
     struct quipu_error place_err;
     enum quipu_status placed = store_place(puller, &place_err);

@@ -54,6 +54,10 @@ struct puller {
 enum quipu_status quipu_pull_consumer(struct puller *puller,
                                       struct quipu_error *err) QUIPU_MUST_CHECK;
 
+/* Ask the bucket again for payloads that events in quarantine want. */
+enum quipu_status quipu_pull_missing(struct puller *puller,
+                                     struct quipu_error *err) QUIPU_MUST_CHECK;
+
 /* Fetch the next messages into puller->batch. @retval QUIPU_DONE  the consumer has none left */
 enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *err) QUIPU_MUST_CHECK;
 

@@ -348,6 +348,43 @@ Test(pull, quarantines_an_event_whose_payload_is_missing_but_not_one_that_it_has
     cr_assert_eq(quarantine_of(&here).reasons[0], QUIPU_CID_MISMATCH);
 }
 
+static void purge_all(jsCtx *js, const char *bucket)
+{
+    cr_assert_eq(js_PurgeStream(js, bucket, NULL, NULL), NATS_OK);
+}
+
+Test(pull, takes_in_what_waits_in_quarantine_once_its_payload_is_there)
+{
+    js_provision(nats, 0);
+    for (int i = 0; i < 3; i++) {
+        char line[200];
+        (void)snprintf(line, sizeof line,
+                       "{\"aggregate_type\":\"key\",\"aggregate_id\":\"a\",\"event_type\":"
+                       "\"key.used\",\"payload\":%d}",
+                       i);
+        js_store_append(&there, line);
+    }
+    js_flush(&there, nats);
+    with_js(purge_all, "OBJ_" QUIPU_BUCKET_DEFAULT);
+    cr_assert_eq(pull_into(&here).events.quarantined, 3);
+    struct quipu_pull_report idle = pull_into(&here);
+    cr_assert_eq(idle.events.added, 0);
+    cr_assert_eq(idle.events.quarantined, 0, "they are reported once");
+    cr_assert_eq(quarantine_of(&here).count, 3);
+
+    /* The other store brings the payloads back. */
+    struct quipu_error err;
+    struct quipu_flush_options again = QUIPU_FLUSH_OPTIONS_INIT;
+    again.restart = true;
+    cr_assert_eq(quipu_flush(there.engine, nats, &again, NULL, &err), QUIPU_OK, "%s", err.message);
+    struct quipu_pull_report report = pull_into(&here);
+
+    cr_assert_eq(report.events.added, 3);
+    cr_assert_eq(quarantine_of(&here).count, 0);
+    cr_assert_eq(js_store_outbox(&here).published, 3, "they have their receipts");
+    cr_assert_eq(js_store_outbox(&here).pending, 0);
+}
+
 Test(pull, ends_where_the_newest_messages_have_been_removed)
 {
     js_provision(nats, 0);
