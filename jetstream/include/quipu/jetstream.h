@@ -185,8 +185,9 @@ struct quipu_pull_report {
  * ingest, commit, then acknowledge. The place in the stream is kept in the store and by a durable
  * consumer "quipu-<source>", which is made anew where it stands elsewhere. What is pulled counts as
  * published, unless the store's receipts speak of another stream. A message that is not a
- * quipu event, or whose payload is missing, goes to quarantine. Takes the store's "puller" lock and
- * makes its signing key where it has none. The report (may be NULL) is filled in on failure too.
+ * quipu event, or whose payload is missing, goes to quarantine; payloads that were missing are
+ * asked for again first. Takes the store's "puller" lock and makes its signing key where it has
+ * none. The report (may be NULL) is filled in on failure too.
  * @retval QUIPU_OK  the end of the stream, as of the call, is reached
  * @retval QUIPU_BUSY  another process pulls into this store
  * @retval QUIPU_NOT_PROVISIONED, QUIPU_DRIFT, QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_AUTH,
