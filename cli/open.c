@@ -35,6 +35,12 @@ void cli_close(struct quipu_store **store, struct quipu_engine **engine)
     quipu_store_close(store);
 }
 
+/* `cure` where the library has not said one already. */
+static int fail_to_open(const struct cli *cli, const struct quipu_error *err, const char *cure)
+{
+    return cli_fail(cli, err->status, err, strstr(err->message, "; ") == NULL ? cure : NULL);
+}
+
 int cli_open(struct cli *cli)
 {
     struct quipu_error err = {0};
@@ -48,9 +54,9 @@ int cli_open(struct cli *cli)
         return cli_fail(cli, status, &err,
                         "make one with `quipu init`, or name one with --store DIR");
     case QUIPU_CORRUPT: /* verify could not open it either */
-        return cli_fail(cli, status, &err, CLI_CURE_DAMAGED);
+        return fail_to_open(cli, &err, CLI_CURE_DAMAGED);
     case QUIPU_INVALID:
-        return cli_fail(cli, status, &err, "name another folder with --store DIR");
+        return fail_to_open(cli, &err, "name another folder with --store DIR");
     default:
         return cli_fail(cli, status, &err, NULL);
     }
@@ -73,7 +79,7 @@ int cli_open_new(struct cli *cli)
     case QUIPU_NOT_FOUND:
         return cli_fail(cli, status, &err, CLI_CURE_NO_PARENT);
     case QUIPU_INVALID:
-        return cli_fail(cli, status, &err, "name another folder with --store DIR");
+        return fail_to_open(cli, &err, "name another folder with --store DIR");
     default:
         return cli_fail(cli, status, &err, NULL);
     }

@@ -77,7 +77,7 @@ static enum quipu_status check_format(const char *block, uint64_t format, struct
 {
     if (format > QUIPU_BUNDLE_FORMAT) {
         return quipu_error_set(err, QUIPU_FORMAT_NEWER,
-                               "%s has format %" PRIu64 ", this quipu reads up to %d: use a newer "
+                               "%s has format %" PRIu64 ", this quipu reads up to %d; use a newer "
                                "quipu",
                                block, format, QUIPU_BUNDLE_FORMAT);
     }

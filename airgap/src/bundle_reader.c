@@ -48,7 +48,7 @@ enum quipu_status quipu_bundle_open_at(int folder, const char *base, const char 
         status = quipu_error_errno(err, errno, "look at %s", name);
     } else if (S_ISDIR(info.st_mode)) {
         status =
-            quipu_error_set(err, QUIPU_INVALID, "%s is a folder: name the bundle's file", name);
+            quipu_error_set(err, QUIPU_INVALID, "%s is a folder; name the bundle's file", name);
     } else if (!S_ISREG(info.st_mode)) {
         status = quipu_error_set(
             err, QUIPU_INVALID,

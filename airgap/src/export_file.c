@@ -37,7 +37,7 @@ static enum quipu_status open_folder(struct quipu_export_file *file, struct quip
     const char *slash = strrchr(file->path, '/');
     file->base = slash == NULL ? file->path : slash + 1;
     if (file->base[0] == 0 || strcmp(file->base, ".") == 0 || strcmp(file->base, "..") == 0) {
-        return quipu_error_set(err, QUIPU_INVALID, "%s names no file: give the bundle a name",
+        return quipu_error_set(err, QUIPU_INVALID, "%s names no file; give the bundle a name",
                                file->path[0] == 0 ? "an empty path" : file->path);
     }
     size_t len = slash == NULL ? 0 : (size_t)(slash - file->path);
@@ -67,7 +67,7 @@ static enum quipu_status refuse_existing(const struct quipu_export_file *file,
     struct stat info;
     if (fstatat(file->folder, file->base, &info, AT_SYMLINK_NOFOLLOW) == 0) {
         return quipu_error_set(err, QUIPU_EXISTS,
-                               "%s exists already: choose another name or remove it", file->path);
+                               "%s exists already; choose another name or remove it", file->path);
     }
     if (errno != ENOENT) {
         return quipu_error_errno(err, errno, "look for %s", file->path);

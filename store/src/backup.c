@@ -85,7 +85,7 @@ enum quipu_status quipu_store_backup(struct quipu_store *store, const char *path
     bool is_blank = false;
     status = quipu_folder_is_blank(folder, &is_blank, err);
     if (status == QUIPU_OK && !is_blank) {
-        status = quipu_error_set(err, QUIPU_EXISTS, "%s is not empty: give a new folder", path);
+        status = quipu_error_set(err, QUIPU_EXISTS, "%s is not empty; give a new folder", path);
     }
     if (status == QUIPU_OK) {
         status = copy_in_temp(store, folder, real_path, err);

@@ -338,7 +338,7 @@ enum quipu_status quipu_data_file_check_length(struct quipu_store *store, struct
         if (!missing_pages_are_free(&walk)) {
             status = quipu_error_set(err, QUIPU_CORRUPT,
                                      "%s: %s is cut off: it has %" PRIu64 " bytes, its pages need "
-                                     "%" PRIu64 ": restore it from a backup",
+                                     "%" PRIu64 "; restore it from a backup",
                                      store->path, QUIPU_DATA_NAME, have, want);
         } else if (ftruncate(fd, (off_t)want) != 0) {
             status = quipu_error_errno(err, errno, "%s: put the length of %s right", store->path,

@@ -109,7 +109,7 @@ static enum quipu_status check_meta(MDB_txn *mdb, MDB_dbi meta, struct quipu_uui
     uint64_t format = quipu_load_be64(val.mv_data);
     if (format > QUIPU_STORE_FORMAT) {
         return quipu_error_set(err, QUIPU_FORMAT_NEWER,
-                               "%s has format %" PRIu64 ", this quipu reads up to %d: install a "
+                               "%s has format %" PRIu64 ", this quipu reads up to %d; install a "
                                "newer one",
                                path, format, QUIPU_STORE_FORMAT);
     }

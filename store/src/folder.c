@@ -83,7 +83,7 @@ enum quipu_status quipu_folder_enter(const char *path, bool may_make, int *fd,
         status =
             quipu_error_set(err, QUIPU_INVALID,
                             "%s is on a network file system (type 0x%lx), where locks and maps "
-                            "cannot be relied on: use a local disk",
+                            "cannot be relied on; use a local disk",
                             path, (unsigned long)fs.f_type);
     }
     if (status != QUIPU_OK) {

@@ -39,7 +39,7 @@ enum quipu_status quipu_store_check_process(const struct quipu_store *store,
 {
     if (store->pid != getpid()) {
         return quipu_error_set(err, QUIPU_MISUSE,
-                               "%s was opened by process %ld, before the fork: open it again here",
+                               "%s was opened by process %ld, before the fork; open it again here",
                                store->path, (long)store->pid);
     }
     return QUIPU_OK;
@@ -119,7 +119,7 @@ static enum quipu_status take_open_lock(struct quipu_store *store, struct quipu_
         status =
             quipu_error_set(err, QUIPU_EXISTS,
                             "%s is open already in this process (or in another container, with "
-                            "the same process number): share the handle",
+                            "the same process number); share the handle",
                             store->path);
     }
     if (status != QUIPU_OK) {

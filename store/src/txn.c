@@ -61,7 +61,7 @@ enum quipu_status quipu_store_enter(struct quipu_store *store, bool will_write,
     } else if (store->wants_reopen && will_write) {
         status =
             quipu_error_set(err, QUIPU_IO,
-                            "%s: a write failed before: end every transaction of this process, "
+                            "%s: a write failed before; end every transaction of this process, "
                             "then writing is tried afresh",
                             store->path);
     }
@@ -93,7 +93,7 @@ enum quipu_status quipu_store_write_error(struct quipu_store *store, struct quip
     if (code == MDB_MAP_FULL) {
         want(store, &store->wants_larger_map);
         return quipu_error_set(err, QUIPU_NO_SPACE,
-                               "%s: %s: the reserved %" PRIu64 " bytes are used up: end every "
+                               "%s: %s: the reserved %" PRIu64 " bytes are used up; end every "
                                "transaction of this process and try again, they are doubled then",
                                store->path, what, store->map_bytes);
     }

@@ -148,6 +148,11 @@ input=$dir/input
 refused 3 'JSON and DAG-CBOR both have' CBOR_FLOAT_NOT_FINITE cid --codec dag-json -
 input=/dev/null
 
+refused 3 '; name the bundle' INVALID import "$dir/full"
+refused 3 '; name the bundle' INVALID verify "$dir/full"
+refused 4 '; choose another name' EXISTS export "$dir/good.car"
+refused 6 '; restore a backup' CORRUPT log --store "$dir/cut"
+
 # Paths whose parent is not there, and a backup that would go with its store.
 refused 5 'parent folder' NOT_FOUND init --store "$dir/no/such/store"
 refused 5 'parent folder' NOT_FOUND backup "$dir/no/such/backup"
