@@ -393,7 +393,7 @@ static enum quipu_status answer_publish(struct flusher *flusher, uint64_t ticket
         part == FLUSH_ENVELOPE ? flusher->nats->stream : flusher->nats->bucket_stream;
     if (!quipu_slice_equal(ack.stream, quipu_slice_text(stream))) {
         return quipu_error_set(&flusher->trouble, QUIPU_SERVER,
-                               "stream %.*s takes the subjects of %s: remove it, or give another "
+                               "stream %.*s takes the subjects of %s; remove it, or give another "
                                "prefix or bucket",
                                QUIPU_SLICE_FMT(ack.stream), stream);
     }
