@@ -198,7 +198,9 @@ enum quipu_status car_header_parse(struct car_header *header, uint64_t offset,
     if (status == QUIPU_OK) {
         status = index_roots(header, detail);
     }
-    if (status != QUIPU_OK && status != QUIPU_CAR_VERSION && status != QUIPU_NO_MEMORY) {
+    if (status == QUIPU_CAR_VERSION) {
+        detail->offset = offset;
+    } else if (status != QUIPU_OK && status != QUIPU_NO_MEMORY) {
         uint64_t inside = detail->offset == QUIPU_ERROR_NO_OFFSET ? 0 : detail->offset;
         (void)quipu_error_wrap(detail, status, "CAR header of %zu bytes from byte %" PRIu64,
                                header->bytes.len, offset);

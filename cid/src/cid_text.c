@@ -97,7 +97,8 @@ enum quipu_status quipu_cid_parse(struct quipu_slice text, struct quipu_cid *out
     return status;
 }
 
-/* Decoded bytes must be one CID of this version and nothing else. */
+/* Decoded bytes must be one CID of this version and nothing else. A refusal is one of the whole
+ * text, from its byte 0. */
 static enum quipu_status view_of_all(struct quipu_slice bytes, uint64_t version,
                                      struct quipu_cid_view *out, struct quipu_error *err)
 {
@@ -106,16 +107,18 @@ static enum quipu_status view_of_all(struct quipu_slice bytes, uint64_t version,
     struct quipu_error inner = {.offset = 0};
     enum quipu_status status = quipu_cid_view_take(&rest, &view, &inner);
     if (status != QUIPU_OK) {
-        /* The offset counts decoded bytes, which the caller does not see. */
-        return quipu_error_set(err, status, "decoded CID: %s", inner.message);
+        /* The inner offset counts decoded bytes, which the caller does not see. */
+        return quipu_error_set_at(err, status, 0, "decoded CID: %s", inner.message);
     }
     if (rest.len > 0) {
-        return quipu_error_set(err, QUIPU_CID, "%zu bytes follow the CID in its text", rest.len);
+        return quipu_error_set_at(err, QUIPU_CID, 0, "%zu bytes follow the CID in its text",
+                                  rest.len);
     }
     if (view.version != version) {
-        return quipu_error_set(err, QUIPU_CID,
-                               version == 1 ? "a CID of version 0 has no multibase prefix"
-                                            : "46 characters that begin with Qm are no version 0");
+        return quipu_error_set_at(err, QUIPU_CID, 0,
+                                  version == 1
+                                      ? "a CID of version 0 has no multibase prefix"
+                                      : "46 characters that begin with Qm are no version 0");
     }
     *out = view;
     return QUIPU_OK;

@@ -17,6 +17,7 @@
 #include "quipu/text.h"
 
 #define KEY_SHOWN_BYTES 64
+#define CID_V0_CHARS    46
 
 void dagjson_append_head(struct quipu_buf *out, enum cbor_major major, uint64_t argument)
 {
@@ -103,6 +104,14 @@ static void move_entries(struct dagjson_reader *reader, size_t begin,
     }
 }
 
+/* Can it be the text of a link: base32 in lower case, or a CIDv0? Tells without decoding, so that
+ * no text is decoded in a base that is refused afterwards. */
+static bool may_be_link(struct quipu_slice text)
+{
+    return (text.len > 0 && text.data[0] == 'b') ||
+           (text.len == CID_V0_CHARS && memcmp(text.data, "Qm", 2) == 0);
+}
+
 /* Replace the whole map at `begin` by the link that its string is. */
 static enum quipu_status fold_link(struct dagjson_reader *reader, size_t begin,
                                    const struct dagjson_entry *entry, struct quipu_error *err)
@@ -110,10 +119,13 @@ static enum quipu_status fold_link(struct dagjson_reader *reader, size_t begin,
     static const uint8_t TAG[] = {LINK_TAG_HEAD, LINK_TAG};
     struct quipu_buf *work = &reader->work;
     size_t text_at = entry->end - entry->text_len;
+    struct quipu_slice text = quipu_slice(work->data + text_at, entry->text_len);
     struct quipu_cid_view view;
     quipu_buf_reset(&reader->scratch);
-    enum quipu_status status = quipu_cid_view_parse(
-        quipu_slice(work->data + text_at, entry->text_len), &reader->scratch, &view, NULL);
+    enum quipu_status status = QUIPU_CID;
+    if (may_be_link(text)) {
+        status = quipu_cid_view_parse(text, &reader->scratch, &view, NULL);
+    }
     if (status == QUIPU_NO_MEMORY) {
         return quipu_error_set(err, status, "out of memory at a link");
     }

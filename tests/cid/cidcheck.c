@@ -8,8 +8,10 @@
  */
 #include "cidcheck.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,7 @@
 #define EXIT_DIFFERS   3
 
 #define MULTIHASH_BLAKE3 0x1e
+#define BYTE_ORDER_MARK  "\xef\xbb\xbf"
 
 static const char USAGE[] =
     "usage: quipu-cidcheck [--files DIR] [--check] < LINES.jsonl\n"
@@ -29,7 +32,8 @@ static const char USAGE[] =
     "dagcbor-encode-reject, cid-parse, cid-bytes, cid-syntax-loose, multibase, multibase-decode,\n"
     "multihash, varint, car, dagjson. \"profile\": \"dasl\" asks for that profile's verdict.\n"
     "\n"
-    "  --files DIR  where \"file\" is looked for (default: the current folder)\n"
+    "  --files DIR  where \"file\" is looked for, and then in DIR/car where it is a bare name\n"
+    "               (default: the current folder); an absolute \"file\" is taken as it is\n"
     "  --check      compare with \"expect\", \"cid\", \"hex\", \"value\", \"cids\" of each line;\n"
     "               print differences on stderr and totals on stdout\n"
     "\n"
@@ -52,17 +56,23 @@ static const struct {
     {"dagjson", cidcheck_dagjson},
 };
 
-void cidcheck_judge_profiles(struct cidcheck_verdict *verdict, const struct quipu_cid_view *view)
+void cidcheck_judge_profiles(struct cidcheck_verdict *verdict, const struct quipu_cid_view *view,
+                             uint64_t offset)
 {
     struct quipu_cid cid;
-    enum quipu_status status = quipu_cid_from_view(view, &cid, NULL);
+    struct quipu_error err = {.message = ""};
+    enum quipu_status status = quipu_cid_from_view(view, &cid, &err);
     verdict->event = verdict->event != QUIPU_OK ? verdict->event : status;
     /* DASL's CIDs are ours, and "Big DASL" ones with BLAKE3 besides. */
     bool is_big = view->version == 1 && view->hash == MULTIHASH_BLAKE3 &&
                   view->digest.len == QUIPU_SHA256_BYTES &&
                   (view->codec == QUIPU_CODEC_RAW || view->codec == QUIPU_CODEC_DAG_CBOR);
     status = is_big ? QUIPU_OK : status;
-    verdict->dasl = verdict->dasl != QUIPU_OK ? verdict->dasl : status;
+    if (verdict->dasl == QUIPU_OK && status != QUIPU_OK) {
+        verdict->dasl = status;
+        verdict->err = err;
+        verdict->err.offset = offset;
+    }
 }
 
 void cidcheck_unusable(struct cidcheck_verdict *verdict, const char *what)
@@ -148,11 +158,18 @@ static const char *accept_or_reject(enum quipu_status status)
     return status == QUIPU_OK ? "accept" : "reject";
 }
 
+/* Nothing was read to judge: this machine failed and not the input. */
+static bool is_no_verdict(enum quipu_status status)
+{
+    return status == QUIPU_IO || status == QUIPU_NO_MEMORY || status == QUIPU_NO_SPACE ||
+           status == QUIPU_NOT_FOUND || status == QUIPU_PERMISSION;
+}
+
 /* Put the status, and the place and the reason of a refusal. */
 static void put_result(const struct cidcheck_input *input, struct cidcheck_verdict *verdict)
 {
     json_t *json = verdict->json;
-    if (!verdict->is_usable) {
+    if (!verdict->is_usable || is_no_verdict(verdict->status)) {
         (void)json_object_set_new(json, "result", json_string("error"));
         (void)json_object_set_new(json, "message", json_string(verdict->err.message));
         return;
@@ -211,11 +228,68 @@ static void print_json(const json_t *json)
     free(text);
 }
 
+/* How many bytes a number takes that `text` begins with; 0 where it begins with none. */
+static size_t number_span(const char *text)
+{
+    bool is_number = (*text >= '0' && *text <= '9') || *text == '-';
+    return is_number ? strspn(text, "+-.0123456789eE") : 0;
+}
+
+/* Does JSON's reader refuse the number at `text`, because it fits neither int64 nor double? */
+static bool is_out_of_range(const char *text, size_t len)
+{
+    errno = 0;
+    if (strcspn(text, ".eE") >= len) {
+        (void)strtoll(text, NULL, 10);
+        return errno == ERANGE;
+    }
+    return isinf(strtod(text, NULL)) != 0;
+}
+
+/* Copy a line, with each number that is out of range as a string: an expectation of one is compared
+ * as a string, and in a field that is not known it is of no interest. `text` ends with a NUL. */
+static void quote_numbers(const char *text, size_t len, struct quipu_buf *out)
+{
+    bool is_string = false;
+    for (size_t at = 0; at < len;) {
+        size_t span = is_string ? 0 : number_span(text + at);
+        if (span > 0) {
+            const char *quote = is_out_of_range(text + at, span) ? "\"" : "";
+            quipu_buf_append_text(out, quote);
+            quipu_buf_append(out, text + at, span);
+            quipu_buf_append_text(out, quote);
+            at += span;
+            continue;
+        }
+        bool is_escape = is_string && text[at] == '\\' && at + 1 < len;
+        is_string = text[at] == '"' ? !is_string : is_string;
+        quipu_buf_append(out, text + at, is_escape ? 2 : 1);
+        at += is_escape ? 2 : 1;
+    }
+}
+
+/* The line as JSON, or NULL with the reason in `error`. */
+static json_t *load_line(const char *text, size_t len, json_error_t *error)
+{
+    static const size_t FLAGS = JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES;
+    json_t *line = json_loadb(text, len, FLAGS, error);
+    if (line != NULL || json_error_code(error) != json_error_numeric_overflow) {
+        return line;
+    }
+    struct quipu_buf quoted = QUIPU_BUF_INIT;
+    quote_numbers(text, len, &quoted);
+    if (quoted.status == QUIPU_OK) {
+        line = json_loadb((const char *)quoted.data, quoted.len, FLAGS, error);
+    }
+    quipu_buf_release(&quoted);
+    return line;
+}
+
 static void take_line(const char *text, size_t len, const char *files_dir, bool is_check,
                       struct totals *totals)
 {
     json_error_t error;
-    json_t *line = json_loadb(text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
+    json_t *line = load_line(text, len, &error);
     json_t *output;
     if (json_is_object(line)) {
         output = answer(line, files_dir);
@@ -271,7 +345,9 @@ int main(int argc, char **argv)
         if (strspn(text, " \t\r\n") == (size_t)len) {
             continue;
         }
-        take_line(text, (size_t)len, files_dir, is_check, &totals);
+        /* A byte order mark before the first line is no part of it. */
+        size_t skip = totals.lines == 1 && strncmp(text, BYTE_ORDER_MARK, 3) == 0 ? 3 : 0;
+        take_line(text + skip, (size_t)len - skip, files_dir, is_check, &totals);
     }
     free(text);
     if (is_check) {

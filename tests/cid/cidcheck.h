@@ -51,8 +51,9 @@ cidcheck_op cidcheck_car;
 cidcheck_op cidcheck_dagjson;
 
 /* Note what the profiles say of this CID, where the generic one took it. A verdict that was made
- * before stays. */
-void cidcheck_judge_profiles(struct cidcheck_verdict *verdict, const struct quipu_cid_view *view);
+ * before stays. `offset` is where the CID stands in the input. */
+void cidcheck_judge_profiles(struct cidcheck_verdict *verdict, const struct quipu_cid_view *view,
+                             uint64_t offset);
 
 /* Note that the line lacks what the operation needs. */
 void cidcheck_unusable(struct cidcheck_verdict *verdict, const char *what);

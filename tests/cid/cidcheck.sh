@@ -40,6 +40,49 @@ expect 0 '"code":"CAR_VERSION"' '{"op":"car","hex":"0aa16776657273696f6e02"}'
 expect 0 '"ncids":0' '{"op":"car","hex":"11a265726f6f7473806776657273696f6e01"}'
 expect 0 '"str":"{\"a\":1.0}"' '{"op":"dagjson","str":" {\"a\" : 1.0 } "}'
 
+# Every refusal has its place and its reason.
+flags=()
+expect 0 '"code":"CAR_VERSION","number":104,"offset":1,"message":"this' \
+    '{"op":"car","hex":"0aa16776657273696f6e02"}'
+expect 0 '"code":"CID_PROFILE","number":94,"offset":1,"message":"CID version 1' \
+    '{"op":"dagcbor","profile":"dasl","hex":"81d82a480001000003616263"}'
+expect 0 '"offset":0,"message":"CID version 0' \
+    '{"op":"cid-parse","profile":"dasl","str":"QmTFHZL5CkgNz19MdPnSuyLAi6AVq9fFp81zmPpaL2amED"}'
+expect 0 '"offset":0,"message":"decoded CID' '{"op":"cid-parse","str":"b"}'
+expect 0 '"offset":0,"message":"decoded CID' '{"op":"cid-parse","str":"baedqrjkiaqwcyaa"}'
+expect 0 '"offset":2,"message"' '{"op":"multihash","hex":"00036f6e65","input":"two"}'
+expect 0 '"offset":3,"message"' '{"op":"cid-syntax-loose","str":"baf"}'
+expect 0 '"offset":256,"message"' \
+    "{\"op\":\"cid-syntax-loose\",\"str\":\"$(printf 'b%.0s' {1..300})\"}"
+expect 0 '"offset":2,"message"' '{"op":"dagcbor-encode-reject","hex":"8201f97c00"}'
+expect 0 '"offset":1,"message"' '{"op":"dagcbor-encode-reject","hex":"8119ff"}'
+expect 0 '"code":"CBOR_INCOMPLETE","number":86,"offset":2,"message"' \
+    '{"op":"dagcbor-encode-reject","hex":"8201"}'
+
+# Files: absolute, below the folder, and bare ones in its car/.
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+mkdir "$dir/car"
+printf '\x11\xa2\x65roots\x80\x67version\x01' | tee "$dir/one.car" >"$dir/car/two.car"
+expect 0 '"ncids":0' "{\"op\":\"car\",\"file\":\"$dir/one.car\"}"
+flags=(--files "$dir")
+for file in one.car two.car car/two.car "$dir/car/two.car"; do
+    expect 0 '"ncids":0' "{\"op\":\"car\",\"file\":\"$file\"}"
+done
+expect 1 'open car/one.car' '{"op":"car","file":"car/one.car"}'
+
+# A machine that cannot read is no verdict.
+expect 1 '"result":"error"' '{"op":"car","file":""}'
+expect 1 '"result":"error"' '{"op":"car","file":"car","expect":"reject"}'
+
+# Fields that are not known may hold any JSON; the first line may begin with a byte order mark.
+flags=()
+expect 0 '"result":"accept"' '{"op":"dagcbor","hex":"80","value":18446744073709551615}'
+expect 0 '"result":"accept"' '{"op":"dagcbor","hex":"80","x":[1e999,-1E+999,"\"1e999"]}'
+expect 1 '"result":"error"' '{"op":"dagcbor","hex":"80","x":01e999}'
+expect 0 '"result":"accept"' $'\xef\xbb\xbf{"op":"dagcbor","hex":"80"}'
+expect 1 '"result":"error"' '' $'\xef\xbb\xbf{"op":"dagcbor","hex":"80"}'
+
 # Lines that say nothing of use give an error line, and the rest is still read.
 expect 1 '"result":"accept"' '{"op":"dagcbor","hex":"80"' '{"op":"dagcbor","hex":"80"}'
 expect 1 'no JSON object' '[1]'

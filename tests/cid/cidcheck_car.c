@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cidcheck.h"
@@ -57,6 +58,36 @@ static void read_car(struct quipu_source source, struct cidcheck_verdict *verdic
     quipu_car_reader_close(&reader);
 }
 
+static int open_below(const char *dir, const char *between, const char *file)
+{
+    struct quipu_buf path = QUIPU_BUF_INIT;
+    quipu_buf_printf(&path, "%s/%s%s", dir, between, file);
+    quipu_buf_append_byte(&path, 0);
+    int fd = -1;
+    errno = ENOMEM;
+    if (path.status == QUIPU_OK) {
+        fd = open((const char *)path.data, O_RDONLY | O_CLOEXEC);
+    }
+    int number = errno;
+    quipu_buf_release(&path);
+    errno = number;
+    return fd;
+}
+
+/* An absolute name as it is, any other below `dir`; a bare one also where the vectors keep their
+ * CARs. -1 with errno. */
+static int open_file(const char *dir, const char *file)
+{
+    if (file[0] == '/') {
+        return open(file, O_RDONLY | O_CLOEXEC);
+    }
+    int fd = open_below(dir, "", file);
+    if (fd < 0 && errno == ENOENT && strchr(file, '/') == NULL) {
+        fd = open_below(dir, "car/", file);
+    }
+    return fd;
+}
+
 void cidcheck_car(const struct cidcheck_input *input, struct cidcheck_verdict *verdict)
 {
     if (input->has_bytes) {
@@ -69,10 +100,7 @@ void cidcheck_car(const struct cidcheck_input *input, struct cidcheck_verdict *v
         cidcheck_unusable(verdict, "car needs \"hex\" or \"file\"");
         return;
     }
-    struct quipu_buf path = QUIPU_BUF_INIT;
-    quipu_buf_printf(&path, "%s/%s", input->files_dir, file);
-    quipu_buf_append_byte(&path, 0);
-    int fd = path.status == QUIPU_OK ? open((const char *)path.data, O_RDONLY | O_CLOEXEC) : -1;
+    int fd = open_file(input->files_dir, file);
     if (fd < 0) {
         verdict->is_usable = false;
         (void)quipu_error_errno(&verdict->err, errno, "open %s", file);
@@ -80,5 +108,4 @@ void cidcheck_car(const struct cidcheck_input *input, struct cidcheck_verdict *v
         read_car(quipu_source_fd(&fd), verdict);
         (void)close(fd);
     }
-    quipu_buf_release(&path);
 }

@@ -14,7 +14,7 @@
 /* What a CID is, for both ways of reading one. */
 static void put_view(struct cidcheck_verdict *verdict, const struct quipu_cid_view *view)
 {
-    cidcheck_judge_profiles(verdict, view);
+    cidcheck_judge_profiles(verdict, view, 0);
     cidcheck_put_cid(verdict, "cid", view);
     cidcheck_put_hex(verdict, "hex", view->bytes);
     (void)json_object_set_new(verdict->json, "version", json_integer((json_int_t)view->version));
@@ -71,8 +71,9 @@ void cidcheck_cid_syntax(const struct cidcheck_input *input, struct cidcheck_ver
     }
     struct quipu_slice text = input->text;
     if (text.len < 8 || text.len > 256) {
-        verdict->status = quipu_error_set(&verdict->err, QUIPU_CID,
-                                          "%zu characters where 8 to 256 make a CID", text.len);
+        verdict->status =
+            quipu_error_set_at(&verdict->err, QUIPU_CID, text.len < 8 ? text.len : 256,
+                               "%zu characters where 8 to 256 make a CID", text.len);
         return;
     }
     for (size_t i = 0; i < text.len; i++) {
@@ -83,7 +84,8 @@ void cidcheck_cid_syntax(const struct cidcheck_input *input, struct cidcheck_ver
         }
     }
     if (text.len == 46 && memcmp(text.data, "Qm", 2) == 0) {
-        verdict->status = quipu_error_set(&verdict->err, QUIPU_CID, "CIDv0 is not taken here");
+        verdict->status =
+            quipu_error_set_at(&verdict->err, QUIPU_CID, 0, "CIDv0 is not taken here");
     }
 }
 
@@ -128,6 +130,9 @@ static enum quipu_status verify_input(const struct cidcheck_input *input,
         return QUIPU_OK;
     }
     (void)json_object_set_new(verdict->json, "verified", json_boolean(status == QUIPU_OK));
+    if (status != QUIPU_OK) {
+        verdict->err.offset = input->bytes.len - hash->digest.len;
+    }
     return status;
 }
 

@@ -13,9 +13,9 @@
 #include "quipu/dagjson.h"
 #include "recode.h"
 
-static void judge_link(void *ctx, const struct quipu_cid_view *link)
+static void judge_link(void *ctx, const struct quipu_dagcbor_item *link)
 {
-    cidcheck_judge_profiles(ctx, link);
+    cidcheck_judge_profiles(ctx, &link->link, link->offset);
 }
 
 void cidcheck_dagcbor(const struct cidcheck_input *input, struct cidcheck_verdict *verdict)
@@ -233,12 +233,18 @@ void cidcheck_encode_reject(const struct cidcheck_input *input, struct cidcheck_
     struct quipu_slice rest = input->bytes;
     enum quipu_status status = QUIPU_OK;
     quipu_dagcbor_writer_init(&writer, &out);
-    while (rest.len > 0 && status == QUIPU_OK) {
+    size_t at = 0; /* of the head that is given to the writer, or of the end */
+    while (rest.len > 0 && status == QUIPU_OK && writer.status == QUIPU_OK) {
+        at = input->bytes.len - rest.len;
         status = write_plain(&writer, &rest, &verdict->err);
+    }
+    if (status == QUIPU_OK && writer.status == QUIPU_OK) {
+        at = input->bytes.len;
     }
     enum quipu_status finished =
         quipu_dagcbor_writer_finish(&writer, status == QUIPU_OK ? &verdict->err : NULL);
     verdict->status = status != QUIPU_OK ? status : finished;
+    verdict->err.offset = at;
     if (verdict->status == QUIPU_OK) {
         cidcheck_put_hex(verdict, "hex", quipu_buf_slice(&out));
     }

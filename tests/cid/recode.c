@@ -68,7 +68,7 @@ enum quipu_status recode_dagcbor(struct quipu_slice block, struct quipu_buf *out
             return status;
         }
         if (item.kind == QUIPU_DAGCBOR_LINK && on_link != NULL) {
-            on_link(ctx, &item.link);
+            on_link(ctx, &item);
         }
         write_item(&writer, &item);
     }

@@ -11,7 +11,7 @@
 #include "quipu/dagcbor.h"
 
 /* Called for each link. */
-typedef void recode_on_link(void *ctx, const struct quipu_cid_view *link);
+typedef void recode_on_link(void *ctx, const struct quipu_dagcbor_item *link);
 
 /* Pull every item of `block` and give it to the writer, which appends to `out`. Returns what the
  * reader refused, or what the writer says at the end. `on_link` may be NULL. */

@@ -133,6 +133,7 @@ Test(cid_text, refuses_what_is_no_cid)
         cr_assert_eq(quipu_cid_view_parse(quipu_slice_text(cases[i].text), &storage, &view, &err),
                      cases[i].status);
         cr_assert_eq(storage.len, 0);
+        cr_assert_leq(err.offset, strlen(cases[i].text), "%s: no place in it", cases[i].text);
         quipu_buf_release(&storage);
     }
 }

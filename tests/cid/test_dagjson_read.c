@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
+#include <time.h>
 
 #include "comma_locale.h"
 #include "quipu/alloc.h"
@@ -58,6 +59,28 @@ static void refuses_slice(struct quipu_slice json, enum quipu_status expected, u
 static void refuses(const char *json, enum quipu_status expected, uint64_t offset)
 {
     refuses_slice(quipu_slice_text(json), expected, offset);
+}
+
+Test(dagjson_read, decodes_no_link_in_a_base_that_links_do_not_have)
+{
+    struct quipu_buf json = QUIPU_BUF_INIT;
+    quipu_buf_append_text(&json, "{\"/\":\"🚀");
+    for (size_t i = 0; i < 2000000; i++) {
+        quipu_buf_append_text(&json, "🥂");
+    }
+    quipu_buf_append_text(&json, "\"}");
+    cr_assert_eq(json.status, QUIPU_OK);
+    struct quipu_buf cbor = QUIPU_BUF_INIT;
+    struct quipu_error err = {.offset = 0};
+
+    clock_t start = clock();
+    cr_assert_eq(quipu_dagjson_to_dagcbor(quipu_buf_slice(&json), &cbor, &err), QUIPU_DAGJSON);
+    clock_t took = clock() - start;
+
+    cr_assert_eq(err.offset, 5);
+    cr_assert_lt(took, 2 * CLOCKS_PER_SEC, "%ld ticks", (long)took);
+    quipu_buf_release(&json);
+    quipu_buf_release(&cbor);
 }
 
 Test(dagjson_read, takes_every_kind_of_value)
@@ -288,6 +311,9 @@ Test(dagjson_read, refuses_bad_links_and_bytes)
     refuses("{\"/\":\"foo\"}", QUIPU_DAGJSON, 5);
     refuses("{\"/\":\"\"}", QUIPU_DAGJSON, 5);
     refuses("{\"/\":\"bafyreid\"}", QUIPU_DAGJSON, 5);
+    refuses("{\"/\":\"B\"}", QUIPU_DAGJSON, 5);
+    refuses("{\"/\":\"QmRgutAxd8t7oGkSm4wmeuByG6M51wcTso6cubDdQtuEf0\"}", QUIPU_DAGJSON, 5);
+    refuses("{\"/\":\"QmRgutAxd8t7oGkSm4wmeuByG6M51wcTso6cubDdQtuEf\"}", QUIPU_DAGJSON, 5);
     refuses("{\"/\":{\"bytes\":\"A\"}}", QUIPU_DAGJSON, 5);
     refuses("{\"/\":{\"bytes\":\"AA==\"}}", QUIPU_DAGJSON, 5);
     refuses("{\"/\":{\"bytes\":\"AB\"}}", QUIPU_DAGJSON, 5);

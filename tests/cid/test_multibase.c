@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "quipu/alloc.h"
 #include "quipu/multibase.h"
@@ -153,6 +154,34 @@ Test(multibase, accepts_one_text_only_for_the_same_bytes)
     cr_assert_gt(accepted, 10000);
 }
 
+Test(multibase, reads_each_emoji_and_a_million_of_the_last_one_at_once)
+{
+    uint8_t all[256];
+    struct quipu_buf text = QUIPU_BUF_INIT;
+    struct quipu_buf bytes = QUIPU_BUF_INIT;
+    for (unsigned i = 0; i < sizeof all; i++) {
+        all[i] = (uint8_t)i;
+    }
+    cr_assert_eq(
+        quipu_multibase_encode(QUIPU_BASE_256_EMOJI, quipu_slice(all, sizeof all), &text, NULL),
+        QUIPU_OK);
+    cr_assert_eq(quipu_multibase_decode(quipu_buf_slice(&text), NULL, &bytes, NULL), QUIPU_OK);
+    cr_assert(quipu_slice_equal(quipu_buf_slice(&bytes), quipu_slice(all, sizeof all)));
+
+    for (size_t i = 0; i < 1000000; i++) {
+        quipu_buf_append_text(&text, "🥂");
+    }
+    quipu_buf_reset(&bytes);
+    clock_t start = clock();
+    cr_assert_eq(quipu_multibase_decode(quipu_buf_slice(&text), NULL, &bytes, NULL), QUIPU_OK);
+    clock_t took = clock() - start;
+    cr_assert_eq(bytes.len, sizeof all + 1000000);
+    cr_assert_eq(bytes.data[bytes.len - 1], 255);
+    cr_assert_lt(took, 3 * CLOCKS_PER_SEC / 2, "%ld ticks", (long)took);
+    quipu_buf_release(&text);
+    quipu_buf_release(&bytes);
+}
+
 Test(multibase, refuses_what_is_malformed_and_says_where)
 {
     static const struct {
@@ -194,6 +223,12 @@ Test(multibase, refuses_what_is_malformed_and_says_where)
         {"m_w", 1}, /* the other alphabet */
         {"u/w", 1},
         {"🚀🚀x", 8},
+        {"🚀🚀\xf0\x9f\x9a", 8},    /* half an emoji behind a whole one */
+        {"🚀🚀🧨", 8},      /* an emoji of no value */
+        {"🚀\xf0\x82\x98\x84", 4}, /* one of three bytes, overlong in four */
+        {"🚀\xf8\x9f\x9a\x80", 4}, /* the first byte is not of UTF-8 */
+        {"🚀\xf0\x1f\x9a\x80", 4}, /* nor is the second */
+        {"🚀\xf7\xbf\xbf\xbf", 4}, /* beyond every code point */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct quipu_buf bytes = QUIPU_BUF_INIT;
