@@ -263,14 +263,20 @@ Test(store_open, says_permission_where_the_folder_is_anothers)
     if (pid == 0) {
         struct quipu_store *store = NULL;
         char path[2 * TEMP_DIR_BYTES];
-        bool is_good = seteuid(65534) == 0 &&
-                       quipu_store_open(fixture.path, NULL, &store, NULL) == QUIPU_PERMISSION &&
+        if (seteuid(65534) != 0) {
+            _exit(77); /* a user namespace in which nobody else exists */
+        }
+        bool is_good = quipu_store_open(fixture.path, NULL, &store, NULL) == QUIPU_PERMISSION &&
                        quipu_store_open(temp_dir_join(&fixture.dir, "new", path), NULL, &store,
                                         NULL) == QUIPU_PERMISSION;
         _exit(is_good ? 0 : 1);
     }
     int status = -1;
     waitpid(pid, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        fprintf(stderr, "skipped: nobody else exists here\n");
+        status = 0;
+    }
     cr_assert_eq(status, 0);
     fixture_release(&fixture);
 }
