@@ -17,6 +17,7 @@
 
 /* Longest file name that a CID's text may become. */
 #define NAME_BYTES_MAX 255
+#define COMPARE_BYTES  4096
 
 struct car_run {
     const struct cli *cli;
@@ -26,7 +27,10 @@ struct car_run {
     bool is_list;
     uint64_t blocks;
     uint64_t block_bytes;
-    uint64_t unverified; /* hash functions that cannot be checked here */
+    uint64_t unverified;       /* hash functions that cannot be checked here */
+    uint64_t damaged;          /* ls: sections that do not hash to their CID */
+    struct quipu_error damage; /* the first of them */
+    bool is_car_at_fault;      /* the failure is of what was read, not of what was written */
 };
 
 static enum quipu_status print_block(struct car_run *run, const struct quipu_car_block *block,
@@ -46,23 +50,85 @@ static enum quipu_status print_block(struct car_run *run, const struct quipu_car
     return cli_json_end(&run->json, err);
 }
 
-/* One file per block, named by its CID. A CID is made of letters and digits, so the name cannot
- * leave the folder. */
+/* ls: a section whose block is not the one that its CID names. */
+static enum quipu_status print_damage(struct car_run *run, uint64_t offset, struct quipu_error *err)
+{
+    if (!run->cli->is_json) {
+        (void)printf("%12" PRIu64 " %10s  (damaged: the block does not hash to its CID)\n", offset,
+                     "-");
+        return QUIPU_OK;
+    }
+    cli_json_begin(&run->json);
+    cli_json_number(&run->json, "offset", offset);
+    cli_json_bool(&run->json, "verified", false);
+    cli_json_bool(&run->json, "damaged", true);
+    return cli_json_end(&run->json, err);
+}
+
+/* The file's name for a block: its CID, which is made of letters and digits, so that the name
+ * cannot leave the folder. An identity CID can be longer than a name may be: there it is the CID
+ * that the block has as raw bytes. */
+static void name_block(const struct car_run *run, const struct quipu_car_block *block,
+                       char name[NAME_BYTES_MAX + 1])
+{
+    struct quipu_slice cid = quipu_buf_slice(&run->text);
+    if (cid.len <= NAME_BYTES_MAX) {
+        memcpy(name, cid.data, cid.len);
+        name[cid.len] = 0;
+        return;
+    }
+    struct quipu_cid short_cid = quipu_cid_of(QUIPU_CODEC_RAW, block->block);
+    quipu_cid_format(&short_cid, name);
+    cli_note(run->cli,
+             "byte %" PRIu64 ": a CID of %zu characters is too long for a file's name, "
+             "its block is in %s",
+             block->offset, cid.len, name);
+}
+
+/* A file of this name is there: a CAR may hold a block twice. Under a CID that cannot be checked
+ * here it could be another block, which must not get lost unsaid. */
+static enum quipu_status check_same(const struct car_run *run, const struct quipu_car_block *block,
+                                    const char *name, struct quipu_error *err)
+{
+    if (block->is_verified) {
+        return QUIPU_OK;
+    }
+    int fd = openat(run->folder, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return quipu_error_errno(err, errno, "open \"%s\"", name);
+    }
+    struct quipu_source source = quipu_source_fd(&fd);
+    uint8_t chunk[COMPARE_BYTES];
+    size_t at = 0;
+    size_t got = 0;
+    bool is_same = true;
+    enum quipu_status status;
+    do {
+        status = source.read(source.ctx, chunk, sizeof chunk, &got, err);
+        is_same = status == QUIPU_OK && got <= block->block.len - at &&
+                  (got == 0 || memcmp(chunk, block->block.data + at, got) == 0);
+        at += is_same ? got : 0;
+    } while (is_same && got > 0);
+    (void)close(fd); /* only read from */
+    if (status == QUIPU_OK && (!is_same || at != block->block.len)) {
+        status = quipu_error_set_at(err, QUIPU_CAR, block->offset,
+                                    "byte %" PRIu64 ": a second block, and another one, under %s",
+                                    block->offset, name);
+    }
+    return status;
+}
+
+/* One file per block. */
 static enum quipu_status unpack_block(struct car_run *run, const struct quipu_car_block *block,
                                       struct quipu_error *err)
 {
     char name[NAME_BYTES_MAX + 1];
-    struct quipu_slice cid = quipu_buf_slice(&run->text);
-    if (cid.len >= sizeof name || memchr(cid.data, '/', cid.len) != NULL) {
-        return quipu_error_set(err, QUIPU_TOO_LARGE,
-                               "byte %" PRIu64 ": a CID of %zu characters cannot be a file's name",
-                               block->offset, cid.len);
-    }
-    memcpy(name, cid.data, cid.len);
-    name[cid.len] = 0;
+    name_block(run, block, name);
     int fd = openat(run->folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0 && errno == EEXIST) {
-        return QUIPU_OK; /* a CAR may hold a block twice */
+        enum quipu_status same = check_same(run, block, name, err);
+        run->is_car_at_fault = same == QUIPU_CAR;
+        return same;
     }
     if (fd < 0) {
         return quipu_error_errno(err, errno, "make \"%s\"", name);
@@ -84,7 +150,16 @@ static enum quipu_status each_block(struct car_run *run, struct quipu_car_reader
         if (status == QUIPU_DONE) {
             return QUIPU_OK;
         }
+        if (status == QUIPU_CID_MISMATCH && run->is_list) {
+            run->damage = run->damaged++ == 0 ? *err : run->damage;
+            status = print_damage(run, err->offset, err);
+            if (status != QUIPU_OK) {
+                return status;
+            }
+            continue;
+        }
         if (status != QUIPU_OK) {
+            run->is_car_at_fault = true;
             return status;
         }
         run->blocks++;
@@ -117,6 +192,7 @@ static enum quipu_status summary(struct car_run *run, const struct quipu_car_rea
         cli_json_number(&run->json, "blocks", run->blocks);
         cli_json_number(&run->json, "block_bytes", run->block_bytes);
         cli_json_number(&run->json, "unverified", run->unverified);
+        cli_json_number(&run->json, "damaged", run->damaged);
         cli_json_number(&run->json, "roots_missing", missing);
         cli_json_list(&run->json, "roots");
         for (size_t i = 0; i < roots; i++) {
@@ -137,8 +213,35 @@ static enum quipu_status summary(struct car_run *run, const struct quipu_car_rea
         quipu_cid_view_format(quipu_car_root(reader, i), &run->text);
         (void)printf("root  %.*s\n", QUIPU_SLICE_FMT(quipu_buf_slice(&run->text)));
     }
+    if (missing > 0) {
+        (void)printf("%zu of %zu roots missing: no block is theirs\n", missing, roots);
+    }
     (void)printf("%s, %s, %s not verifiable here\n", cli_counted(run->blocks, "block", blocks),
                  cli_bytes(run->block_bytes, bytes), cli_count(run->unverified, unverified));
+    return QUIPU_OK;
+}
+
+/* What the whole file is, once all of it was read. */
+static enum quipu_status judge(const struct car_run *run, const struct quipu_car_reader *reader,
+                               struct quipu_error *err)
+{
+    if (run->damaged > 0) {
+        *err = run->damage;
+        return quipu_error_wrap(err, QUIPU_CID_MISMATCH, "%" PRIu64 " damaged, the first is",
+                                run->damaged);
+    }
+    if (run->is_list) {
+        return QUIPU_OK;
+    }
+    if (quipu_car_roots_missing(reader) > 0) {
+        return quipu_error_set(err, QUIPU_CAR_ROOT_MISSING, "%zu of %zu roots have no block",
+                               quipu_car_roots_missing(reader), quipu_car_root_count(reader));
+    }
+    if (run->unverified > 0) {
+        return quipu_error_set(err, QUIPU_CID_UNVERIFIABLE,
+                               "%" PRIu64 " blocks use a hash function that is not checked here",
+                               run->unverified);
+    }
     return QUIPU_OK;
 }
 
@@ -146,23 +249,80 @@ static enum quipu_status walk(struct car_run *run, int fd, struct quipu_error *e
 {
     struct quipu_car_reader *reader = NULL;
     enum quipu_status status = quipu_car_reader_open(quipu_source_fd(&fd), NULL, &reader, err);
-    if (status == QUIPU_OK) {
-        status = each_block(run, reader, err);
+    if (status != QUIPU_OK) {
+        run->is_car_at_fault = true;
+        return status;
     }
+    status = each_block(run, reader, err);
     if (status == QUIPU_OK) {
         status = summary(run, reader, err);
     }
-    if (status == QUIPU_OK && !run->is_list && quipu_car_roots_missing(reader) > 0) {
-        status = quipu_error_set(err, QUIPU_CAR_ROOT_MISSING, "%zu of %zu roots have no block",
-                                 quipu_car_roots_missing(reader), quipu_car_root_count(reader));
-    }
-    if (status == QUIPU_OK && !run->is_list && run->unverified > 0) {
-        status = quipu_error_set(err, QUIPU_CID_UNVERIFIABLE,
-                                 "%" PRIu64 " blocks use a hash function that is not checked here",
-                                 run->unverified);
+    if (status == QUIPU_OK) {
+        status = judge(run, reader, err);
+        run->is_car_at_fault = true;
     }
     quipu_car_reader_close(&reader);
     return status;
+}
+
+/* What helps against a CAR that was refused; NULL: the status's own cure. */
+static const char *cure_of_car(enum quipu_status status)
+{
+    switch ((int)status) {
+    case QUIPU_CAR:
+        return "name a CARv1 file";
+    case QUIPU_TOO_LARGE:
+        return "have it made again with smaller blocks and fewer roots";
+    case QUIPU_CAR_ROOT_MISSING:
+        return "get the whole file again from its maker";
+    case QUIPU_CAR_TRUNCATED:
+    case QUIPU_CAR_VERSION:
+    case QUIPU_CID_MISMATCH:
+    case QUIPU_CID_UNVERIFIABLE:
+        return NULL;
+    default:
+        return "get the file again, or have it made by a program that writes CARv1 to the letter";
+    }
+}
+
+/* This machine failed, and not the file. */
+static bool is_of_machine(enum quipu_status status)
+{
+    return cli_exit_code(status) == CLI_EXIT_MACHINE;
+}
+
+static int fail(const struct car_run *run, const char *path, enum quipu_status status,
+                struct quipu_error *err)
+{
+    (void)quipu_error_wrap(err, status, "%s", path);
+    struct cli_failure failure = {.status = status, .err = err};
+    if (run->is_car_at_fault && !is_of_machine(status)) {
+        /* One cure is enough: the library's, where it says one behind a semicolon. */
+        failure.cure = strstr(err->message, "; ") != NULL ? NULL : cure_of_car(status);
+        failure.code = CLI_EXIT_DAMAGED;
+    }
+    return cli_fail_with(run->cli, &failure);
+}
+
+/* The CAR, or -1 after it has said what is wrong with exit code `*code`. */
+static int open_car(const struct cli *cli, const char *path, int *code)
+{
+    struct quipu_error err;
+    struct stat found;
+    int fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+                                    : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        enum quipu_status status = quipu_error_errno(&err, errno, "open \"%s\"", path);
+        *code = cli_fail(cli, status, &err, "name a CAR file");
+        return -1;
+    }
+    if (fstat(fd, &found) == 0 && S_ISDIR(found.st_mode)) {
+        (void)close(fd); /* only looked at */
+        (void)quipu_error_set(&err, QUIPU_INVALID, "\"%s\" is a folder", path);
+        *code = cli_fail(cli, QUIPU_INVALID, &err, "name a CAR file");
+        return -1;
+    }
+    return fd;
 }
 
 /* The new folder that blocks go to, or -1 after it has said what is wrong with exit code `*code`.
@@ -198,23 +358,19 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     if (argc != (is_unpack ? 3 : 2)) {
         return cli_usage(cli, "%s wants %s", argv[0], is_unpack ? "FILE DIR" : "FILE");
     }
-    struct quipu_error err;
-    int fd = open(argv[1], O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        enum quipu_status status = quipu_error_errno(&err, errno, "open \"%s\"", argv[1]);
-        return cli_fail(cli, status, &err, "name a CAR file");
-    }
     int code = 0;
+    int fd = open_car(cli, argv[1], &code);
+    if (fd < 0) {
+        return code;
+    }
     struct car_run state = {.cli = cli, .is_list = is_list, .folder = -1};
     if (is_unpack) {
         state.folder = make_folder(cli, argv[2], &code);
     }
     if (code == 0) {
+        struct quipu_error err;
         enum quipu_status status = walk(&state, fd, &err);
-        if (status != QUIPU_OK) {
-            (void)quipu_error_wrap(&err, status, "%s", argv[1]);
-            code = cli_fail(cli, status, &err, status == QUIPU_CAR ? "name a CARv1 file" : NULL);
-        }
+        code = status == QUIPU_OK ? 0 : fail(&state, argv[1], status, &err);
     }
     if (state.folder >= 0) {
         (void)close(state.folder); /* nothing was written through it */
@@ -233,7 +389,7 @@ const struct cli_verb cli_verb_car = {
                "block; unpack\n"
                "writes each into a new folder, under its CID. verify and unpack fail where a root "
                "has no block\n"
-               "or where a hash function cannot be checked here.",
+               "or where a hash function cannot be checked here. - reads from stdin.",
     .example = "quipu car ls ceremony.car",
     .arguments_min = 2,
     .arguments_max = 3,

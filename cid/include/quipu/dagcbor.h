@@ -233,7 +233,8 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_dagcbor_next_whole(struct quipu_dagcbor_reader *reader, struct quipu_slice *out,
                          struct quipu_error *err);
 
-/* The next item, which must be of this kind; @retval QUIPU_CBOR_KIND where it is not. */
+/* The next item, which must be of this kind; @retval QUIPU_CBOR_KIND where it is not: the reader is
+ * behind it then. */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_dagcbor_read_map(struct quipu_dagcbor_reader *reader, uint64_t *pairs,
                        struct quipu_error *err);
