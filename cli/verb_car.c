@@ -18,6 +18,9 @@
 /* Longest file name that a CID's text may become. */
 #define NAME_BYTES_MAX 255
 #define COMPARE_BYTES  4096
+/* A root can cost fourteen times its own bytes while it is looked for. This is room for 90,000
+ * roots of the event profile, and keeps a hostile header below 64 MiB of memory. */
+#define HEADER_BYTES_MAX (4u << 20)
 
 struct car_run {
     const struct cli *cli;
@@ -247,8 +250,10 @@ static enum quipu_status judge(const struct car_run *run, const struct quipu_car
 
 static enum quipu_status walk(struct car_run *run, int fd, struct quipu_error *err)
 {
+    struct quipu_car_options options = QUIPU_CAR_OPTIONS_INIT;
+    options.header_bytes_max = HEADER_BYTES_MAX;
     struct quipu_car_reader *reader = NULL;
-    enum quipu_status status = quipu_car_reader_open(quipu_source_fd(&fd), NULL, &reader, err);
+    enum quipu_status status = quipu_car_reader_open(quipu_source_fd(&fd), &options, &reader, err);
     if (status != QUIPU_OK) {
         run->is_car_at_fault = true;
         return status;

@@ -190,3 +190,18 @@ Test(dagcbor_map_get, says_what_is_not_there)
                  QUIPU_CBOR_KEY_NOT_TEXT);
     cr_assert_eq(value.len, 77);
 }
+
+Test(dagcbor_typed, stands_behind_an_item_of_another_kind_and_before_a_malformed_one)
+{
+    struct quipu_dagcbor_reader reader = over("\x82\x05\x18\x00", 4);
+    struct quipu_slice text;
+    uint64_t items;
+    struct quipu_error err = {.offset = 0};
+
+    cr_assert_eq(quipu_dagcbor_read_list(&reader, &items, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_dagcbor_read_text(&reader, &text, NULL), QUIPU_CBOR_KIND);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(quipu_dagcbor_read_text(&reader, &text, &err), QUIPU_CBOR_NOT_SHORTEST);
+        cr_assert_eq(err.offset, 2);
+    }
+}

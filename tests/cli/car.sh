@@ -62,6 +62,8 @@ has "verify without a root" "$(cat err)" "; get the whole file again from its ma
 # Everything that is wrong in the file is damage, with a cure that fits a file that was received.
 bytes ffffff7f >header.car
 refused 6 'have it made again with smaller blocks' TOO_LARGE car verify header.car
+bytes 8080c002 >roots.car # 5 MiB, which the library would read
+refused 6 'have it made again with smaller blocks' TOO_LARGE car verify roots.car
 { section $none && bytes ffffff7f; } >long.car
 found=0
 "$quipu" car verify long.car >out 2>err || found=$?
