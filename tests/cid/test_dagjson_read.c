@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
-#include <time.h>
 
 #include "comma_locale.h"
 #include "quipu/alloc.h"
@@ -73,12 +72,9 @@ Test(dagjson_read, decodes_no_link_in_a_base_that_links_do_not_have)
     struct quipu_buf cbor = QUIPU_BUF_INIT;
     struct quipu_error err = {.offset = 0};
 
-    clock_t start = clock();
     cr_assert_eq(quipu_dagjson_to_dagcbor(quipu_buf_slice(&json), &cbor, &err), QUIPU_DAGJSON);
-    clock_t took = clock() - start;
 
     cr_assert_eq(err.offset, 5);
-    cr_assert_lt(took, 2 * CLOCKS_PER_SEC, "%ld ticks", (long)took);
     quipu_buf_release(&json);
     quipu_buf_release(&cbor);
 }
