@@ -118,6 +118,7 @@ static bool take_orders(struct tcp_proxy *proxy)
         proxy->pairs[i].is_black = true;
     }
     proxy->is_blackening = false;
+    (void)pthread_cond_broadcast(&proxy->obeyed);
     (void)pthread_mutex_unlock(&proxy->mutex);
     return !is_stopping;
 }
@@ -140,8 +141,11 @@ static void *run(void *arg)
         if (poll(fds, sizeof fds / sizeof fds[0], -1) < 0) {
             continue;
         }
-        if (fds[1].revents != 0 && !take_orders(proxy)) {
-            return NULL;
+        if (fds[1].revents != 0) {
+            if (!take_orders(proxy)) {
+                return NULL;
+            }
+            continue; /* what was polled for may be something else now */
         }
         for (int i = 0; i < TCP_PROXY_PAIRS; i++) {
             struct tcp_proxy_pair *pair = &proxy->pairs[i];
@@ -170,6 +174,7 @@ void tcp_proxy_start(struct tcp_proxy *proxy, int target_port)
         proxy->pairs[i].client = -1;
     }
     (void)pthread_mutex_init(&proxy->mutex, NULL);
+    (void)pthread_cond_init(&proxy->obeyed, NULL);
     proxy->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (proxy->listener < 0 || bind(proxy->listener, (struct sockaddr *)&address, len) != 0 ||
         listen(proxy->listener, 16) != 0 ||
@@ -200,8 +205,11 @@ void tcp_proxy_blacken(struct tcp_proxy *proxy)
 {
     (void)pthread_mutex_lock(&proxy->mutex);
     proxy->is_blackening = true;
-    (void)pthread_mutex_unlock(&proxy->mutex);
     wake(proxy);
+    while (proxy->is_blackening) {
+        (void)pthread_cond_wait(&proxy->obeyed, &proxy->mutex);
+    }
+    (void)pthread_mutex_unlock(&proxy->mutex);
 }
 
 int tcp_proxy_cuts(struct tcp_proxy *proxy)
@@ -227,5 +235,6 @@ void tcp_proxy_stop(struct tcp_proxy *proxy)
     (void)close(proxy->listener);
     (void)close(proxy->wake[0]);
     (void)close(proxy->wake[1]);
+    (void)pthread_cond_destroy(&proxy->obeyed);
     (void)pthread_mutex_destroy(&proxy->mutex);
 }

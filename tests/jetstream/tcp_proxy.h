@@ -27,6 +27,7 @@ struct tcp_proxy {
     int listener;
     int wake[2];
     pthread_t thread;
+    pthread_cond_t obeyed; /* an order to go black was carried out */
     pthread_mutex_t mutex; /* guards what follows */
     bool is_stopping;
     bool is_blackening;
