@@ -13,7 +13,7 @@
 
 /* ------------------------------------------------------------------ the system */
 
-/* Print "bench_store: " and the line, end with status 1. */
+/* Print the program's name and the line, end with status 1. */
 noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void *must_alloc(size_t count, size_t size);
 double now_seconds(void);

@@ -25,7 +25,7 @@ volatile uint64_t bench_sink;
 noreturn void die(const char *format, ...)
 {
     va_list arguments;
-    fputs("bench_store: ", stderr);
+    fprintf(stderr, "%s: ", program_invocation_short_name);
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
