@@ -33,8 +33,8 @@ static enum quipu_status copy_to(struct quipu_store *store, int fd, const char *
                      : quipu_lmdb_error(err, code, "copy %s to %s", store->path, real_path);
 }
 
-static enum quipu_status copy_in_temp(struct quipu_store *store, int folder, const char *real_path,
-                                      struct quipu_error *err)
+enum quipu_status quipu_copy_make(struct quipu_store *store, int folder, const char *real_path,
+                                  struct quipu_error *err)
 {
     enum quipu_status status = quipu_folder_remove_temp(folder, err);
     if (status != QUIPU_OK) {
@@ -51,19 +51,41 @@ static enum quipu_status copy_in_temp(struct quipu_store *store, int folder, con
         status = copy_to(store, fd, real_path, err);
         (void)close(fd); /* synced, or failed already */
     }
+    if (status != QUIPU_OK) {
+        (void)quipu_folder_remove_temp(folder, NULL); /* the next attempt does it too */
+    }
+    return status;
+}
+
+enum quipu_status quipu_copy_place(int folder, const char *real_path, const char *failpoint,
+                                   struct quipu_error *err)
+{
+    if (renameat(folder, QUIPU_TEMP_NAME "/" QUIPU_DATA_NAME, folder, QUIPU_DATA_NAME) != 0) {
+        enum quipu_status status =
+            quipu_error_errno(err, errno, "put the copy in %s in place", real_path);
+        (void)quipu_folder_remove_temp(folder, NULL); /* the next attempt does it too */
+        return status;
+    }
+    enum quipu_status status = quipu_failpoint(failpoint, err);
     if (status == QUIPU_OK) {
-        status = quipu_failpoint("store.backup.copy", err);
+        status = quipu_folder_sync(folder, err);
     }
-    if (status == QUIPU_OK &&
-        renameat(folder, QUIPU_TEMP_NAME "/" QUIPU_DATA_NAME, folder, QUIPU_DATA_NAME) != 0) {
-        status = quipu_error_errno(err, errno, "put the copy in %s in place", real_path);
+    return status == QUIPU_OK ? quipu_folder_remove_temp(folder, err) : status;
+}
+
+static enum quipu_status copy_in_temp(struct quipu_store *store, int folder, const char *real_path,
+                                      struct quipu_error *err)
+{
+    enum quipu_status status = quipu_copy_make(store, folder, real_path, err);
+    if (status != QUIPU_OK) {
+        return status;
     }
+    status = quipu_failpoint("store.backup.copy", err);
     if (status != QUIPU_OK) {
         (void)quipu_folder_remove_temp(folder, NULL); /* the next attempt does it too */
         return status;
     }
-    status = quipu_folder_sync(folder, err);
-    return status == QUIPU_OK ? quipu_folder_remove_temp(folder, err) : status;
+    return quipu_copy_place(folder, real_path, "store.backup.rename", err);
 }
 
 enum quipu_status quipu_store_backup(struct quipu_store *store, const char *path,

@@ -206,7 +206,8 @@ static enum quipu_status open_databases(struct quipu_store *store, struct quipu_
         if (code == 0) {
             code = mdb_dbi_flags(mdb, store->dbi[db], &flags);
         }
-        if (code != 0 || flags != databases[db].flags) {
+        bool may_miss = store->is_repair && db != QUIPU_DB_LOG && db != QUIPU_DB_TABLE;
+        if ((code != 0 || flags != databases[db].flags) && !may_miss) {
             status = quipu_error_set(err, code > 0 ? quipu_lmdb_status(code) : QUIPU_CORRUPT,
                                      "%s: the database %s is missing or damaged", store->path,
                                      databases[db].name);
@@ -243,7 +244,7 @@ enum quipu_status quipu_env_open(struct quipu_store *store, struct quipu_error *
     if (status != QUIPU_OK) {
         return quipu_error_wrap(err, status, "%s", store->path);
     }
-    status = store->is_read_only ? QUIPU_OK : reserve_lmdb_lock(store, err);
+    status = store->is_read_only || store->is_scratch ? QUIPU_OK : reserve_lmdb_lock(store, err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -251,6 +252,10 @@ enum quipu_status quipu_env_open(struct quipu_store *store, struct quipu_error *
     unsigned flags = MDB_NOTLS;
     if (store->is_read_only) {
         flags |= MDB_RDONLY | MDB_NOLOCK;
+    }
+    if (store->is_scratch) {
+        /* A power cut leaves rubbish in create.tmp, which nobody ever reads. */
+        flags |= MDB_NOLOCK | MDB_NOSYNC;
     }
     if (store->options.durability == QUIPU_RELAXED) {
         flags |= MDB_NOMETASYNC;

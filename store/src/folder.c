@@ -176,6 +176,72 @@ enum quipu_status quipu_folder_remove_temp(int fd, struct quipu_error *err)
     return status;
 }
 
+/* Start and length of a lock of others in this stretch; length 0: none. */
+static enum quipu_status find_lock(int fd, off_t from, off_t bytes, struct flock *out,
+                                   struct quipu_error *err)
+{
+    *out = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = from, .l_len = bytes};
+    if (fcntl(fd, F_OFD_GETLK, out) != 0) {
+        return quipu_error_errno(err, errno, "look at the locks of %s", QUIPU_OPEN_LOCK_NAME);
+    }
+    if (out->l_type == F_UNLCK) {
+        out->l_len = 0;
+    }
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_folder_lock_alone(int fd, const char *path, struct quipu_error *err)
+{
+    struct flock all = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = QUIPU_CREATION_BYTE};
+    if (fcntl(fd, F_OFD_SETLK, &all) == 0) {
+        bool is_held = false; /* nobody else can want it: the bytes below are ours */
+        return quipu_byte_lock(fd, QUIPU_ALONE_BYTES + getpid(), false, &is_held, err);
+    }
+    if (errno != EAGAIN && errno != EACCES) {
+        return quipu_error_errno(err, errno, "lock %s of %s", QUIPU_OPEN_LOCK_NAME, path);
+    }
+    struct flock found;
+    enum quipu_status status = find_lock(fd, 0, QUIPU_CREATION_BYTE, &found, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (found.l_len == 0) {
+        return quipu_error_set(err, QUIPU_BUSY, "%s was in use just now; try again", path);
+    }
+    if (found.l_len != 1) {
+        return quipu_folder_explain_lock(fd, path, err);
+    }
+    return quipu_error_set(err, QUIPU_BUSY, "%s is open in process %ld%s; close it there first",
+                           path, (long)found.l_start,
+                           found.l_start == (off_t)getpid() ? ", this one" : "");
+}
+
+enum quipu_status quipu_folder_explain_lock(int fd, const char *path, struct quipu_error *err)
+{
+    struct flock own;
+    struct flock keeper = {.l_len = 0};
+    enum quipu_status status = find_lock(fd, (off_t)getpid(), 1, &own, err);
+    if (status == QUIPU_OK) {
+        status = find_lock(fd, QUIPU_ALONE_BYTES, 0, &keeper, err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (own.l_len == 1) {
+        return quipu_error_set(err, QUIPU_EXISTS,
+                               "%s is open already in this process (or in another container, with "
+                               "the same process number); share the handle",
+                               path);
+    }
+    /* It may have ended between the two looks; trying again is right then too. */
+    return quipu_error_set(err, QUIPU_BUSY,
+                           "%s is being compacted or repaired by process %ld; try again when it is "
+                           "done",
+                           path,
+                           keeper.l_len == 0 ? 0L : (long)(keeper.l_start - QUIPU_ALONE_BYTES));
+}
+
 enum quipu_status quipu_byte_lock(int fd, off_t byte, bool wait, bool *is_held,
                                   struct quipu_error *err)
 {

@@ -18,6 +18,10 @@
  * open is its number, far below. */
 #define QUIPU_CREATION_BYTE (INT64_C(1) << 40)
 
+/* From here on: the byte of the process that has the store alone. It holds all of the bytes below
+ * QUIPU_CREATION_BYTE as well. */
+#define QUIPU_ALONE_BYTES (INT64_C(1) << 41)
+
 /* Open the folder for reading, after making it with mode 0700 where `may_make` and there is none.
  * `real_path` gets its absolute path. Fails with QUIPU_NOT_FOUND, QUIPU_NOT_A_STORE (not a folder),
  * QUIPU_INVALID (network file system), QUIPU_PERMISSION… */
@@ -43,6 +47,15 @@ QUIPU_MUST_CHECK enum quipu_status quipu_folder_sync(int fd, struct quipu_error 
 
 /* Remove create.tmp and what is in it; fine where it is not there. */
 enum quipu_status quipu_folder_remove_temp(int fd, struct quipu_error *err);
+
+/* Have the store alone: lock the byte of every process there may be, and say in open.lock who we
+ * are. Fails with QUIPU_BUSY, naming a process that has it open. Released when `fd` is closed. */
+QUIPU_MUST_CHECK enum quipu_status quipu_folder_lock_alone(int fd, const char *path,
+                                                           struct quipu_error *err);
+
+/* Why could our own byte not be locked? QUIPU_BUSY where somebody has the store alone, else
+ * QUIPU_EXISTS. */
+enum quipu_status quipu_folder_explain_lock(int fd, const char *path, struct quipu_error *err);
 
 /* Lock one byte, for this open file only (not for the process): true where it is held now. */
 QUIPU_MUST_CHECK enum quipu_status quipu_byte_lock(int fd, off_t byte, bool wait, bool *is_held,

@@ -93,6 +93,9 @@ struct quipu_store {
     int folder_fd;
     int open_lock_fd;
     bool is_read_only; /* the folder cannot be written: no lock file is there or can be used */
+    bool is_alone;     /* no other process can have it open, nor open it */
+    bool is_repair;    /* to be read for its log and its tables: what derives may be missing */
+    bool is_scratch;   /* in create.tmp: no locks, synced once at the end */
     struct quipu_store_options options;
     struct quipu_store_tuning tuning;
     struct quipu_uuid id;
@@ -190,7 +193,29 @@ QUIPU_MUST_CHECK enum quipu_status quipu_create_files(const struct quipu_store *
                                                       bool may_create, bool *was_made,
                                                       struct quipu_error *err);
 
+/* ------------------------------------------------------------------ backup.c */
+
+/* A compacted copy of the environment as create.tmp/data.mdb in this folder, synced. Where it
+ * fails, nothing of it is left. */
+QUIPU_MUST_CHECK enum quipu_status quipu_copy_make(struct quipu_store *store, int folder,
+                                                   const char *real_path, struct quipu_error *err);
+/* Put create.tmp/data.mdb, which is synced, in the place of the folder's data.mdb; `failpoint` is
+ * passed behind the rename. */
+QUIPU_MUST_CHECK enum quipu_status quipu_copy_place(int folder, const char *real_path,
+                                                    const char *failpoint, struct quipu_error *err);
+
 /* ------------------------------------------------------------------ store.c, txn.c */
+
+/* Open an existing store that nobody else has open, and keep others out until it is closed. With
+ * `is_repair` only its log and its tables are opened. */
+QUIPU_MUST_CHECK enum quipu_status quipu_store_open_alone(const char *path,
+                                                          const struct quipu_store_tuning *tuning,
+                                                          bool is_repair, struct quipu_store **out,
+                                                          struct quipu_error *err);
+/* Open what was built in the parent's create.tmp. */
+QUIPU_MUST_CHECK enum quipu_status quipu_store_open_scratch(const struct quipu_store *parent,
+                                                            struct quipu_store **out,
+                                                            struct quipu_error *err);
 
 /* QUIPU_MISUSE in a forked child. */
 QUIPU_MUST_CHECK enum quipu_status quipu_store_check_process(const struct quipu_store *store,
@@ -268,6 +293,9 @@ quipu_manifest_load(struct quipu_txn *txn, struct quipu_slice *out, struct quipu
 
 /* Make a run of the whole tail, go on with the merges, store the manifest, empty the tail. */
 QUIPU_MUST_CHECK enum quipu_status quipu_runs_flush(struct quipu_txn *txn, struct quipu_error *err);
+/* Store the writer's manifest. */
+QUIPU_MUST_CHECK enum quipu_status quipu_manifest_store(struct quipu_txn *txn,
+                                                        struct quipu_error *err);
 /* Start merges that are due and do the work that is due: bounded by the size of one flush times
  * the number of levels, plus one segment. */
 QUIPU_MUST_CHECK enum quipu_status quipu_merges_step(struct quipu_txn *txn,

@@ -116,7 +116,7 @@ static enum quipu_status put_run(struct quipu_txn *txn, struct quipu_run *run,
     return QUIPU_OK;
 }
 
-static enum quipu_status put_manifest(struct quipu_txn *txn, struct quipu_error *err)
+enum quipu_status quipu_manifest_store(struct quipu_txn *txn, struct quipu_error *err)
 {
     struct quipu_writer *writer = &txn->store->writer;
     quipu_buf_reset(&writer->manifest_bytes);
@@ -154,7 +154,7 @@ static enum quipu_status flush_tail(struct quipu_txn *txn, struct quipu_error *e
     manifest->indexed = run->last_position;
     manifest->run_count++;
     status = quipu_merges_step(txn, err);
-    return status == QUIPU_OK ? put_manifest(txn, err) : status;
+    return status == QUIPU_OK ? quipu_manifest_store(txn, err) : status;
 }
 
 enum quipu_status quipu_runs_flush(struct quipu_txn *txn, struct quipu_error *err)

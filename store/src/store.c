@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -112,15 +113,13 @@ static enum quipu_status take_open_lock(struct quipu_store *store, struct quipu_
         }
         return quipu_error_errno(err, number, "%s: open %s", store->path, QUIPU_OPEN_LOCK_NAME);
     }
-    bool is_held = false;
+    bool is_held = true;
     enum quipu_status status =
-        quipu_byte_lock(store->open_lock_fd, (off_t)store->pid, false, &is_held, err);
+        store->is_alone
+            ? quipu_folder_lock_alone(store->open_lock_fd, store->path, err)
+            : quipu_byte_lock(store->open_lock_fd, (off_t)store->pid, false, &is_held, err);
     if (status == QUIPU_OK && !is_held) {
-        status =
-            quipu_error_set(err, QUIPU_EXISTS,
-                            "%s is open already in this process (or in another container, with "
-                            "the same process number); share the handle",
-                            store->path);
+        status = quipu_folder_explain_lock(store->open_lock_fd, store->path, err);
     }
     if (status != QUIPU_OK) {
         (void)close(store->open_lock_fd); /* nothing was written */
@@ -210,11 +209,18 @@ static enum quipu_status init_store(struct quipu_store *store, const char *path,
     return status;
 }
 
-enum quipu_status quipu_store_open_tuned(const char *path,
-                                         const struct quipu_store_options *options,
-                                         const struct quipu_store_tuning *tuning,
-                                         struct quipu_store **out, struct quipu_error *err)
+/* What distinguishes one opening from another. */
+struct opening {
+    const struct quipu_store_options *options;
+    const struct quipu_store_tuning *tuning;
+    bool is_alone;
+    bool is_repair;
+};
+
+static enum quipu_status open_as(const char *path, const struct opening *how,
+                                 struct quipu_store **out, struct quipu_error *err)
 {
+    const struct quipu_store_options *options = how->options;
     struct quipu_store_options defaults = QUIPU_STORE_OPTIONS_INIT;
     const struct quipu_store_options *given = options == NULL ? &defaults : options;
     if (path == NULL || path[0] == 0 || out == NULL || given->size != sizeof *given ||
@@ -228,10 +234,69 @@ enum quipu_status quipu_store_open_tuned(const char *path,
         return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to open %s", path);
     }
     store->options = *given;
-    store->tuning = *tuning;
+    store->tuning = *how->tuning;
+    store->is_alone = how->is_alone;
+    store->is_repair = how->is_repair;
     enum quipu_status status = init_store(store, path, err);
     if (status == QUIPU_OK) {
         status = open_folder(store, err);
+    }
+    if (status == QUIPU_OK && store->is_alone && store->is_read_only) {
+        status = quipu_store_refuse_write(store, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_env_open(store, err);
+    }
+    if (status != QUIPU_OK) {
+        quipu_store_close(&store);
+        return status;
+    }
+    *out = store;
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_store_open_tuned(const char *path,
+                                         const struct quipu_store_options *options,
+                                         const struct quipu_store_tuning *tuning,
+                                         struct quipu_store **out, struct quipu_error *err)
+{
+    return open_as(path, &(struct opening){.options = options, .tuning = tuning}, out, err);
+}
+
+enum quipu_status quipu_store_open_alone(const char *path, const struct quipu_store_tuning *tuning,
+                                         bool is_repair, struct quipu_store **out,
+                                         struct quipu_error *err)
+{
+    struct quipu_store_options options = QUIPU_STORE_OPTIONS_INIT;
+    options.create = QUIPU_STORE_OPEN_EXISTING;
+    struct opening how = {
+        .options = &options, .tuning = tuning, .is_alone = true, .is_repair = is_repair};
+    return open_as(path, &how, out, err);
+}
+
+enum quipu_status quipu_store_open_scratch(const struct quipu_store *parent,
+                                           struct quipu_store **out, struct quipu_error *err)
+{
+    struct quipu_store *store = quipu_alloc_zero(1, sizeof *store);
+    if (store == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to open the new file of %s",
+                               parent->path);
+    }
+    store->options = (struct quipu_store_options)QUIPU_STORE_OPTIONS_INIT;
+    store->tuning = parent->tuning;
+    store->is_scratch = true;
+    enum quipu_status status = init_store(store, parent->path, err);
+    int len = snprintf(store->real_path, sizeof store->real_path, "%s/%s", parent->real_path,
+                       QUIPU_TEMP_NAME);
+    if (status == QUIPU_OK && (len < 0 || (size_t)len >= sizeof store->real_path)) {
+        status = quipu_error_set(err, QUIPU_TOO_LARGE, "%s: too long a path", parent->path);
+    }
+    if (status == QUIPU_OK) {
+        store->folder_fd =
+            openat(parent->folder_fd, QUIPU_TEMP_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (store->folder_fd < 0) {
+            status = quipu_error_errno(err, errno, "%s: open %s", parent->path, QUIPU_TEMP_NAME);
+        }
     }
     if (status == QUIPU_OK) {
         status = quipu_env_open(store, err);

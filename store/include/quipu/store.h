@@ -86,6 +86,7 @@ struct quipu_store_options {
  * @retval QUIPU_EXISTS        CREATE_NEW and there is a store; or already open in this process
  * @retval QUIPU_NOT_A_STORE   the folder holds something else (a file, or another LMDB environment,
  * or for CREATE_* a folder that is not empty and has no store)
+ * @retval QUIPU_BUSY          it is being compacted or repaired; err names the process
  * @retval QUIPU_FORMAT_NEWER  made by a newer quipu
  * @retval QUIPU_CORRUPT       truncated or otherwise structurally broken
  * @retval QUIPU_PERMISSION, QUIPU_IO, QUIPU_NO_SPACE, QUIPU_NO_MEMORY, QUIPU_INVALID
@@ -319,6 +320,49 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_table_walk_next(struct quipu_
                                                                    struct quipu_slice *value,
                                                                    struct quipu_error *err);
 QUIPU_API void quipu_table_walk_close(struct quipu_table_walk **walk);
+
+/* ------------------------------------------------------------------ upkeep */
+
+struct quipu_upkeep_options {
+    size_t size; /* sizeof this struct */
+    /** Called now and then; `what` names the step, such as "merged" or "compared", static text;
+     * `total` 0: not known. May be NULL. */
+    void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total);
+    void *ctx;
+};
+
+#define QUIPU_UPKEEP_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        .size = sizeof(struct quipu_upkeep_options)                                                \
+    }
+
+struct quipu_compact_report {
+    uint64_t events;
+    uint64_t bytes_before; /* of the environment's data file */
+    uint64_t bytes_after;
+    uint32_t runs_before;
+    uint32_t runs_after;
+};
+
+/**
+ * Make the store in the folder `path` as small as it can be: merge the runs of each index into one,
+ * delete what was merged, and write the data file anew without free pages. The new file is synced
+ * and compared with the old one, row by row, before it takes its place; a kill or a power cut at
+ * any moment leaves a good store. Nothing that can be read changes, and no file beside the data
+ * file (the signing key) is touched.
+ *
+ * The store must not be open: neither in this process nor in another, and while this works nobody
+ * can open it. The disk needs room for a second copy meanwhile. `options` and `report` may be NULL.
+ *
+ * @retval QUIPU_BUSY      it is open; err names the process
+ * @retval QUIPU_NO_SPACE  the disk is too full; the store is as good as before
+ * @retval QUIPU_CORRUPT   an index is damaged: nothing was replaced, quipu_store_repair is the cure
+ * @retval QUIPU_NOT_FOUND, QUIPU_NOT_A_STORE, QUIPU_PERMISSION, QUIPU_IO, QUIPU_NO_MEMORY…
+ * @threads any
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_store_compact(const char *path, const struct quipu_upkeep_options *options,
+                    struct quipu_compact_report *report, struct quipu_error *err);
 
 #ifdef __cplusplus
 }
