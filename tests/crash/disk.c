@@ -68,12 +68,13 @@ void names_copy(struct names *into, const struct names *from)
     }
 }
 
-struct disk *disk_new(void)
+struct disk *disk_new(size_t sector_bytes)
 {
     struct disk *disk = calloc(1, sizeof *disk);
     if (disk == NULL) {
         abort();
     }
+    disk->sector_bytes = sector_bytes;
     return disk;
 }
 
@@ -150,8 +151,8 @@ static void write_begin(struct disk *disk, struct node *node, const struct recor
 {
     uint64_t end = header->offset + header->data_bytes;
     bytes_put(&node->cached, header->offset, data, (size_t)header->data_bytes);
-    uint64_t low = header->offset / SECTOR_BYTES * SECTOR_BYTES;
-    uint64_t high = (end + SECTOR_BYTES - 1) / SECTOR_BYTES * SECTOR_BYTES;
+    uint64_t low = header->offset / disk->sector_bytes * disk->sector_bytes;
+    uint64_t high = (end + disk->sector_bytes - 1) / disk->sector_bytes * disk->sector_bytes;
     uint64_t have = high < node->cached.len ? high : node->cached.len;
     struct change *change = change_add(disk);
     change->node = node;
@@ -334,6 +335,23 @@ static void write_settle(struct disk *disk)
     disk->changes_len--;
 }
 
+/* The file is on the disk as it is in the cache: what has changed, and no more, because it may be
+ * the image of a whole file system. */
+static void file_settle(struct disk *disk, struct node *node)
+{
+    bytes_resize(&node->durable, node->cached.len);
+    for (size_t i = 0; i < disk->changes_len; i++) {
+        const struct change *change = &disk->changes[i];
+        /* Where the file was cut off and grew again, zeros are new as well. */
+        uint64_t low = change->is_length ? 0 : change->offset;
+        uint64_t high = change->is_length ? node->cached.len : low + change->image.len;
+        high = high < node->cached.len ? high : node->cached.len;
+        if (change->node == node && low < high) {
+            bytes_put(&node->durable, low, node->cached.data + low, (size_t)(high - low));
+        }
+    }
+}
+
 bool disk_finish(struct disk *disk, const struct record_header *header)
 {
     if (header->kind == RECORD_WRITE && header->is_synchronous != 0) {
@@ -350,8 +368,7 @@ bool disk_finish(struct disk *disk, const struct record_header *header)
         folder_settle(disk, node);
         return true;
     }
-    bytes_resize(&node->durable, 0);
-    bytes_put(&node->durable, 0, node->cached.data, node->cached.len);
+    file_settle(disk, node);
     changes_drop(disk, is_of_node, node);
     return true;
 }

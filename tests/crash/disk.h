@@ -6,8 +6,8 @@
  * The rules, which are those of POSIX and weaker than those of any journalling file system:
  *  - A write is in doubt until an fsync or fdatasync of its file has returned; one through a
  *    descriptor with O_DSYNC until it has itself returned, and it settles no other write.
- *  - The disk writes sectors of 512 bytes. A sector in doubt holds what some write to it left
- * there, each sector by itself: writes are lost, reordered and torn.
+ *  - The disk writes sectors (of 512 bytes, or as it is told). A sector in doubt holds what some
+ *    write to it left there, each sector by itself: writes are lost, reordered and torn.
  *  - The length of a file is in doubt like its data, and not tied to it.
  *  - A name (creat, mkdir, rename, unlink) is in doubt until the folder has been synced, each by
  *    itself; a sync of the file does not settle its name. A rename is all or nothing.
@@ -28,7 +28,10 @@ struct disk;
 /* What becomes of the changes in doubt. */
 enum disk_choice { DISK_NOTHING_KEPT, DISK_ALL_KEPT, DISK_RANDOM };
 
-struct disk *disk_new(void);
+/* What no power cut tears: sectors of so many bytes. */
+#define DISK_SECTOR_BYTES 512
+
+struct disk *disk_new(size_t sector_bytes);
 void disk_free(struct disk *disk);
 
 /* A call has begun: what it changes is in doubt. False (with a line on stderr) for a record that

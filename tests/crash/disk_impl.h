@@ -8,8 +8,6 @@
 
 #include "disk.h"
 
-#define SECTOR_BYTES 512
-
 struct bytes {
     uint8_t *data;
     size_t len;
@@ -48,6 +46,7 @@ struct change {
 };
 
 struct disk {
+    size_t sector_bytes;
     struct node **nodes;
     size_t nodes_len;
     struct node *root;

@@ -20,6 +20,7 @@
 #define LOCK_FILE        "lock.mdb"
 #define LOCK_FILE_BYTES  65536
 #define KEEP_EIGHTHS_MAX 8
+#define PIECE_BYTES      16384
 
 /* How one state is drawn. */
 struct draw {
@@ -81,15 +82,16 @@ static void hash_bytes(struct draw *draw, const void *data, size_t len)
 /* ------------------------------------------------------------------ files */
 
 /* Some sectors of a write: those before one, those from one on, or each by chance. */
-static void put_torn(struct draw *draw, struct bytes *file, const struct change *change)
+static void put_torn(struct draw *draw, struct bytes *file, const struct change *change,
+                     size_t sector_bytes)
 {
-    size_t sectors = (change->image.len + SECTOR_BYTES - 1) / SECTOR_BYTES;
+    size_t sectors = (change->image.len + sector_bytes - 1) / sector_bytes;
     size_t cut = (size_t)below(draw, sectors + 1);
     uint64_t way = below(draw, 3);
     for (size_t i = 0; i < sectors; i++) {
         bool is_kept = way == 0 ? i < cut : way == 1 ? i >= cut : below(draw, 2) == 0;
-        size_t at = i * SECTOR_BYTES;
-        size_t len = change->image.len - at < SECTOR_BYTES ? change->image.len - at : SECTOR_BYTES;
+        size_t at = i * sector_bytes;
+        size_t len = change->image.len - at < sector_bytes ? change->image.len - at : sector_bytes;
         if (is_kept) {
             bytes_put(file, change->offset + at, change->image.data + at, len);
         }
@@ -115,7 +117,7 @@ static void file_build(const struct disk *disk, struct draw *draw, const struct 
         if (change->is_length) {
             bytes_resize(file, change->length);
         } else if (draw->may_tear && (is_last || !draw->is_prefix) && below(draw, 2) == 0) {
-            put_torn(draw, file, change);
+            put_torn(draw, file, change, disk->sector_bytes);
         } else {
             bytes_put(file, change->offset, change->image.data, change->image.len);
         }
@@ -155,9 +157,16 @@ static void file_lay_down(const char *path, const struct bytes *file)
     if (fd < 0) {
         die(path);
     }
+    /* What is zero stays a hole: a disk's image is mostly that. */
+    if (ftruncate(fd, (off_t)file->len) != 0) {
+        die(path);
+    }
     for (size_t done = 0; done < file->len;) {
-        ssize_t wrote = write(fd, file->data + done, file->len - done);
-        if (wrote < 0) {
+        size_t some = file->len - done < PIECE_BYTES ? file->len - done : PIECE_BYTES;
+        const uint8_t *piece = file->data + done;
+        bool is_zero = piece[0] == 0 && memcmp(piece, piece + 1, some - 1) == 0;
+        ssize_t wrote = is_zero ? (ssize_t)some : pwrite(fd, piece, some, (off_t)done);
+        if (wrote <= 0) {
             die(path);
         }
         done += (size_t)wrote;

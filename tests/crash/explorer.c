@@ -6,11 +6,17 @@
  *
  * A state counts once: the same files with the same acknowledgements are not checked again.
  *
+ * With --stack the record is that of a disk: of the writes and flushes that a file system with its
+ * journal makes of the workload's calls. A state is then the image of that disk, which the kernel
+ * mounts and recovers before the store is checked (stack.h).
+ *
  * usage: crash_explorer RECORDER WORKLOAD [--seed N] [--steps N] [--rounds N] [--seconds N]
- *                       [--at-least N] [--relaxed] [--without-sync]
+ *                       [--at-least N] [--relaxed] [--without-sync] [--stack]
  *   Each sync gives the state with nothing in doubt kept, the one with all, and `rounds` others;
  *   with --seconds, rounds go on for that time. --without-sync has syncs of files settle nothing,
- *   and wants states to be broken: it shows that the search would see a store that forgot to sync.
+ *   and wants states to be broken: it shows that the search would see a store that forgot to sync,
+ *   or a disk that ignores flushes. RECORDER: the object to preload; with --stack the program
+ *   crash_block_recorder. Exits with 77 where the machine does not allow --stack.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -24,9 +30,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "block_recorder.h"
 #include "check.h"
 #include "disk.h"
 #include "sample.h"
+#include "stack.h"
 #include "temp_dir.h"
 
 #define ROUNDS_MAX       1000000
@@ -45,6 +53,7 @@ struct options {
     uint64_t at_least;
     bool is_relaxed;
     bool is_without_sync;
+    bool is_stack;
 };
 
 struct explorer {
@@ -53,6 +62,9 @@ struct explorer {
     char record_root[2 * TEMP_DIR_BYTES];
     char record_log[2 * TEMP_DIR_BYTES];
     char state_root[2 * TEMP_DIR_BYTES];
+    char disk[2 * TEMP_DIR_BYTES];    /* --stack: where the recorder's disk is mounted */
+    char mounted[2 * TEMP_DIR_BYTES]; /* and where its file system, or that of a state */
+    const char *mount_options;
     uint8_t *record;
     size_t record_bytes;
     /* What the whole record says of the events. */
@@ -66,6 +78,8 @@ struct explorer {
     struct check_least next;
     /* The call that goes on has written to the store: the one before is no longer the last. */
     bool has_committed;
+    /* What comes before is not the workload's. */
+    bool has_begun;
     uint64_t random;
     /* Hashes of the states so far; 0 is an empty slot. */
     uint64_t *seen;
@@ -102,6 +116,22 @@ static double seconds_since(const struct timespec *started)
 
 /* ------------------------------------------------------------------ recording */
 
+static void run_on_stack(const struct explorer *explorer, const char *const *workload)
+{
+    char image[2 * TEMP_DIR_BYTES + 16];
+    (void)snprintf(image, sizeof image, "%s/%s", explorer->record_root, BLOCK_RECORDER_IMAGE);
+    struct stack_recording recording = {
+        .recorder = explorer->options.recorder,
+        .image = image,
+        .record = explorer->record_log,
+        .disk = explorer->disk,
+        .folder = explorer->mounted,
+        .options = explorer->mount_options,
+        .run = workload,
+    };
+    stack_record(&recording);
+}
+
 static void run_workload(const struct explorer *explorer)
 {
     char seed[24];
@@ -109,6 +139,18 @@ static void run_workload(const struct explorer *explorer)
     int how = 0;
     (void)snprintf(seed, sizeof seed, "%" PRIu64, explorer->options.seed);
     (void)snprintf(steps, sizeof steps, "%" PRIu64, explorer->options.steps);
+    const char *const workload[] = {
+        explorer->options.workload,
+        explorer->options.is_stack ? explorer->mounted : explorer->record_root,
+        seed,
+        steps,
+        explorer->options.is_relaxed ? "relaxed" : "durable",
+        NULL,
+    };
+    if (explorer->options.is_stack) {
+        run_on_stack(explorer, workload);
+        return;
+    }
     pid_t pid = fork();
     if (pid == 0) {
         int null = open("/dev/null", O_WRONLY);
@@ -118,8 +160,8 @@ static void run_workload(const struct explorer *explorer)
             setenv(RECORD_LOG_VARIABLE, explorer->record_log, 1) != 0) {
             _exit(2);
         }
-        execl(explorer->options.workload, explorer->options.workload, explorer->record_root, seed,
-              steps, explorer->options.is_relaxed ? "relaxed" : "durable", (char *)NULL);
+        execl(workload[0], workload[0], workload[1], workload[2], workload[3], workload[4],
+              (char *)NULL);
         _exit(2);
     }
     if (pid < 0 || waitpid(pid, &how, 0) != pid || how != 0) {
@@ -197,7 +239,9 @@ static void take_mark(struct explorer *explorer, const uint8_t *data, size_t len
     }
     memcpy(line, data, len);
     line[len] = 0;
-    if (sscanf(line, "try %" SCNu64, &number) == 1 && number <= explorer->events_max) {
+    if (strcmp(line, BLOCK_RECORDER_BEGIN) == 0) {
+        explorer->has_begun = true;
+    } else if (sscanf(line, "try %" SCNu64, &number) == 1 && number <= explorer->events_max) {
         explorer->is_boundary[number] = true;
     } else if (sscanf(line, "event %" SCNu64 " %127s", &number, word) == 2) {
         explorer->next.events = number;
@@ -222,6 +266,11 @@ static void take_mark(struct explorer *explorer, const uint8_t *data, size_t len
     }
 }
 
+static size_t sector_bytes(const struct options *options)
+{
+    return options->is_stack ? STACK_SECTOR_BYTES : DISK_SECTOR_BYTES;
+}
+
 /* Once through the record: what every event was acknowledged as, and is the record whole? */
 static void survey(struct explorer *explorer)
 {
@@ -229,7 +278,7 @@ static void survey(struct explorer *explorer)
     const uint8_t *data = NULL;
     size_t slots = explorer->record_bytes / sizeof header + 1;
     explorer->cids = allocate(slots * 32, sizeof *explorer->cids);
-    struct disk *disk = disk_new();
+    struct disk *disk = disk_new(sector_bytes(&explorer->options));
     for (size_t at = 0; next_entry(explorer, &at, &header, &data);) {
         char line[256];
         char cid[128];
@@ -301,6 +350,21 @@ static void keep_broken(const struct explorer *explorer, const struct disk *disk
     (void)fprintf(stderr, "kept as %s\n", path);
 }
 
+static bool check_state(const struct explorer *explorer, const struct check_plan *plan)
+{
+    char image[2 * TEMP_DIR_BYTES + 16];
+    if (!explorer->options.is_stack) {
+        return check_in_child(plan);
+    }
+    (void)snprintf(image, sizeof image, "%s/%s", explorer->state_root, BLOCK_RECORDER_IMAGE);
+    if (!stack_mount(image, explorer->mounted, explorer->mount_options)) {
+        return false;
+    }
+    bool is_whole = check_in_child(plan);
+    stack_unmount(explorer->mounted);
+    return is_whole;
+}
+
 /* One state of the disk as it is now: lay it down and check it. */
 static void explore(struct explorer *explorer, const struct disk *disk, enum disk_choice choice,
                     size_t entry)
@@ -310,7 +374,7 @@ static void explore(struct explorer *explorer, const struct disk *disk, enum dis
     uint64_t hash = 0;
     disk_lay_down(disk, choice, &explorer->random, explorer->state_root, &hash);
     struct check_plan plan = {
-        .root = explorer->state_root,
+        .root = options->is_stack ? explorer->mounted : explorer->state_root,
         /* Relaxed: the last transaction may be missing, never one before it. */
         .least = options->is_relaxed ? explorer->before : explorer->now,
         .is_boundary = explorer->is_boundary,
@@ -325,7 +389,7 @@ static void explore(struct explorer *explorer, const struct disk *disk, enum dis
         explorer->repeated++;
     } else {
         explorer->states++;
-        if (!check_in_child(&plan)) {
+        if (!check_state(explorer, &plan)) {
             explorer->broken++;
             (void)fprintf(
                 stderr,
@@ -361,9 +425,10 @@ static void pass(struct explorer *explorer, enum disk_choice choice)
     const uint8_t *data = NULL;
     size_t entry = 0;
     uint64_t syncs = 0;
-    struct disk *disk = disk_new();
+    struct disk *disk = disk_new(sector_bytes(&explorer->options));
     explorer->now = explorer->before = explorer->next = (struct check_least){.events = 0};
     explorer->has_committed = false;
+    explorer->has_begun = !explorer->options.is_stack;
     memset(explorer->is_boundary, 0, (size_t)explorer->events_max + 1);
     explorer->is_boundary[0] = true;
     for (size_t at = 0; next_entry(explorer, &at, &header, &data) && !is_over(explorer); entry++) {
@@ -375,13 +440,14 @@ static void pass(struct explorer *explorer, enum disk_choice choice)
         if (header.kind == RECORD_MARK) {
             take_mark(explorer, data, (size_t)header.data_bytes);
         }
-        if (is_sync && disk_doubts(disk) > 0) {
+        if (is_sync && explorer->has_begun && disk_doubts(disk) > 0) {
             syncs++;
             explorer->doubts_max =
                 disk_doubts(disk) > explorer->doubts_max ? disk_doubts(disk) : explorer->doubts_max;
             explore(explorer, disk, choice, entry);
         }
-        if (explorer->options.is_without_sync && !disk_is_folder(disk, header.inode)) {
+        if (explorer->options.is_without_sync && explorer->has_begun &&
+            !disk_is_folder(disk, header.inode)) {
             if (syncs >= SYNCS_IN_DOUBT_MAX) {
                 break;
             }
@@ -422,6 +488,8 @@ static void parse_options(struct options *options, int argc, char **argv)
             options->is_relaxed = true;
         } else if (strcmp(argv[i], "--without-sync") == 0) {
             options->is_without_sync = true;
+        } else if (strcmp(argv[i], "--stack") == 0) {
+            options->is_stack = true;
         } else if (strcmp(argv[i], "--seed") == 0) {
             options->seed = parse_number(argv[++i]);
         } else if (strcmp(argv[i], "--steps") == 0) {
@@ -451,9 +519,15 @@ static void explorer_init(struct explorer *explorer)
     temp_dir_join(&explorer->dir, "record", explorer->record_root);
     temp_dir_join(&explorer->dir, "log", explorer->record_log);
     temp_dir_join(&explorer->dir, "state", explorer->state_root);
-    if (mkdir(explorer->record_root, 0700) != 0) {
+    temp_dir_join(&explorer->dir, "disk", explorer->disk);
+    temp_dir_join(&explorer->dir, "mounted", explorer->mounted);
+    if (mkdir(explorer->record_root, 0700) != 0 || mkdir(explorer->disk, 0700) != 0 ||
+        mkdir(explorer->mounted, 0700) != 0) {
         die(explorer->record_root);
     }
+    /* How the file system orders its data and its journal. */
+    static const char *const modes[] = {"data=ordered", "data=writeback", "data=journal"};
+    explorer->mount_options = modes[explorer->options.seed % (sizeof modes / sizeof modes[0])];
     explorer->random = explorer->options.seed;
     (void)clock_gettime(CLOCK_MONOTONIC, &explorer->started); /* cannot fail for this clock */
 }
@@ -462,7 +536,12 @@ int main(int argc, char **argv)
 {
     static struct explorer explorer;
     const struct options *options = &explorer.options;
+    char why[160];
     parse_options(&explorer.options, argc, argv);
+    if (options->is_stack && !stack_begin(why)) {
+        (void)printf("skipped: the whole stack under a power cut: %s\n", why);
+        return 77;
+    }
     explorer_init(&explorer);
     run_workload(&explorer);
     load_record(&explorer);
@@ -473,6 +552,9 @@ int main(int argc, char **argv)
     }
     for (uint64_t i = 0; i < options->rounds && !is_over(&explorer); i++) {
         pass(&explorer, DISK_RANDOM);
+    }
+    if (options->is_stack) {
+        (void)printf("ext4, %s, ", explorer.mount_options);
     }
     (void)printf("%s, seed %" PRIu64 ": %" PRIu64 " events, %" PRIu64 " syncs, up to %" PRIu64
                  " changes in doubt: %" PRIu64 " crash states (%" PRIu64 " more were repeated), "
