@@ -90,6 +90,8 @@ static enum quipu_status item_write(struct group_state *state, const struct appe
         .event_id = item->event_id,
         .envelope_cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_buf_slice(block)),
         .payload_cid = item->payload_cid,
+        .event_type = item->type,
+        .correlation_id = item->correlation_id,
         .envelope = quipu_buf_slice(block),
         .payload = item->event->payload,
     };

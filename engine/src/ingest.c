@@ -123,6 +123,8 @@ static enum quipu_status event_add(struct quipu_ingest *ingest, const struct qui
         .event_id = envelope->event_id,
         .envelope_cid = event->cid,
         .payload_cid = envelope->payload,
+        .event_type = envelope->event_type,
+        .correlation_id = envelope->correlation_id,
         .envelope = event->envelope,
         .payload = event->payload,
     };

@@ -93,7 +93,7 @@ enum quipu_status quipu_txn_append(struct quipu_txn *txn, const struct quipu_rec
                                QUIPU_AGGREGATE_TYPE_BYTES_MAX, QUIPU_AGGREGATE_ID_BYTES_MAX);
     }
     struct quipu_record_layout layout;
-    enum quipu_status status = quipu_record_plan(record, key, &layout, err);
+    enum quipu_status status = quipu_record_plan(record, &layout, err);
     if (status == QUIPU_OK) {
         status = quipu_txn_may_write(txn, 0, err);
     }
@@ -115,10 +115,7 @@ enum quipu_status quipu_txn_append(struct quipu_txn *txn, const struct quipu_rec
     }
     uint64_t next = txn->last_position + 1;
     layout.prev_position = head.position;
-    head.version_max = record->version > head.version_max ? record->version : head.version_max;
-    head.version = record->version;
-    head.position = next;
-    head.envelope_cid = record->envelope_cid;
+    quipu_head_advance(&head, next, record->version, &record->envelope_cid);
     status = put_record(txn, record, &layout, next, err);
     if (status == QUIPU_OK) {
         status = put_head(txn, key, &head, err);

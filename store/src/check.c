@@ -202,7 +202,7 @@ static bool take_head(struct quipu_check *check, struct log_walk *walk, MDB_val 
     if (name.len < 3 || name.data[0] == 0 || name.data[0] > name.len - 2 ||
         quipu_head_decode(quipu_slice_of(val), &head, NULL) != QUIPU_OK ||
         quipu_check_record(check, head.position, &record, &hash, NULL) != QUIPU_OK ||
-        head.version_max != head.version ||
+        head.has_fork || head.version_max != head.version ||
         !quipu_cid_equal(&record.envelope_cid, &head.envelope_cid)) {
         return false;
     }

@@ -17,7 +17,13 @@ enum quipu_status quipu_check_record(struct quipu_check *check, uint64_t positio
 {
     struct quipu_slice value;
     enum quipu_status status = quipu_log_value(check->txn, position, &value, err);
-    return status == QUIPU_OK ? quipu_record_decode(value, position, record, hash, err) : status;
+    if (status == QUIPU_OK) {
+        status = quipu_record_decode(value, position, record, err);
+    }
+    if (status == QUIPU_OK) {
+        *hash = quipu_aggregate_hash(record->aggregate);
+    }
+    return status;
 }
 
 /* ------------------------------------------------------------------ back-pointers */
@@ -57,6 +63,8 @@ static enum quipu_status check_chain(struct quipu_check *check, const struct qui
                                      uint64_t key_hash, uint64_t *length, struct quipu_error *err)
 {
     uint64_t version_max = 0;
+    uint64_t version_after = 0;
+    bool has_fork = false;
     for (uint64_t position = head->position; position != 0;) {
         struct quipu_record record;
         uint64_t hash;
@@ -75,6 +83,8 @@ static enum quipu_status check_chain(struct quipu_check *check, const struct qui
                                "head of the aggregate names another version or envelope");
         }
         version_max = record.version > version_max ? record.version : version_max;
+        has_fork = has_fork || (position != head->position && record.version + 1 != version_after);
+        version_after = record.version;
         ++*length;
         position = record.aggregate_prev_position;
     }
@@ -82,6 +92,10 @@ static enum quipu_status check_chain(struct quipu_check *check, const struct qui
         quipu_check_report(check, head->position,
                            "head says greatest version %" PRIu64 ", the records %" PRIu64,
                            head->version_max, version_max);
+    }
+    if (has_fork != head->has_fork) {
+        quipu_check_report(check, head->position, "head says that there is %s fork",
+                           head->has_fork ? "a" : "no");
     }
     return QUIPU_OK;
 }

@@ -1,8 +1,8 @@
 /*
  * Heads: the last event of each aggregate. SPEC §6.4.
  *
- *   0  u64  version of the last event        16  u64  position of the last event
- *   8  u64  greatest version                 24  [32] digest of its envelope
+ *   0  u64  version of the last event          16  u64  position of the last event
+ *   8  u64  greatest version | has_fork << 63  24  [32] digest of its envelope
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -10,10 +10,22 @@
 #include "internal/bytes.h"
 #include "record.h"
 
+#define FORK_BIT (UINT64_C(1) << 63)
+
+void quipu_head_advance(struct quipu_head *head, uint64_t position, uint64_t version,
+                        const struct quipu_cid *envelope_cid)
+{
+    head->has_fork = head->has_fork || (head->position != 0 && version != head->version + 1);
+    head->version_max = version > head->version_max ? version : head->version_max;
+    head->version = version;
+    head->position = position;
+    head->envelope_cid = *envelope_cid;
+}
+
 void quipu_head_encode(const struct quipu_head *head, uint8_t out[QUIPU_HEAD_VALUE_BYTES])
 {
     quipu_store_be64(out, head->version);
-    quipu_store_be64(out + 8, head->version_max);
+    quipu_store_be64(out + 8, head->version_max | (head->has_fork ? FORK_BIT : 0));
     quipu_store_be64(out + 16, head->position);
     memcpy(out + 24, head->envelope_cid.digest, sizeof head->envelope_cid.digest);
 }
@@ -26,7 +38,8 @@ enum quipu_status quipu_head_decode(struct quipu_slice value, struct quipu_head 
                                value.len, QUIPU_HEAD_VALUE_BYTES);
     }
     out->version = quipu_load_be64(value.data);
-    out->version_max = quipu_load_be64(value.data + 8);
+    out->version_max = quipu_load_be64(value.data + 8) & ~FORK_BIT;
+    out->has_fork = (quipu_load_be64(value.data + 8) & FORK_BIT) != 0;
     out->position = quipu_load_be64(value.data + 16);
     out->envelope_cid.codec = QUIPU_CODEC_DAG_CBOR;
     memcpy(out->envelope_cid.digest, value.data + 24, sizeof out->envelope_cid.digest);

@@ -78,7 +78,7 @@ enum quipu_status quipu_txn_record_at(struct quipu_txn *txn, uint64_t position,
 {
     struct quipu_slice value;
     enum quipu_status status = quipu_log_value(txn, position, &value, err);
-    return status == QUIPU_OK ? quipu_record_decode(value, position, out, NULL, err) : status;
+    return status == QUIPU_OK ? quipu_record_decode(value, position, out, err) : status;
 }
 
 enum quipu_status quipu_txn_stat(struct quipu_txn *txn, struct quipu_store_stat *out,

@@ -21,14 +21,17 @@ struct quipu_record_layout {
     size_t value_bytes;
     uint16_t event_id_at;
     uint16_t payload_digest_at;
-    uint64_t aggregate_hash;
+    uint16_t aggregate_type_at;
+    uint16_t aggregate_id_at;
+    uint16_t event_type_at;
+    uint16_t correlation_id_at;
     uint64_t prev_position;
 };
 
-/* Check the limits of `record`, find the event_id and the payload's digest in the envelope.
- * `head_key` is the aggregate's. Fails with QUIPU_TOO_LARGE or QUIPU_MISUSE. */
+/* Check the limits of `record` but for those of its aggregate, which quipu_head_key has checked,
+ * and find in the envelope what the header is to point at. Fails with QUIPU_TOO_LARGE or
+ * QUIPU_MISUSE. */
 QUIPU_MUST_CHECK enum quipu_status quipu_record_plan(const struct quipu_record_new *record,
-                                                     struct quipu_slice head_key,
                                                      struct quipu_record_layout *out,
                                                      struct quipu_error *err);
 
@@ -36,16 +39,20 @@ QUIPU_MUST_CHECK enum quipu_status quipu_record_plan(const struct quipu_record_n
 void quipu_record_encode(const struct quipu_record_new *record,
                          const struct quipu_record_layout *layout, uint8_t *into);
 
-/* Read a stored record; `*aggregate_hash` may be NULL. Fails with QUIPU_CORRUPT. */
+/* Read a stored record. Fails with QUIPU_CORRUPT. */
 QUIPU_MUST_CHECK enum quipu_status quipu_record_decode(struct quipu_slice value, uint64_t position,
                                                        struct quipu_record *out,
-                                                       uint64_t *aggregate_hash,
                                                        struct quipu_error *err);
 
 /* Write the aggregate's key; its length, or 0 where type or id is empty or over its limit. */
 size_t quipu_head_key(struct quipu_aggregate aggregate, uint8_t out[QUIPU_HEAD_KEY_BYTES_MAX]);
 
-/* FNV-1a, 64 bits, over a head key: lets the check tell aggregates apart without the envelope. */
+/* FNV-1a, 64 bits, over a head key: lets the check tell aggregates apart by a number. */
 uint64_t quipu_head_key_hash(struct quipu_slice head_key);
+uint64_t quipu_aggregate_hash(struct quipu_aggregate aggregate);
+
+/* The head after one more event; all zero before the first. */
+void quipu_head_advance(struct quipu_head *head, uint64_t position, uint64_t version,
+                        const struct quipu_cid *envelope_cid);
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "bundle_kit.h"
 #include "quipu/dagcbor.h"
+#include "quipu/envelope.h"
 #include "quipu/outbox.h"
 #include "run.h"
 
@@ -300,12 +301,16 @@ static void append_damaged_record(void)
     payload[0] ^= 1;
     struct quipu_buf envelope = QUIPU_BUF_INIT;
     quipu_buf_append_slice(&envelope, record.envelope);
+    struct quipu_envelope decoded;
+    cr_assert_eq(quipu_envelope_decode(quipu_buf_slice(&envelope), &decoded, NULL), QUIPU_OK);
     struct quipu_record_new damaged = {
-        .aggregate = {quipu_slice_text("key"), quipu_slice_text("damaged")},
+        .aggregate = {decoded.aggregate_type, decoded.aggregate_id},
         .version = 1,
         .event_id = record.event_id,
         .envelope_cid = record.envelope_cid,
         .payload_cid = record.payload_cid,
+        .event_type = decoded.event_type,
+        .correlation_id = record.correlation_id,
         .envelope = quipu_buf_slice(&envelope),
         .payload = quipu_slice(payload, record.payload.len),
     };

@@ -226,6 +226,8 @@ static void append_changed(uint64_t position, void (*change)(struct quipu_envelo
         .event_id = envelope.event_id,
         .envelope_cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_buf_slice(&block)),
         .payload_cid = envelope.payload,
+        .event_type = envelope.event_type,
+        .correlation_id = envelope.correlation_id,
         .envelope = quipu_buf_slice(&block),
         .payload = copy.foreign.payload,
     };
@@ -434,6 +436,8 @@ Test(verify, finds_a_payload_that_hashes_but_is_not_dag_cbor)
         .event_id = envelope.event_id,
         .envelope_cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_buf_slice(&block)),
         .payload_cid = envelope.payload,
+        .event_type = envelope.event_type,
+        .correlation_id = envelope.correlation_id,
         .envelope = quipu_buf_slice(&block),
         .payload = quipu_slice_text(json),
     };

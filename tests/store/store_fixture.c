@@ -60,6 +60,14 @@ static uint64_t scatter(uint64_t x)
     return x ^ x >> 31;
 }
 
+static struct quipu_uuid sample_event_id(uint64_t seed, bool is_ordered)
+{
+    struct quipu_uuid id;
+    quipu_store_be64(id.bytes, is_ordered ? seed << 8 : scatter(seed));
+    quipu_store_be64(id.bytes + 8, ~seed);
+    return id;
+}
+
 void sample_make(struct sample *sample, uint64_t seed, uint64_t aggregates, bool is_ordered)
 {
     memset(sample, 0, sizeof *sample);
@@ -69,8 +77,7 @@ void sample_make(struct sample *sample, uint64_t seed, uint64_t aggregates, bool
     record->aggregate.type = quipu_slice_text("sample");
     record->aggregate.id = quipu_slice(sample->aggregate_id, (size_t)id_len);
     record->version = 1;
-    quipu_store_be64(record->event_id.bytes, is_ordered ? seed << 8 : scatter(seed));
-    quipu_store_be64(record->event_id.bytes + 8, ~seed);
+    record->event_id = sample_event_id(seed, is_ordered);
 
     uint64_t payload_seed = seed % 7 == 0 ? 0 : seed;
     size_t payload_len = 16 + (size_t)(scatter(payload_seed) % (sizeof sample->payload - 15));
@@ -81,11 +88,22 @@ void sample_make(struct sample *sample, uint64_t seed, uint64_t aggregates, bool
     record->payload_cid =
         quipu_cid_of(seed % 2 == 0 ? QUIPU_CODEC_DAG_CBOR : QUIPU_CODEC_RAW, record->payload);
 
+    /* Four of five events belong to the correlation of the fifth, a few seeds before them. */
+    int type_len = snprintf(sample->event_type, sizeof sample->event_type, "sample.kind-%" PRIu64,
+                            scatter(seed) % SAMPLE_TYPES);
+    record->event_type = quipu_slice(sample->event_type, (size_t)type_len);
+    record->correlation_id = sample_event_id(seed - seed % 5, is_ordered);
+
     /* Event_id and digest at places that differ from event to event. */
     size_t shift = (size_t)(seed % 32);
     quipu_store_be64(sample->envelope, scatter(~seed));
     memcpy(sample->envelope + 8 + shift, record->event_id.bytes, QUIPU_UUID_BYTES);
     memcpy(sample->envelope + 60 + shift, record->payload_cid.digest, QUIPU_SHA256_BYTES);
+    uint8_t *names = sample->envelope + 128 + shift;
+    memcpy(names, "sample", 6);
+    memcpy(names + 6, sample->aggregate_id, (size_t)id_len);
+    memcpy(names + 30, sample->event_type, (size_t)type_len);
+    memcpy(names + 60, record->correlation_id.bytes, QUIPU_UUID_BYTES);
     record->envelope = quipu_slice(sample->envelope, sizeof sample->envelope - shift);
     record->envelope_cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, record->envelope);
 }

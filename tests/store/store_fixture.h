@@ -26,18 +26,22 @@ void fixture_init(struct fixture *fixture, const struct quipu_store_tuning *tuni
 void fixture_reopen(struct fixture *fixture, const struct quipu_store_tuning *tuning);
 void fixture_release(struct fixture *fixture);
 
+#define SAMPLE_TYPES 6
+
 /* Storage of one event. */
 struct sample {
-    uint8_t envelope[160];
+    uint8_t envelope[272];
     uint8_t payload[400];
     char aggregate_id[24];
+    char event_type[24];
     struct quipu_record_new record;
 };
 
 /*
  * Event number `seed`. Its aggregate is seed % aggregates; its event_id is in the order of seeds
- * where `is_ordered`, else scattered; every seventh has the payload of all other sevenths.
- * `version` is left 1.
+ * where `is_ordered`, else scattered; every seventh has the payload of all other sevenths. Its type
+ * is one of SAMPLE_TYPES, and its correlation that of the seed that five divides, at or below its
+ * own. `version` is left 1.
  */
 void sample_make(struct sample *sample, uint64_t seed, uint64_t aggregates, bool is_ordered);
 

@@ -103,17 +103,17 @@ static void assert_finds(const char *words)
     cr_assert(strstr(lines, words) != NULL, "want \"%s\" in: %s", words, lines);
 }
 
-static enum change flip_record_hash(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+static enum change rename_aggregate(uint64_t n, MDB_val key, uint8_t *value, size_t len)
 {
     (void)key;
     (void)len;
-    value[32] ^= 1;
+    value[72 + quipu_load_be16(value + 8)] ^= 1;
     return n == 15 ? STORE : KEEP;
 }
 
 Test(store_check, names_a_record_of_another_aggregate)
 {
-    change_values("log", MDB_INTEGERKEY, flip_record_hash);
+    change_values("log", MDB_INTEGERKEY, rename_aggregate);
     assert_finds("of another aggregate");
 }
 
@@ -121,7 +121,7 @@ static enum change move_back_pointer(uint64_t n, MDB_val key, uint8_t *value, si
 {
     (void)key;
     (void)len;
-    quipu_store_be64(value + 24, 0);
+    quipu_store_be64(value + 32, 0);
     return n == 15 ? STORE : KEEP;
 }
 
@@ -168,6 +168,14 @@ static enum change wrong_version_max(uint64_t n, MDB_val key, uint8_t *value, si
     return n == 2 ? STORE : KEEP;
 }
 
+static enum change wrong_fork(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    (void)len;
+    value[8] ^= 0x80;
+    return n == 2 ? STORE : KEEP;
+}
+
 static enum change no_head(uint64_t n, MDB_val key, uint8_t *value, size_t len)
 {
     (void)key;
@@ -186,6 +194,12 @@ Test(store_check, names_a_wrong_greatest_version)
 {
     change_values("head", 0, wrong_version_max);
     assert_finds("greatest version");
+}
+
+Test(store_check, names_a_head_with_a_fork_that_is_not_there)
+{
+    change_values("head", 0, wrong_fork);
+    assert_finds("head says that there is a fork");
 }
 
 Test(store_check, misses_a_head)

@@ -50,6 +50,12 @@ Test(store_log, gives_back_what_was_put_in)
     cr_assert_eq(record.aggregate_prev_position, 0);
     cr_assert_eq(record.version, 9);
     cr_assert(quipu_uuid_equal(record.event_id, sample.record.event_id));
+    cr_assert(quipu_uuid_equal(record.correlation_id, sample.record.correlation_id));
+    cr_assert_not(quipu_uuid_equal(record.correlation_id, record.event_id));
+    cr_assert(quipu_slice_equal(record.aggregate.type, sample.record.aggregate.type));
+    cr_assert(quipu_slice_equal(record.aggregate.id, sample.record.aggregate.id));
+    cr_assert(quipu_slice_equal(record.event_type, sample.record.event_type));
+    cr_assert(record.event_type.data == record.envelope.data + 162, "points into it");
     cr_assert(quipu_cid_equal(&record.envelope_cid, &sample.record.envelope_cid));
     cr_assert(quipu_cid_equal(&record.payload_cid, &sample.record.payload_cid));
     cr_assert(quipu_slice_equal(record.envelope, sample.record.envelope));
@@ -111,7 +117,8 @@ Test(store_log, a_cid_of_the_other_codec_is_another_block)
     cr_assert_eq(quipu_txn_find_cid(txn, &other, &record, &kind, NULL), QUIPU_NOT_FOUND);
 }
 
-static enum quipu_status append_sized(size_t type, size_t id, size_t envelope, size_t payload)
+static enum quipu_status append_sized(size_t type, size_t id, size_t event_type, size_t envelope,
+                                      size_t payload)
 {
     struct sample sample;
     uint64_t position;
@@ -123,7 +130,11 @@ static enum quipu_status append_sized(size_t type, size_t id, size_t envelope, s
     record->aggregate.type = quipu_slice(bytes, type);
     record->aggregate.id = quipu_slice(bytes, id);
     record->payload = quipu_slice(bytes, payload);
+    record->event_type = quipu_slice(bytes, event_type);
+    record->correlation_id = record->event_id;
     if (envelope >= 48) {
+        size_t names = envelope - 48 < 255 ? envelope - 48 : 255;
+        memset(envelope_bytes, 'a', names);
         memcpy(envelope_bytes + envelope - 48, record->event_id.bytes, 16);
         memcpy(envelope_bytes + envelope - 32, record->payload_cid.digest, 32);
     }
@@ -136,6 +147,10 @@ static enum quipu_status append_sized(size_t type, size_t id, size_t envelope, s
         cr_assert(quipu_slice_equal(stored.payload, record->payload));
         cr_assert(quipu_uuid_equal(stored.event_id, record->event_id));
         cr_assert(quipu_cid_equal(&stored.payload_cid, &record->payload_cid));
+        cr_assert(quipu_slice_equal(stored.aggregate.type, record->aggregate.type));
+        cr_assert(quipu_slice_equal(stored.aggregate.id, record->aggregate.id));
+        cr_assert(quipu_slice_equal(stored.event_type, record->event_type));
+        cr_assert(quipu_uuid_equal(stored.correlation_id, record->event_id));
     }
     free(envelope_bytes);
     free(bytes);
@@ -144,16 +159,20 @@ static enum quipu_status append_sized(size_t type, size_t id, size_t envelope, s
 
 Test(store_log, holds_every_limit_to_the_byte)
 {
-    cr_assert_eq(append_sized(1, 1, 48, 0), QUIPU_OK);
-    cr_assert_eq(append_sized(63, 254, 65535, (4 << 20) - 1), QUIPU_OK);
-    cr_assert_eq(append_sized(64, 255, 65536, 4 << 20), QUIPU_OK);
-    cr_assert_eq(append_sized(65, 255, 100, 1), QUIPU_TOO_LARGE);
-    cr_assert_eq(append_sized(64, 256, 100, 1), QUIPU_TOO_LARGE);
-    cr_assert_eq(append_sized(64, 255, 65537, 1), QUIPU_TOO_LARGE);
-    cr_assert_eq(append_sized(64, 255, 100, (4 << 20) + 1), QUIPU_TOO_LARGE);
-    cr_assert_eq(append_sized(0, 255, 100, 1), QUIPU_MISUSE);
-    cr_assert_eq(append_sized(64, 0, 100, 1), QUIPU_MISUSE);
-    cr_assert_eq(append_sized(64, 255, 47, 1), QUIPU_MISUSE);
+    cr_assert_eq(append_sized(1, 1, 1, 49, 0), QUIPU_OK);
+    cr_assert_eq(append_sized(63, 254, 127, 65535, (4 << 20) - 1), QUIPU_OK);
+    cr_assert_eq(append_sized(64, 255, 128, 65536, 4 << 20), QUIPU_OK);
+    cr_assert_eq(append_sized(65, 255, 1, 400, 1), QUIPU_TOO_LARGE);
+    cr_assert_eq(append_sized(64, 256, 1, 400, 1), QUIPU_TOO_LARGE);
+    cr_assert_eq(append_sized(64, 255, 129, 400, 1), QUIPU_TOO_LARGE);
+    cr_assert_eq(append_sized(64, 255, 1, 65537, 1), QUIPU_TOO_LARGE);
+    cr_assert_eq(append_sized(64, 255, 1, 400, (4 << 20) + 1), QUIPU_TOO_LARGE);
+    cr_assert_eq(append_sized(0, 255, 1, 400, 1), QUIPU_MISUSE);
+    cr_assert_eq(append_sized(64, 0, 1, 400, 1), QUIPU_MISUSE);
+    cr_assert_eq(append_sized(64, 255, 0, 400, 1), QUIPU_MISUSE);
+    cr_assert_eq(append_sized(1, 1, 1, 47, 1), QUIPU_MISUSE);
+    cr_assert_eq(append_sized(1, 1, 2, 49, 1), QUIPU_MISUSE);
+    cr_assert_eq(append_sized(1, 255, 1, 302, 1), QUIPU_MISUSE);
 
     commit_and_read();
     cr_assert_eq(quipu_txn_last_position(txn), 3);
@@ -171,6 +190,22 @@ Test(store_log, refuses_an_envelope_that_does_not_name_its_event_and_payload)
     cr_assert(strstr(err.message, "event_id") != NULL);
     sample_make(&sample, 4, 10, true);
     sample.record.payload_cid.digest[31] ^= 1;
+    cr_assert_eq(quipu_txn_append(txn, &sample.record, &position, &err), QUIPU_MISUSE);
+    static const char *const names[] = {"aggregate type", "aggregate id", "event type"};
+    for (int i = 0; i < 3; i++) {
+        sample_make(&sample, 4, 10, true);
+        struct quipu_slice *fields[] = {&sample.record.aggregate.type, &sample.record.aggregate.id,
+                                        &sample.record.event_type};
+        *fields[i] = quipu_slice_text("nowhere");
+        cr_assert_eq(quipu_txn_append(txn, &sample.record, &position, &err), QUIPU_MISUSE);
+        cr_assert(strstr(err.message, names[i]) != NULL, "%s", err.message);
+    }
+    sample_make(&sample, 4, 10, true);
+    sample.record.correlation_id.bytes[15] ^= 1;
+    cr_assert_eq(quipu_txn_append(txn, &sample.record, &position, &err), QUIPU_MISUSE);
+    cr_assert(strstr(err.message, "correlation_id") != NULL, "%s", err.message);
+    sample_make(&sample, 4, 10, true);
+    sample.record.version = UINT64_C(1) << 63;
     cr_assert_eq(quipu_txn_append(txn, &sample.record, &position, &err), QUIPU_MISUSE);
     sample_make(&sample, 4, 10, true);
     sample.record.envelope_cid.codec = QUIPU_CODEC_RAW;
@@ -204,6 +239,7 @@ Test(store_log, heads_follow_the_last_event_and_remember_the_greatest_version)
     cr_assert_eq(quipu_txn_head(txn, sample.record.aggregate, &head, NULL), QUIPU_OK);
     cr_assert_eq(head.version, 2);
     cr_assert_eq(head.version_max, 3);
+    cr_assert(head.has_fork);
     cr_assert_eq(head.position, 7);
     cr_assert(quipu_cid_equal(&head.envelope_cid, &sample.record.envelope_cid));
     for (uint64_t want = 7; want > 1; want -= 2) {
@@ -219,6 +255,7 @@ Test(store_log, tells_aggregates_apart_where_type_and_id_run_into_each_other)
     struct quipu_head head;
     uint64_t position;
     sample_make(&sample, 1, 10, true);
+    memcpy(sample.envelope, "abc", 3);
     sample.record.aggregate.type = quipu_slice_text("ab");
     sample.record.aggregate.id = quipu_slice_text("c");
     cr_assert_eq(quipu_txn_append(txn, &sample.record, &position, NULL), QUIPU_OK);

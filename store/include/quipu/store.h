@@ -41,8 +41,10 @@ extern "C" {
 #define QUIPU_AGGREGATE_ID_BYTES_MAX   255
 #define QUIPU_ENVELOPE_BYTES_MAX       (64u << 10)
 #define QUIPU_PAYLOAD_BYTES_MAX        (4u << 20)
-#define QUIPU_TABLE_KEY_BYTES_MAX      500
-#define QUIPU_TABLE_VALUE_BYTES_MAX    (16u << 20)
+/* Greatest length of an event type. */
+#define QUIPU_TERM_BYTES_MAX        128
+#define QUIPU_TABLE_KEY_BYTES_MAX   500
+#define QUIPU_TABLE_VALUE_BYTES_MAX (16u << 20)
 
 /* ------------------------------------------------------------------ the store */
 
@@ -168,8 +170,13 @@ struct quipu_record_new {
     struct quipu_uuid event_id;
     struct quipu_cid envelope_cid;
     struct quipu_cid payload_cid;
-    struct quipu_slice
-        envelope; /* must contain the bytes of event_id and of payload_cid's digest */
+    struct quipu_slice event_type;
+    /** nil: the event's own id */
+    struct quipu_uuid correlation_id;
+    /** Must contain the bytes of event_id, payload_cid's digest, aggregate type and id, event_type
+     * and correlation_id: they are not stored twice. Slices above that point into it save a
+     * search. */
+    struct quipu_slice envelope;
     struct quipu_slice payload;
 };
 
@@ -179,7 +186,11 @@ struct quipu_record {
     /** Position of the aggregate's event before this one, 0 where it is the first. */
     uint64_t aggregate_prev_position;
     uint64_t version;
+    struct quipu_aggregate aggregate;
+    struct quipu_slice event_type;
     struct quipu_uuid event_id;
+    /** Equal to event_id where the event is the first of its correlation. */
+    struct quipu_uuid correlation_id;
     struct quipu_cid envelope_cid;
     struct quipu_cid payload_cid;
     struct quipu_slice envelope;
@@ -191,6 +202,8 @@ struct quipu_head {
     uint64_t version;
     /** Greatest version of all; above `version` only where an event of a fork was appended last. */
     uint64_t version_max;
+    /** Versions of its events do not all rise by one: a fork was kept. */
+    bool has_fork;
     uint64_t position;
     struct quipu_cid envelope_cid;
 };
@@ -206,8 +219,10 @@ QUIPU_API uint64_t quipu_txn_last_position(const struct quipu_txn *txn);
  * @retval QUIPU_TOO_LARGE  a field over its limit, or more than about 400 MiB in one transaction;
  *                          nothing of this event is written, what was appended before may be
  *                          committed
- * @retval QUIPU_MISUSE     read transaction; empty type or id; envelope_cid not dag-cbor; envelope
- *                          without the bytes of event_id or of the payload's digest. As above
+ * @retval QUIPU_MISUSE     read transaction; empty aggregate type, id or event type; version above
+ *                          2^63 - 1; envelope_cid not dag-cbor; envelope without the bytes of
+ *                          event_id, payload digest, aggregate, event type or correlation_id. As
+ *                          above
  * @retval QUIPU_NO_SPACE, QUIPU_IO, QUIPU_NO_MEMORY, QUIPU_CORRUPT  commit will refuse
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_append(struct quipu_txn *txn,
@@ -241,6 +256,66 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_head(struct quipu_txn *tx
                                                             struct quipu_aggregate aggregate,
                                                             struct quipu_head *out,
                                                             struct quipu_error *err);
+
+/** Nearest at or behind, behind, at or before, before. */
+enum quipu_seek { QUIPU_SEEK_GE, QUIPU_SEEK_GT, QUIPU_SEEK_LE, QUIPU_SEEK_LT };
+
+/** What events can be found by beside their names. */
+enum quipu_term_kind {
+    QUIPU_TERM_EVENT_TYPE = 0, /* the whole text of the type */
+    QUIPU_TERM_CORRELATION,    /* 16 bytes of a correlation_id; its first event counts */
+};
+struct quipu_term {
+    enum quipu_term_kind kind;
+    struct quipu_slice value;
+};
+
+/**
+ * The event with the term that is nearest to position `from` on one side; position 0 stands before
+ * all and UINT64_MAX behind all. Stepping with GT, or LT, walks over all of them: the transaction
+ * remembers where its last such search was, so a step costs hardly more than reading the record.
+ * Such a walk may also go on in another transaction, and needs no closing.
+ * @retval QUIPU_DONE     none; also where the value cannot be a term, such as an empty one
+ * @retval QUIPU_CORRUPT, QUIPU_NO_MEMORY, QUIPU_IO
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_txn_find_term(struct quipu_txn *txn, struct quipu_term term, uint64_t from,
+                    enum quipu_seek seek, struct quipu_record *out, struct quipu_error *err);
+
+/** Which events of an aggregate to walk over. */
+struct quipu_aggregate_range {
+    struct quipu_aggregate aggregate;
+    uint64_t version_min;  /* 0: from the first one */
+    uint64_t position_min; /* 0: from the first one */
+    uint64_t position_max; /* 0: to the head */
+};
+
+/**
+ * A walk over the events of one aggregate in the order of their positions, which is that of their
+ * versions where there is no fork. Opening it follows the back-pointers from the head to the first
+ * event of the range, once; so it costs in proportion to what is in the range and behind it, not to
+ * what is before it. Events are then served without being looked up again.
+ *
+ * The walk is the caller's to close, before or after the end of its transaction. Once that has
+ * ended, `quipu_aggregate_walk_resume` goes on in another one.
+ */
+struct quipu_aggregate_walk;
+/** An aggregate without events in the range is fine: the walk is over at once.
+ * @retval QUIPU_CORRUPT, QUIPU_NO_MEMORY, QUIPU_IO */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_aggregate_walk_open(struct quipu_txn *txn, const struct quipu_aggregate_range *range,
+                          struct quipu_aggregate_walk **out, struct quipu_error *err);
+/** The slices of `*out` live as those of every record of the transaction.
+ * @retval QUIPU_DONE  behind the last
+ * @retval QUIPU_CORRUPT, QUIPU_NO_MEMORY, QUIPU_IO */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_aggregate_walk_next(struct quipu_aggregate_walk *walk, struct quipu_record *out,
+                          struct quipu_error *err);
+/** Go on in `txn`, of the same store; the walk ends where it would have ended before. */
+QUIPU_API void quipu_aggregate_walk_resume(struct quipu_aggregate_walk *walk,
+                                           struct quipu_txn *txn);
+/** NULL is fine. */
+QUIPU_API void quipu_aggregate_walk_close(struct quipu_aggregate_walk **walk);
 
 /** Figures of the store as this transaction sees it. */
 struct quipu_store_stat {
@@ -294,8 +369,6 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_table_delete(struct quipu
 /** Delete every row. */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_txn_table_clear(struct quipu_txn *txn, struct quipu_table table, struct quipu_error *err);
-
-enum quipu_seek { QUIPU_SEEK_GE, QUIPU_SEEK_GT, QUIPU_SEEK_LE, QUIPU_SEEK_LT };
 
 /**
  * The row nearest to `key` on one side. An empty key stands before every row; with LE and LT it
