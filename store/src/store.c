@@ -26,6 +26,7 @@ struct quipu_store_tuning quipu_store_tuning_default(void)
         .segment_entries = 16384,
         .trash_values = 24,
         .dirty_pages_max = 100000,
+        .walk_events = 262144,
     };
 }
 

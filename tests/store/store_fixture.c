@@ -27,6 +27,7 @@ struct quipu_store_tuning tuning_small(void)
     tuning.fan_out = 2;
     tuning.segment_entries = 3;
     tuning.trash_values = 5;
+    tuning.walk_events = 8;
     return tuning;
 }
 
