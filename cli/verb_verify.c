@@ -4,8 +4,11 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "cli.h"
+#include "meter.h"
 #include "print.h"
 #include "quipu/bundle.h"
 #include "quipu/clock.h"
@@ -14,36 +17,65 @@
 
 /* ------------------------------------------------------------------ a store */
 
-struct verify_run {
-    const struct cli *cli;
-    struct cli_progress progress;
-    struct cli_json json;
+/* The log, its indexes and all tables are in this file of the store's folder. */
+#define DATA_FILE "data.mdb"
+
+struct verify_values {
+    bool wants_progress;
 };
 
+struct verify_run {
+    const struct cli *cli;
+    struct cli_meter meter;
+    struct cli_json json;
+    /* The first finding. */
+    uint64_t position;
+    char line[QUIPU_ERROR_MESSAGE_BYTES];
+};
+
+static void finding_json(struct cli_json *json, const char *key, uint64_t position,
+                         const char *line)
+{
+    cli_json_object(json, key);
+    cli_json_number(json, "position", position);
+    cli_json_text(json, "line", quipu_slice_text(line));
+    cli_json_text(json, "file", quipu_slice_text(DATA_FILE));
+    cli_json_close(json, '}');
+}
+
+/* The line names the position already, where there is one. */
 static void on_problem(void *ctx, uint64_t position, const char *line)
 {
     struct verify_run *run = ctx;
-    cli_progress_end(&run->progress);
+    if (run->line[0] == 0) {
+        run->position = position;
+        (void)snprintf(run->line, sizeof run->line, "%s", line);
+    }
+    cli_meter_end(&run->meter);
     if (!run->cli->is_json) {
-        if (position == 0) {
-            (void)printf("problem: %s\n", line);
-        } else {
-            (void)printf("problem at position %" PRIu64 ": %s\n", position, line);
-        }
+        (void)fputs(DATA_FILE ": ", stdout);
+        cli_put_plain(quipu_slice_text(line));
+        (void)putchar('\n');
         return;
     }
     cli_json_begin(&run->json);
-    cli_json_object(&run->json, "problem");
-    cli_json_number(&run->json, "position", position);
-    cli_json_text(&run->json, "line", quipu_slice_text(line));
-    cli_json_close(&run->json, '}');
+    finding_json(&run->json, "problem", position, line);
     (void)cli_json_end(&run->json, NULL); /* without memory the summary still counts the problem */
 }
 
-static void on_progress(void *ctx, uint64_t done, uint64_t total)
+static void on_progress(void *ctx, const struct quipu_verify_progress *progress)
 {
     struct verify_run *run = ctx;
-    cli_progress(&run->progress, done, total);
+    bool is_log = strcmp(progress->part, "events") == 0;
+    bool is_index = strcmp(progress->part, "indexes") == 0;
+    cli_meter(&run->meter, &(struct cli_metered){
+                               .what = is_log     ? "events verified"
+                                       : is_index ? "events held against the indexes"
+                                                  : "tables to go",
+                               .done = progress->done,
+                               .total = progress->total,
+                               .bytes = is_log ? progress->block_bytes : 0,
+                           });
 }
 
 static enum quipu_status say_store(struct verify_run *run, const struct quipu_verify_report *report,
@@ -74,16 +106,21 @@ static enum quipu_status say_store(struct verify_run *run, const struct quipu_ve
     cli_json_number(&run->json, "block_bytes", report->block_bytes);
     cli_json_number(&run->json, "problems", report->problems);
     cli_json_number(&run->json, "took_us", (uint64_t)took_us);
+    if (report->problems == 0) {
+        cli_json_null(&run->json, "first");
+    } else {
+        finding_json(&run->json, "first", run->position, run->line);
+    }
     return cli_json_end(&run->json, err);
 }
 
-static int verify_store(struct cli *cli)
+static int verify_store(struct cli *cli, const struct verify_values *values)
 {
     int code = cli_open(cli);
     if (code != 0) {
         return code;
     }
-    struct verify_run run = {.cli = cli, .progress = {.cli = cli, .what = "events verified"}};
+    struct verify_run run = {.cli = cli, .meter = {.cli = cli, .is_plain = values->wants_progress}};
     struct quipu_verify_options options = QUIPU_VERIFY_OPTIONS_INIT;
     options.problem = on_problem;
     options.progress = on_progress;
@@ -92,7 +129,7 @@ static int verify_store(struct cli *cli)
     struct quipu_error err;
     int64_t began_us = cli_now_us();
     enum quipu_status status = quipu_verify(cli->engine, &options, &report, &err);
-    cli_progress_end(&run.progress);
+    cli_meter_end(&run.meter);
     enum quipu_status said = QUIPU_OK;
     if (status == QUIPU_OK || status == QUIPU_CORRUPT) {
         said = say_store(&run, &report, cli_now_us() - began_us, status == QUIPU_OK ? &err : NULL);
@@ -171,9 +208,13 @@ static int verify_bundle(const struct cli *cli, const char *path)
 
 static int run(struct cli *cli, const void *values, int argc, char **argv)
 {
-    (void)values;
-    return argc == 0 ? verify_store(cli) : verify_bundle(cli, argv[0]);
+    return argc == 0 ? verify_store(cli, values) : verify_bundle(cli, argv[0]);
 }
+
+static const struct cli_option options[] = {
+    {"progress", CLI_FLAG, offsetof(struct verify_values, wants_progress), NULL,
+     "say how far it is, a line a second"},
+};
 
 const struct cli_verb cli_verb_verify = {
     .name = "verify",
@@ -181,9 +222,15 @@ const struct cli_verb cli_verb_verify = {
     .summary = "Check every byte, chain and index of the store, or a bundle by itself",
     .details =
         "Without an argument: every block of the store is hashed again, every chain, number and\n"
-        "index checked; each problem is one line. With a file: its blocks, its manifest and its\n"
-        "signature; no store is needed.",
+        "index checked; each problem is one line that names file, position and what is wrong. "
+        "Others\n"
+        "may go on appending. With a file: its blocks, its manifest and its signature; no store "
+        "is\n"
+        "needed.",
     .example = "quipu verify ceremony.car",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .values_bytes = sizeof(struct verify_values),
     .arguments_max = 1,
     .run = run,
 };

@@ -49,8 +49,17 @@ void verify_problem(struct verify_run *run, uint64_t position, const char *forma
 
 static bool index_problem(void *ctx, uint64_t position, const char *line)
 {
-    finding_note(ctx, position, line);
+    verify_problem(ctx, position, "%s", line);
     return true;
+}
+
+void verify_tell(const struct verify_run *run, const char *part, uint64_t done, uint64_t total)
+{
+    if (run->options.progress != NULL) {
+        struct quipu_verify_progress progress = {
+            .part = part, .done = done, .total = total, .block_bytes = run->report.block_bytes};
+        run->options.progress(run->options.ctx, &progress);
+    }
 }
 
 /* ------------------------------------------------------------------ hashing */
@@ -115,9 +124,7 @@ static enum quipu_status log_check(struct verify_run *run, struct quipu_error *e
             status = log_slice(run, txn, &at, err);
         }
         quipu_txn_abort(&txn);
-        if (run->options.progress != NULL) {
-            run->options.progress(run->options.ctx, at, run->end);
-        }
+        verify_tell(run, "events", at, run->end);
     }
     if (status == QUIPU_OK) {
         verify_own_numbers(run);
@@ -174,10 +181,15 @@ static enum quipu_status run_all(struct verify_run *run, struct quipu_error *err
         status = log_check(run, err);
     }
     if (status == QUIPU_OK) {
+        verify_tell(run, "indexes", 0, run->end);
         status = indexes_check(run, err);
     }
     if (status == QUIPU_OK) {
+        verify_tell(run, "indexes", run->end, run->end);
         status = verify_tables(run, err);
+    }
+    if (status == QUIPU_OK) {
+        verify_tell(run, "tables", 0, 0);
     }
     if (status != QUIPU_OK || run->report.problems == 0) {
         return status;

@@ -51,6 +51,9 @@ struct verify_run {
 void verify_problem(struct verify_run *run, uint64_t position, const char *format, ...)
     QUIPU_PRINTF(3, 4);
 
+/* Say how far it is. */
+void verify_tell(const struct verify_run *run, const char *part, uint64_t done, uint64_t total);
+
 /* Queue a block for hashing; it must stay readable until verify_hash. */
 void verify_block_add(struct verify_run *run, uint64_t position, const struct quipu_cid *cid,
                       struct quipu_slice block, const char *what);

@@ -20,7 +20,7 @@ printf 'N' | dd of="$data" bs=1 seek="$at" conv=notrunc status=none
 found=0
 "$quipu" verify >"$dir/out" 2>"$dir/err" || found=$?
 equal "exit code of verify" "$found" 6
-has "verify" "$(cat "$dir/out")" "problem at position 2: "
+has "verify" "$(cat "$dir/out")" "data.mdb: position 2: the payload does not hash to its CID $payload"
 has "verify" "$(cat "$dir/out")" "damaged: 3 events"
 equal "lines on stderr of verify" "$(wc -l <"$dir/err")" 1
 has "verify" "$(cat "$dir/err")" "restore a backup"
@@ -29,6 +29,8 @@ found=0
 equal "exit code of verify --json" "$found" 6
 has "verify --json" "$(head -n 1 "$dir/out")" '{"problem":{"position":2,'
 has "verify --json" "$(tail -n 1 "$dir/out")" '{"intact":false,"events":3,'
+has "verify --json" "$(tail -n 1 "$dir/out")" '"first":{"position":2,"line":"position 2: the payload'
+has "verify --json" "$(tail -n 1 "$dir/out")" '"file":"data.mdb"}'
 has "verify --json" "$(cat "$dir/err")" '{"error":{"status":"CORRUPT"'
 
 refused 6 '; ' CORRUPT show 2

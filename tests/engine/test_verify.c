@@ -42,6 +42,8 @@ struct findings {
     uint64_t progress_calls;
     uint64_t done;
     uint64_t total;
+    uint64_t bytes;
+    unsigned parts;
 };
 
 static void note_problem(void *ctx, uint64_t position, const char *line)
@@ -54,12 +56,18 @@ static void note_problem(void *ctx, uint64_t position, const char *line)
     }
 }
 
-static void note_progress(void *ctx, uint64_t done, uint64_t total)
+static void note_progress(void *ctx, const struct quipu_verify_progress *progress)
 {
     struct findings *findings = ctx;
     findings->progress_calls++;
-    findings->done = done;
-    findings->total = total;
+    if (strcmp(progress->part, "events") == 0) {
+        cr_assert_geq(progress->done, findings->done);
+        findings->done = progress->done;
+        findings->total = progress->total;
+        findings->bytes = progress->block_bytes;
+    }
+    findings->parts |= strcmp(progress->part, "indexes") == 0 ? 1u : 0;
+    findings->parts |= strcmp(progress->part, "tables") == 0 ? 2u : 0;
 }
 
 static struct findings verify(enum quipu_status expected)
@@ -119,6 +127,8 @@ Test(verify, counts_what_it_saw)
     kit_assert_ok(&kit, quipu_verify(kit.engine, NULL, NULL, &kit.err));
     struct findings findings = verify(QUIPU_OK);
     cr_assert_geq(findings.progress_calls, 1);
+    cr_assert_eq(findings.bytes, bytes);
+    cr_assert_eq(findings.parts, 3);
     cr_assert_eq(findings.done, 300);
     cr_assert_eq(findings.total, 300);
 }

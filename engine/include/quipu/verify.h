@@ -15,12 +15,23 @@
 extern "C" {
 #endif
 
+/** How far it is. */
+struct quipu_verify_progress {
+    /** What is being checked: "events", "indexes" or "tables". Static text. */
+    const char *part;
+    /** Of events; both 0 where this is not known. */
+    uint64_t done;
+    uint64_t total;
+    /** Envelopes and payloads hashed so far. */
+    uint64_t block_bytes;
+};
+
 struct quipu_verify_options {
     size_t size; /* sizeof this struct */
     /** Called for each thing that is wrong; `position` 0 where none is concerned. May be NULL. */
     void (*problem)(void *ctx, uint64_t position, const char *line);
-    /** Called now and then. May be NULL. */
-    void (*progress)(void *ctx, uint64_t done, uint64_t total);
+    /** Called some twenty times a second, and at the end of each part. May be NULL. */
+    void (*progress)(void *ctx, const struct quipu_verify_progress *progress);
     void *ctx;
 };
 
