@@ -14,8 +14,6 @@
 #include "quipu/dagcbor.h"
 #include "quipu/store.h"
 
-#define KEYS_ALWAYS 14
-
 static enum quipu_status refuse(struct quipu_error *err, const char *field, const char *rule)
 {
     return quipu_error_set(err, QUIPU_ENVELOPE, "envelope: %s %s", field, rule);
@@ -120,31 +118,40 @@ enum quipu_status envelope_check(const struct quipu_envelope *envelope, struct q
     return links_check(envelope, err);
 }
 
-static void write_uuid(struct quipu_dagcbor_writer *writer, const char *key,
-                       const struct quipu_uuid *uuid)
-{
-    quipu_dagcbor_write_key(writer, key);
-    quipu_dagcbor_write_bytes(writer, quipu_slice(uuid->bytes, sizeof uuid->bytes));
-}
-
-static void write_text(struct quipu_dagcbor_writer *writer, const char *key,
+static void write_text(struct quipu_dagcbor_writer *writer, enum envelope_key key,
                        struct quipu_slice text)
 {
-    quipu_dagcbor_write_key(writer, key);
-    quipu_dagcbor_write_text(writer, text);
+    quipu_dagcbor_write_pair_text(writer, &envelope_keys[key], text);
 }
 
-static void write_uint(struct quipu_dagcbor_writer *writer, const char *key, uint64_t value)
+static void write_uint(struct quipu_dagcbor_writer *writer, enum envelope_key key, uint64_t value)
 {
-    quipu_dagcbor_write_key(writer, key);
-    quipu_dagcbor_write_uint(writer, value);
+    quipu_dagcbor_write_pair_uint(writer, &envelope_keys[key], value);
 }
 
-static void write_optional_item(struct quipu_dagcbor_writer *writer, const char *key,
+static void write_link(struct quipu_dagcbor_writer *writer, enum envelope_key key,
+                       const struct quipu_cid *cid)
+{
+    quipu_dagcbor_write_pair_link(writer, &envelope_keys[key], cid);
+}
+
+static void write_uuid(struct quipu_dagcbor_writer *writer, enum envelope_key key,
+                       const struct quipu_uuid *uuid)
+{
+    quipu_dagcbor_write_pair_bytes(writer, &envelope_keys[key],
+                                   quipu_slice(uuid->bytes, sizeof uuid->bytes));
+}
+
+static void write_key(struct quipu_dagcbor_writer *writer, enum envelope_key key)
+{
+    quipu_dagcbor_write_text(writer, quipu_slice(envelope_keys[key].text, envelope_keys[key].len));
+}
+
+static void write_optional_item(struct quipu_dagcbor_writer *writer, enum envelope_key key,
                                 struct quipu_slice item)
 {
     if (item.len > 0) {
-        quipu_dagcbor_write_key(writer, key);
+        write_key(writer, key);
         quipu_dagcbor_write_item(writer, item);
     }
 }
@@ -154,40 +161,37 @@ enum quipu_status envelope_write(const struct quipu_envelope *envelope, struct q
 {
     struct quipu_dagcbor_writer writer;
     quipu_dagcbor_writer_init(&writer, out);
-    quipu_dagcbor_write_map(&writer, KEYS_ALWAYS + (uint64_t)(envelope->enc.len > 0) +
+    quipu_dagcbor_write_map(&writer, ENVELOPE_KEYS_ALWAYS + (uint64_t)(envelope->enc.len > 0) +
                                          (uint64_t)(envelope->meta.len > 0) +
                                          (uint64_t)envelope->has_causation);
-    write_uint(&writer, "v", QUIPU_ENVELOPE_FORMAT);
-    write_optional_item(&writer, "enc", envelope->enc);
-    write_optional_item(&writer, "meta", envelope->meta);
-    quipu_dagcbor_write_key(&writer, "prev");
+    write_uint(&writer, ENVELOPE_V, QUIPU_ENVELOPE_FORMAT);
+    write_optional_item(&writer, ENVELOPE_ENC, envelope->enc);
+    write_optional_item(&writer, ENVELOPE_META, envelope->meta);
+    write_key(&writer, ENVELOPE_PREV);
     quipu_dagcbor_write_list(&writer, envelope->prev_count);
     for (size_t i = 0; i < envelope->prev_count; i++) {
         quipu_dagcbor_write_link(&writer, &envelope->prev[i]);
     }
-    write_uint(&writer, "schema", envelope->schema);
-    write_text(&writer, "source", envelope->source);
-    quipu_dagcbor_write_key(&writer, "payload");
-    quipu_dagcbor_write_link(&writer, &envelope->payload);
-    write_uint(&writer, "version", envelope->version);
-    write_uuid(&writer, "event_id", &envelope->event_id);
+    write_uint(&writer, ENVELOPE_SCHEMA, envelope->schema);
+    write_text(&writer, ENVELOPE_SOURCE, envelope->source);
+    write_link(&writer, ENVELOPE_PAYLOAD, &envelope->payload);
+    write_uint(&writer, ENVELOPE_VERSION, envelope->version);
+    write_uuid(&writer, ENVELOPE_EVENT_ID, &envelope->event_id);
     if (envelope->has_causation) {
-        quipu_dagcbor_write_key(&writer, "causation");
-        quipu_dagcbor_write_link(&writer, &envelope->causation);
+        write_link(&writer, ENVELOPE_CAUSATION, &envelope->causation);
     }
-    write_text(&writer, "event_type", envelope->event_type);
-    write_uint(&writer, "source_seq", envelope->source_seq);
-    quipu_dagcbor_write_key(&writer, "occurred_at");
-    quipu_dagcbor_write_int(&writer, envelope->occurred_unix_us);
-    write_text(&writer, "aggregate_id", envelope->aggregate_id);
+    write_text(&writer, ENVELOPE_EVENT_TYPE, envelope->event_type);
+    write_uint(&writer, ENVELOPE_SOURCE_SEQ, envelope->source_seq);
+    quipu_dagcbor_write_pair_int(&writer, &envelope_keys[ENVELOPE_OCCURRED_AT],
+                                 envelope->occurred_unix_us);
+    write_text(&writer, ENVELOPE_AGGREGATE_ID, envelope->aggregate_id);
     if (quipu_uuid_is_nil(envelope->causation_id)) {
-        quipu_dagcbor_write_key(&writer, "causation_id");
-        quipu_dagcbor_write_null(&writer);
+        quipu_dagcbor_write_pair_null(&writer, &envelope_keys[ENVELOPE_CAUSATION_ID]);
     } else {
-        write_uuid(&writer, "causation_id", &envelope->causation_id);
+        write_uuid(&writer, ENVELOPE_CAUSATION_ID, &envelope->causation_id);
     }
-    write_text(&writer, "aggregate_type", envelope->aggregate_type);
-    write_uuid(&writer, "correlation_id", &envelope->correlation_id);
+    write_text(&writer, ENVELOPE_AGGREGATE_TYPE, envelope->aggregate_type);
+    write_uuid(&writer, ENVELOPE_CORRELATION_ID, &envelope->correlation_id);
     return quipu_dagcbor_writer_finish(&writer, err);
 }
 

@@ -9,6 +9,7 @@
 #ifndef QUIPU_ENGINE_ENVELOPE_KEYS_H
 #define QUIPU_ENGINE_ENVELOPE_KEYS_H
 
+#include "quipu/dagcbor.h"
 #include "quipu/envelope.h"
 
 /* X(constant, key, is optional) */
@@ -37,6 +38,26 @@ enum envelope_key {
 #undef ENVELOPE_KEY_ENUM
         ENVELOPE_KEY_COUNT
 };
+
+/* Keys that every envelope has. */
+#define ENVELOPE_KEYS_ALWAYS 14
+
+/* Each key as it stands in the block, with its head. */
+static const struct quipu_dagcbor_key envelope_keys[ENVELOPE_KEY_COUNT] = {
+#define ENVELOPE_KEY_BYTES(constant, key, optional) [ENVELOPE_##constant] = QUIPU_DAGCBOR_KEY(key),
+    ENVELOPE_KEY_MAP(ENVELOPE_KEY_BYTES)
+#undef ENVELOPE_KEY_BYTES
+};
+
+/* Read a block in the form that the encoder gives it. False: it is not plainly so, ask
+ * quipu_envelope_decode why; `*out` is undefined then. True says nothing about the values yet:
+ * envelope_check does. */
+bool envelope_decode_plain(struct quipu_slice block, struct quipu_envelope *out);
+
+/* quipu_envelope_decode without the short way; a block of any size. */
+QUIPU_MUST_CHECK enum quipu_status envelope_decode_carefully(struct quipu_slice block,
+                                                             struct quipu_envelope *out,
+                                                             struct quipu_error *err);
 
 /* Every rule of SPEC §3 that is about values; `meta` and `enc` are taken for well-formed.
  * @retval QUIPU_ENVELOPE  names the field */

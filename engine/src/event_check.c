@@ -15,10 +15,19 @@
 #include "quipu/text.h"
 #include "secret_guard.h"
 
-static bool is_token_byte(uint8_t c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-}
+/* What a token is made of. */
+#define TOKEN_BYTE(c) [c] = true
+static const bool token_bytes[256] = {
+    TOKEN_BYTE('a'), TOKEN_BYTE('b'), TOKEN_BYTE('c'), TOKEN_BYTE('d'), TOKEN_BYTE('e'),
+    TOKEN_BYTE('f'), TOKEN_BYTE('g'), TOKEN_BYTE('h'), TOKEN_BYTE('i'), TOKEN_BYTE('j'),
+    TOKEN_BYTE('k'), TOKEN_BYTE('l'), TOKEN_BYTE('m'), TOKEN_BYTE('n'), TOKEN_BYTE('o'),
+    TOKEN_BYTE('p'), TOKEN_BYTE('q'), TOKEN_BYTE('r'), TOKEN_BYTE('s'), TOKEN_BYTE('t'),
+    TOKEN_BYTE('u'), TOKEN_BYTE('v'), TOKEN_BYTE('w'), TOKEN_BYTE('x'), TOKEN_BYTE('y'),
+    TOKEN_BYTE('z'), TOKEN_BYTE('0'), TOKEN_BYTE('1'), TOKEN_BYTE('2'), TOKEN_BYTE('3'),
+    TOKEN_BYTE('4'), TOKEN_BYTE('5'), TOKEN_BYTE('6'), TOKEN_BYTE('7'), TOKEN_BYTE('8'),
+    TOKEN_BYTE('9'), TOKEN_BYTE('_'), TOKEN_BYTE('-'),
+};
+#undef TOKEN_BYTE
 
 bool name_is_token(struct quipu_slice name, size_t max)
 {
@@ -26,7 +35,7 @@ bool name_is_token(struct quipu_slice name, size_t max)
         return false;
     }
     for (size_t i = 0; i < name.len; i++) {
-        if (!is_token_byte(name.data[i])) {
+        if (!token_bytes[name.data[i]]) {
             return false;
         }
     }
@@ -42,7 +51,7 @@ bool name_is_tokens(struct quipu_slice name, size_t max)
     for (size_t i = 0; i < name.len; i++) {
         if (name.data[i] == '.' && is_in_token) {
             is_in_token = false;
-        } else if (is_token_byte(name.data[i])) {
+        } else if (token_bytes[name.data[i]]) {
             is_in_token = true;
         } else {
             return false;

@@ -26,8 +26,7 @@
 enum quipu_status quipu_event_view_of(const struct quipu_record *record,
                                       struct quipu_event_view *out, struct quipu_error *err)
 {
-    struct quipu_event_view view;
-    enum quipu_status status = quipu_envelope_decode(record->envelope, &view.envelope, err);
+    enum quipu_status status = quipu_envelope_decode(record->envelope, &out->envelope, err);
     if (status != QUIPU_OK) {
         (void)quipu_error_wrap(err, status, "position %" PRIu64, record->position);
         if (err != NULL) {
@@ -35,17 +34,16 @@ enum quipu_status quipu_event_view_of(const struct quipu_record *record,
         }
         return QUIPU_CORRUPT;
     }
-    if (!quipu_uuid_equal(view.envelope.event_id, record->event_id) ||
-        !quipu_cid_equal(&view.envelope.payload, &record->payload_cid)) {
+    if (!quipu_uuid_equal(out->envelope.event_id, record->event_id) ||
+        !quipu_cid_equal(&out->envelope.payload, &record->payload_cid)) {
         return quipu_error_set(err, QUIPU_CORRUPT,
                                "position %" PRIu64 ": envelope and record name different events",
                                record->position);
     }
-    view.position = record->position;
-    view.cid = record->envelope_cid;
-    view.envelope_block = record->envelope;
-    view.payload = record->payload;
-    *out = view;
+    out->position = record->position;
+    out->cid = record->envelope_cid;
+    out->envelope_block = record->envelope;
+    out->payload = record->payload;
     return QUIPU_OK;
 }
 

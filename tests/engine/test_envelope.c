@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "envelope_keys.h"
 #include "quipu/dagjson.h"
 #include "quipu/envelope.h"
 #include "quipu/store.h"
@@ -323,7 +324,6 @@ Test(envelope, takes_a_raw_payload_only_beside_enc)
 {
     struct quipu_buf block = QUIPU_BUF_INIT;
     struct quipu_envelope envelope;
-    struct quipu_buf enc = QUIPU_BUF_INIT;
     variant(payload_link, "\"enc\":{},\"payload\":" RAW_LINK, &block);
     assert_round_trip(quipu_buf_slice(&block));
 
@@ -332,7 +332,6 @@ Test(envelope, takes_a_raw_payload_only_beside_enc)
     cr_assert_eq(envelope.payload.codec, QUIPU_CODEC_RAW);
     cr_assert_eq(envelope.enc.len, 1);
     quipu_buf_release(&block);
-    quipu_buf_release(&enc);
 }
 
 Test(envelope, says_that_a_later_format_needs_a_newer_program_whatever_its_keys)
@@ -389,6 +388,113 @@ Test(envelope, writes_back_every_block_that_it_accepts)
         }
     }
     quipu_buf_release(&block);
+}
+
+static void assert_same_envelope(const struct quipu_envelope *a, const struct quipu_envelope *b)
+{
+    cr_assert(quipu_uuid_equal(a->event_id, b->event_id));
+    cr_assert(quipu_uuid_equal(a->correlation_id, b->correlation_id));
+    cr_assert(quipu_uuid_equal(a->causation_id, b->causation_id));
+    cr_assert(quipu_slice_equal(a->event_type, b->event_type));
+    cr_assert(quipu_slice_equal(a->aggregate_type, b->aggregate_type));
+    cr_assert(quipu_slice_equal(a->aggregate_id, b->aggregate_id));
+    cr_assert(quipu_slice_equal(a->source, b->source));
+    cr_assert(quipu_slice_equal(a->meta, b->meta));
+    cr_assert(quipu_slice_equal(a->enc, b->enc));
+    cr_assert_eq(a->schema, b->schema);
+    cr_assert_eq(a->version, b->version);
+    cr_assert_eq(a->source_seq, b->source_seq);
+    cr_assert_eq(a->occurred_unix_us, b->occurred_unix_us);
+    cr_assert(quipu_cid_equal(&a->payload, &b->payload));
+    cr_assert_eq(a->has_causation, b->has_causation);
+    cr_assert(!a->has_causation || quipu_cid_equal(&a->causation, &b->causation));
+    cr_assert_eq(a->prev_count, b->prev_count);
+    for (size_t i = 0; i < a->prev_count; i++) {
+        cr_assert(quipu_cid_equal(&a->prev[i], &b->prev[i]));
+    }
+}
+
+/* The short way and the careful one must say the same of a block. */
+static void assert_ways_agree(struct quipu_slice block)
+{
+    struct quipu_envelope by_both;
+    struct quipu_envelope carefully;
+    struct quipu_error why;
+    enum quipu_status status = quipu_envelope_decode(block, &by_both, &err);
+    enum quipu_status wanted = envelope_decode_carefully(block, &carefully, &why);
+    cr_assert_eq(status, wanted, "%s, but %s", quipu_status_name(status),
+                 quipu_status_name(wanted));
+    if (status == QUIPU_OK) {
+        assert_same_envelope(&by_both, &carefully);
+    } else {
+        cr_assert_str_eq(err.message, why.message);
+    }
+}
+
+static void assert_ways_agree_on_changes(const char *hex)
+{
+    struct quipu_buf block = QUIPU_BUF_INIT;
+    from_hex(hex, &block);
+    struct quipu_envelope envelope;
+    cr_assert(envelope_decode_plain(quipu_buf_slice(&block), &envelope), "the short way is taken");
+    for (size_t at = 0; at < block.len; at++) {
+        uint8_t was = block.data[at];
+        for (unsigned value = 0; value < 256; value++) {
+            block.data[at] = (uint8_t)value;
+            assert_ways_agree(quipu_buf_slice(&block));
+        }
+        block.data[at] = was;
+        assert_ways_agree(quipu_slice(block.data, at));
+    }
+    quipu_buf_release(&block);
+}
+
+Test(envelope, is_read_the_same_in_both_ways_whatever_byte_is_changed)
+{
+    assert_ways_agree_on_changes(first_hex);
+    assert_ways_agree_on_changes(second_hex);
+}
+
+Test(envelope, is_read_the_same_in_both_ways_whatever_rule_is_broken)
+{
+    struct quipu_buf block = QUIPU_BUF_INIT;
+    for (size_t i = 0; i < sizeof broken_rules / sizeof broken_rules[0]; i++) {
+        variant(broken_rules[i].from, broken_rules[i].to, &block);
+        assert_ways_agree(quipu_buf_slice(&block));
+    }
+    quipu_buf_release(&block);
+}
+
+/* meta that holds `lists` lists in each other. */
+static enum quipu_status decode_nested(size_t lists)
+{
+    struct quipu_buf block = QUIPU_BUF_INIT;
+    struct quipu_envelope envelope;
+    static const char meta[] = "a2616e22656163746f726161";
+    const char *at = strstr(second_hex, meta);
+    cr_assert_not_null(at);
+    char hex[4096];
+    int len = snprintf(hex, sizeof hex, "%.*s%s", (int)(at - second_hex), second_hex, "a1616e");
+    for (size_t i = 0; i < lists; i++) {
+        len += snprintf(hex + len, sizeof hex - (size_t)len, "81");
+    }
+    (void)snprintf(hex + len, sizeof hex - (size_t)len, "80%s", at + strlen(meta));
+    from_hex(hex, &block);
+    assert_ways_agree(quipu_buf_slice(&block));
+    enum quipu_status status = quipu_envelope_decode(quipu_buf_slice(&block), &envelope, &err);
+    quipu_buf_release(&block);
+    return status;
+}
+
+Test(envelope, counts_its_own_map_as_a_level)
+{
+    cr_assert_eq(decode_nested(0), QUIPU_OK, "%s", err.message);
+    /* The envelope, meta, and the lists with an inner one that is empty. */
+    for (size_t lists = 120; lists < 130; lists++) {
+        enum quipu_status status = decode_nested(lists);
+        cr_assert_eq(status, lists + 3 > QUIPU_DAGCBOR_DEPTH_DEFAULT ? QUIPU_CBOR_DEPTH : QUIPU_OK,
+                     "%zu: %s", lists, quipu_status_name(status));
+    }
 }
 
 /* ------------------------------------------------------------------ encoding: refusals */

@@ -175,8 +175,8 @@ struct quipu_event_view {
     struct quipu_slice payload;
 };
 
-/** Decode a record of the store. Does not hash (quipu_event_view_verify does). @retval
- * QUIPU_CORRUPT */
+/** Decode a record of the store. Does not hash (quipu_event_view_verify does). On failure `*out` is
+ * undefined. @retval QUIPU_CORRUPT */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_event_view_of(const struct quipu_record *record,
                                                                  struct quipu_event_view *out,
                                                                  struct quipu_error *err);

@@ -57,7 +57,8 @@ struct quipu_envelope {
 
 /**
  * Read and check a block against every rule of SPEC §3. Unknown keys are refused: a later format
- * has another `v`.
+ * has another `v`. On failure `*out` is undefined; on success what `prev_count` and `has_causation`
+ * do not count is.
  * @retval QUIPU_ENVELOPE      a field is missing, of the wrong kind or outside its limits; err
  * names it
  * @retval QUIPU_FORMAT_NEWER  `v` is greater than QUIPU_ENVELOPE_FORMAT
