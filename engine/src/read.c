@@ -23,6 +23,18 @@
 
 /* ------------------------------------------------------------------ one event */
 
+/* What the record says of the envelope's content is no part of any hash: it must agree with it. */
+static bool is_of_record(const struct quipu_envelope *envelope, const struct quipu_record *record)
+{
+    return quipu_uuid_equal(envelope->event_id, record->event_id) &&
+           quipu_cid_equal(&envelope->payload, &record->payload_cid) &&
+           envelope->version == record->version &&
+           quipu_slice_equal(envelope->aggregate_type, record->aggregate.type) &&
+           quipu_slice_equal(envelope->aggregate_id, record->aggregate.id) &&
+           quipu_slice_equal(envelope->event_type, record->event_type) &&
+           quipu_uuid_equal(envelope->correlation_id, record->correlation_id);
+}
+
 enum quipu_status quipu_event_view_of(const struct quipu_record *record,
                                       struct quipu_event_view *out, struct quipu_error *err)
 {
@@ -34,8 +46,7 @@ enum quipu_status quipu_event_view_of(const struct quipu_record *record,
         }
         return QUIPU_CORRUPT;
     }
-    if (!quipu_uuid_equal(out->envelope.event_id, record->event_id) ||
-        !quipu_cid_equal(&out->envelope.payload, &record->payload_cid)) {
+    if (!is_of_record(&out->envelope, record)) {
         return quipu_error_set(err, QUIPU_CORRUPT,
                                "position %" PRIu64 ": envelope and record name different events",
                                record->position);
