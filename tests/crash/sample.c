@@ -95,7 +95,7 @@ static enum quipu_status apply(void *ctx, struct quipu_rows *rows,
 
 struct quipu_projection sample_projection(void)
 {
-    return (struct quipu_projection){"things", 1, apply, NULL};
+    return (struct quipu_projection){.name = "things", .version = 1, .apply = apply};
 }
 
 enum quipu_status sample_store_open(const char *path, const struct quipu_store_options *options,

@@ -198,7 +198,7 @@ static void *replay_events(void *ctx)
 {
     struct race *race = ctx;
     struct quipu_error err;
-    struct quipu_projection projection = {"last", 1, apply, NULL};
+    struct quipu_projection projection = {.name = "last", .version = 1, .apply = apply};
     bool is_last = false;
     while (!is_last) {
         is_last = atomic_load(&race->writers_left) == 0;
