@@ -100,6 +100,17 @@ static const unsigned char codes[] = {
     CODE(AUTH, CLI_EXIT_REFUSED),
     CODE(DRIFT, CLI_EXIT_REFUSED),
     CODE(SERVER, CLI_EXIT_REFUSED),
+    CODE(AGE, CLI_EXIT_DAMAGED),
+    CODE(AGE_VERSION, CLI_EXIT_DAMAGED),
+    CODE(AGE_ARMOR, CLI_EXIT_DAMAGED),
+    CODE(AGE_HEADER, CLI_EXIT_DAMAGED),
+    CODE(AGE_MAC, CLI_EXIT_DAMAGED),
+    CODE(AGE_NO_MATCH, CLI_EXIT_INPUT),
+    CODE(AGE_PAYLOAD, CLI_EXIT_DAMAGED),
+    CODE(AGE_TRUNCATED, CLI_EXIT_DAMAGED),
+    CODE(AGE_WORK_FACTOR, CLI_EXIT_INPUT),
+    CODE(AGE_UNSUPPORTED, CLI_EXIT_INPUT),
+    CODE(AGE_KEY, CLI_EXIT_INPUT),
 };
 
 enum cli_exit cli_exit_code(enum quipu_status status)
@@ -189,6 +200,23 @@ static const char *cure_there(enum quipu_status status)
     case QUIPU_CID:
     case QUIPU_CID_PROFILE:
         return "give the CID as `quipu log --json` shows it";
+    case QUIPU_AGE:
+    case QUIPU_AGE_ARMOR:
+    case QUIPU_AGE_HEADER:
+    case QUIPU_AGE_MAC:
+    case QUIPU_AGE_PAYLOAD:
+    case QUIPU_AGE_TRUNCATED:
+        return "get the encrypted file again: it was cut or changed on its way, or is another one";
+    case QUIPU_AGE_VERSION:
+        return "have it encrypted as age-encryption.org/v1";
+    case QUIPU_AGE_NO_MATCH:
+        return "give the identity or the passphrase that it was encrypted to";
+    case QUIPU_AGE_WORK_FACTOR:
+        return "have it encrypted with a lower scrypt work factor";
+    case QUIPU_AGE_UNSUPPORTED:
+        return "use an X25519 key (age1…) or a passphrase";
+    case QUIPU_AGE_KEY:
+        return "give the key as age-keygen writes it: age1… or AGE-SECRET-KEY-1…";
     case QUIPU_OFFLINE:
         return "start nats-server, or name one that runs with --server URL";
     case QUIPU_AUTH:

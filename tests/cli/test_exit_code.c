@@ -73,6 +73,17 @@ static const struct {
     {QUIPU_NOT_PROVISIONED, 7},
     {QUIPU_DRIFT, 8},
     {QUIPU_SERVER, 8},
+    {QUIPU_AGE, 6},
+    {QUIPU_AGE_VERSION, 6},
+    {QUIPU_AGE_ARMOR, 6},
+    {QUIPU_AGE_HEADER, 6},
+    {QUIPU_AGE_MAC, 6},
+    {QUIPU_AGE_NO_MATCH, 3},
+    {QUIPU_AGE_PAYLOAD, 6},
+    {QUIPU_AGE_TRUNCATED, 6},
+    {QUIPU_AGE_WORK_FACTOR, 3},
+    {QUIPU_AGE_UNSUPPORTED, 3},
+    {QUIPU_AGE_KEY, 3},
 };
 
 Test(exit_code, is_the_documented_one_for_every_status)

@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 /* X(name, number, text). Bands: 0 results, 10 the caller, 30 the machine, 50 stored data,
- * 70 encodings, 110 the network. */
+ * 70 encodings, 110 the network, 120 age files. */
 #define QUIPU_STATUS_MAP(X)                                                                        \
     X(OK, 0, "ok")                                                                                 \
     X(DONE, 1, "end of the iteration")                                                             \
@@ -76,7 +76,18 @@ extern "C" {
     X(TIMEOUT, 112, "the server did not answer in time")                                           \
     X(NOT_PROVISIONED, 113, "stream or bucket does not exist")                                     \
     X(DRIFT, 114, "stream or bucket is configured otherwise")                                      \
-    X(SERVER, 115, "the server refused")
+    X(SERVER, 115, "the server refused")                                                           \
+    X(AGE, 120, "not an age file")                                                                 \
+    X(AGE_VERSION, 121, "age file of another version")                                             \
+    X(AGE_ARMOR, 122, "age armor is malformed")                                                    \
+    X(AGE_HEADER, 123, "age header is malformed")                                                  \
+    X(AGE_MAC, 124, "age header was changed")                                                      \
+    X(AGE_NO_MATCH, 125, "no identity or passphrase given opens this age file")                    \
+    X(AGE_PAYLOAD, 126, "age payload is damaged")                                                  \
+    X(AGE_TRUNCATED, 127, "age payload ends too early")                                            \
+    X(AGE_WORK_FACTOR, 128, "scrypt work factor is over the limit")                                \
+    X(AGE_UNSUPPORTED, 129, "age key or recipient of a type not supported")                        \
+    X(AGE_KEY, 130, "age key is malformed")
 
 /** Result of every fallible call. Failures are 10 and above. */
 enum quipu_status {
