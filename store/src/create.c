@@ -50,7 +50,7 @@ static int fill_environment(MDB_txn *mdb, const struct quipu_uuid *id)
     return code != 0 ? code : put_meta(mdb, meta, "id", id->bytes, sizeof id->bytes);
 }
 
-static int build_environment(const char *folder, const struct quipu_uuid *id)
+int quipu_environment_build(const char *folder, const struct quipu_uuid *id)
 {
     MDB_env *env = NULL;
     int code = mdb_env_create(&env);
@@ -88,7 +88,7 @@ static enum quipu_status build_in_temp(const struct quipu_store *store, struct q
     if (status != QUIPU_OK) {
         return status;
     }
-    int code = build_environment(temp, &id);
+    int code = quipu_environment_build(temp, &id);
     if (code == EIO && quipu_disk_is_full(store->real_path)) {
         code = ENOSPC;
     }

@@ -208,9 +208,12 @@ static enum quipu_status open_databases(struct quipu_store *store, struct quipu_
         }
         bool may_miss = store->is_repair && db != QUIPU_DB_LOG && db != QUIPU_DB_TABLE;
         if ((code != 0 || flags != databases[db].flags) && !may_miss) {
-            status = quipu_error_set(err, code > 0 ? quipu_lmdb_status(code) : QUIPU_CORRUPT,
-                                     "%s: the database %s is missing or damaged", store->path,
-                                     databases[db].name);
+            bool is_derived = db != QUIPU_DB_LOG && db != QUIPU_DB_TABLE;
+            status = quipu_error_set(
+                err, code > 0 ? quipu_lmdb_status(code) : QUIPU_CORRUPT,
+                "%s: the database %s is missing or damaged; %s", store->path, databases[db].name,
+                is_derived ? "rebuild it with `quipu verify --repair-indexes`"
+                           : "restore a backup, or import a bundle into a new store");
         }
     }
     if (status == QUIPU_OK) {

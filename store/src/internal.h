@@ -193,6 +193,9 @@ QUIPU_MUST_CHECK enum quipu_status quipu_create_files(const struct quipu_store *
                                                       bool may_create, bool *was_made,
                                                       struct quipu_error *err);
 
+/* A new, empty environment in this folder, committed. Returns LMDB's code. */
+int quipu_environment_build(const char *folder, const struct quipu_uuid *id);
+
 /* ------------------------------------------------------------------ backup.c */
 
 /* A compacted copy of the environment as create.tmp/data.mdb in this folder, synced. Where it

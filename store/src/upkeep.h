@@ -31,5 +31,9 @@ QUIPU_MUST_CHECK enum quipu_status
 quipu_store_compact_tuned(const char *path, const struct quipu_store_tuning *tuning,
                           const struct quipu_upkeep_options *given,
                           struct quipu_compact_report *report, struct quipu_error *err);
+QUIPU_MUST_CHECK enum quipu_status
+quipu_store_repair_tuned(const char *path, const struct quipu_store_tuning *tuning,
+                         const struct quipu_upkeep_options *given,
+                         struct quipu_repair_report *report, struct quipu_error *err);
 
 #endif

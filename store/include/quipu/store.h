@@ -437,6 +437,36 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_store_compact(const char *path, const struct quipu_upkeep_options *options,
                     struct quipu_compact_report *report, struct quipu_error *err);
 
+struct quipu_repair_report {
+    uint64_t events;
+    uint64_t aggregates;
+    /** Records whose link to the aggregate's event before was wrong and is right now. */
+    uint64_t relinked;
+    uint64_t bytes_before; /* of the environment's data file */
+    uint64_t bytes_after;
+};
+
+/**
+ * Make all that derives from the log of the store in the folder `path` again: heads, links between
+ * the events of an aggregate, the indexes and their manifest. The log and the rows of all tables
+ * are copied as they are into a new file; what derives is made by appending, event by event; the
+ * new file is synced and checked, and then takes the place of the old one. So a damaged index is
+ * never read, a kill or a power cut at any moment leaves the old file or the new one, and where
+ * this fails the old one is untouched. Memory does not grow with the log.
+ *
+ * What does not derive from the log is not mended: a record that cannot be read, or a position that
+ * is missing, is QUIPU_CORRUPT, and only a backup helps. Hashes are not looked at (quipu_verify).
+ *
+ * Who may have it open, room on the disk, `options`, `report` and the rest of the statuses are as
+ * for quipu_store_compact. Afterwards call quipu_repair_derived (engine) for the rows of its own
+ * that derive from the log.
+ *
+ * @retval QUIPU_CORRUPT  the log itself is damaged; err names the position
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_store_repair(const char *path, const struct quipu_upkeep_options *options,
+                   struct quipu_repair_report *report, struct quipu_error *err);
+
 #ifdef __cplusplus
 }
 #endif
