@@ -9,7 +9,6 @@
 #include "scratch.h"
 
 /* 8 MiB of positions. */
-#define COLLECT_MAX ((size_t)1 << 20)
 
 static enum quipu_status options_check(const struct quipu_engine_options *options,
                                        struct quipu_error *err)
@@ -56,7 +55,6 @@ enum quipu_status quipu_engine_open(struct quipu_store *store,
         return quipu_error_set(err, QUIPU_NO_MEMORY, "engine: out of memory");
     }
     engine->store = store;
-    engine->collect_max = COLLECT_MAX;
     engine->clock =
         options != NULL && options->clock != NULL ? *options->clock : quipu_clock_system();
     engine->random =

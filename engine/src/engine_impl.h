@@ -18,8 +18,6 @@ struct quipu_engine {
     struct quipu_store *store;
     struct quipu_clock clock;
     struct quipu_random random;
-    /* Positions that a forward walk over one aggregate collects at a time; tests make it small. */
-    size_t collect_max;
 
     struct append_queue queue; /* has its own lock */
 

@@ -6,20 +6,18 @@
  * Positions never move, so nothing is missed or met twice between slices.
  *
  * An aggregate is not searched for in the log: its head and the back-pointers of the records lead
- * from event to event. Forwards, the positions are collected first, at most a million at a time;
- * of a longer aggregate the oldest ones come first and the walk is done again for the next.
+ * from event to event.
  *
  * Hashes nothing: quipu_event_view_verify does.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
+#include <string.h>
 
 #include "engine_impl.h"
-#include "quipu/alloc.h"
+#include "quipu/sha256.h"
 #include "slice_budget.h"
-
-#define COLLECT_FIRST 256
 
 /* ------------------------------------------------------------------ one event */
 
@@ -59,12 +57,13 @@ enum quipu_status quipu_event_view_of(const struct quipu_record *record,
 }
 
 static enum quipu_status block_verify(const struct quipu_cid *cid, struct quipu_slice block,
-                                      uint64_t position, const char *what, struct quipu_error *err)
+                                      const uint8_t digest[QUIPU_SHA256_BYTES], uint64_t position,
+                                      const char *what, struct quipu_error *err)
 {
-    struct quipu_cid found = quipu_cid_of(cid->codec, block);
-    if (quipu_cid_equal(cid, &found)) {
+    if (memcmp(cid->digest, digest, QUIPU_SHA256_BYTES) == 0) {
         return QUIPU_OK;
     }
+    struct quipu_cid found = quipu_cid_of(cid->codec, block);
     char expected_text[QUIPU_CID_TEXT_BYTES];
     char found_text[QUIPU_CID_TEXT_BYTES];
     quipu_cid_format(cid, expected_text);
@@ -77,22 +76,27 @@ static enum quipu_status block_verify(const struct quipu_cid *cid, struct quipu_
 enum quipu_status quipu_event_view_verify(const struct quipu_event_view *event,
                                           struct quipu_error *err)
 {
-    enum quipu_status status =
-        block_verify(&event->cid, event->envelope_block, event->position, "envelope", err);
+    /* In one call, as the processor can do more than one at a time. */
+    const struct quipu_slice blocks[] = {event->envelope_block, event->payload};
+    uint8_t digests[2][QUIPU_SHA256_BYTES];
+    quipu_sha256_batch(blocks, 2, digests);
+    enum quipu_status status = block_verify(&event->cid, event->envelope_block, digests[0],
+                                            event->position, "envelope", err);
     if (status != QUIPU_OK) {
         return status;
     }
-    return block_verify(&event->envelope.payload, event->payload, event->position, "payload", err);
+    return block_verify(&event->envelope.payload, event->payload, digests[1], event->position,
+                        "payload", err);
 }
 
 /* ------------------------------------------------------------------ the walk */
 
 struct event_walk {
     struct quipu_engine *engine;
-    struct quipu_slice aggregate_type; /* empty: any */
-    struct quipu_slice aggregate_id;   /* empty: any */
-    struct quipu_slice event_type;     /* empty: any */
-    struct quipu_uuid correlation_id;
+    struct quipu_aggregate aggregate; /* empty type: any; empty id: any of the type */
+    struct quipu_slice event_type;    /* empty: any */
+    struct quipu_uuid correlation_id; /* nil: any */
+    uint64_t from_version;
     uint64_t first; /* positions from here… */
     uint64_t last;  /* …to here */
     uint64_t left;  /* events that may still be visited */
@@ -102,11 +106,14 @@ struct event_walk {
     struct slice_budget budget;
 };
 
-/* A transaction to read one more record in. */
-static enum quipu_status walk_txn(struct event_walk *walk, struct quipu_error *err)
+/* A transaction to read one more record in. `*is_new` may be NULL. */
+static enum quipu_status walk_txn(struct event_walk *walk, bool *is_new, struct quipu_error *err)
 {
     if (walk->txn != NULL && slice_budget_spend(&walk->budget)) {
         quipu_txn_abort(&walk->txn);
+    }
+    if (is_new != NULL) {
+        *is_new = walk->txn == NULL;
     }
     if (walk->txn != NULL) {
         return QUIPU_OK;
@@ -115,30 +122,34 @@ static enum quipu_status walk_txn(struct event_walk *walk, struct quipu_error *e
     return quipu_txn_begin_read(walk->engine->store, &walk->txn, err);
 }
 
-static bool walk_lets_through(const struct event_walk *walk, const struct quipu_envelope *envelope)
+/* What the record says of itself is enough to leave it out; it need not be decoded for that. */
+static bool walk_lets_through(const struct event_walk *walk, const struct quipu_record *record)
 {
-    if (walk->aggregate_type.len > 0 &&
-        !quipu_slice_equal(walk->aggregate_type, envelope->aggregate_type)) {
+    const struct quipu_aggregate *wanted = &walk->aggregate;
+    if (wanted->type.len > 0 && !quipu_slice_equal(wanted->type, record->aggregate.type)) {
         return false;
     }
-    if (walk->aggregate_id.len > 0 &&
-        !quipu_slice_equal(walk->aggregate_id, envelope->aggregate_id)) {
+    if (wanted->id.len > 0 && !quipu_slice_equal(wanted->id, record->aggregate.id)) {
         return false;
     }
-    if (walk->event_type.len > 0 && !quipu_slice_equal(walk->event_type, envelope->event_type)) {
+    if (walk->event_type.len > 0 && !quipu_slice_equal(walk->event_type, record->event_type)) {
         return false;
     }
-    return quipu_uuid_is_nil(walk->correlation_id) ||
-           quipu_uuid_equal(walk->correlation_id, envelope->correlation_id);
+    return record->version >= walk->from_version &&
+           (quipu_uuid_is_nil(walk->correlation_id) ||
+            quipu_uuid_equal(walk->correlation_id, record->correlation_id));
 }
 
 /* Show one record to the visitor if the filter lets it through. @retval QUIPU_DONE  no more */
 static enum quipu_status walk_record(struct event_walk *walk, const struct quipu_record *record,
                                      struct quipu_error *err)
 {
+    if (!walk_lets_through(walk, record)) {
+        return QUIPU_OK;
+    }
     struct quipu_event_view view;
     enum quipu_status status = quipu_event_view_of(record, &view, err);
-    if (status != QUIPU_OK || !walk_lets_through(walk, &view.envelope)) {
+    if (status != QUIPU_OK) {
         return status;
     }
     status = walk->visit(walk->ctx, &view, err);
@@ -149,25 +160,20 @@ static enum quipu_status walk_record(struct event_walk *walk, const struct quipu
     return walk->left == 0 ? QUIPU_DONE : QUIPU_OK;
 }
 
-static enum quipu_status walk_position(struct event_walk *walk, uint64_t position,
-                                       struct quipu_error *err)
-{
-    enum quipu_status status = walk_txn(walk, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    struct quipu_record record;
-    status = quipu_txn_record_at(walk->txn, position, &record, err);
-    return status == QUIPU_OK ? walk_record(walk, &record, err) : status;
-}
-
 static enum quipu_status walk_log(struct event_walk *walk, bool is_forwards,
                                   struct quipu_error *err)
 {
     uint64_t count = walk->last - walk->first + 1;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t position = is_forwards ? walk->first + i : walk->last - i;
-        enum quipu_status status = walk_position(walk, position, err);
+        struct quipu_record record;
+        enum quipu_status status = walk_txn(walk, NULL, err);
+        if (status == QUIPU_OK) {
+            status = quipu_txn_record_at(walk->txn, position, &record, err);
+        }
+        if (status == QUIPU_OK) {
+            status = walk_record(walk, &record, err);
+        }
         if (status != QUIPU_OK) {
             return status;
         }
@@ -175,124 +181,90 @@ static enum quipu_status walk_log(struct event_walk *walk, bool is_forwards,
     return QUIPU_OK;
 }
 
-/* The newest event of the aggregate at or before walk->last; 0: none. */
-static enum quipu_status walk_aggregate_end(struct event_walk *walk, uint64_t *position,
-                                            struct quipu_error *err)
+/* ------------------------------------------------------------------ one aggregate */
+
+static enum quipu_status walk_aggregate_forwards(struct event_walk *walk, struct quipu_error *err)
 {
-    enum quipu_status status = walk_txn(walk, err);
-    if (status != QUIPU_OK) {
-        return status;
+    const struct quipu_aggregate_range range = {
+        .aggregate = walk->aggregate,
+        .version_min = walk->from_version,
+        .position_min = walk->first,
+        .position_max = walk->last,
+    };
+    struct quipu_aggregate_walk *events = NULL;
+    enum quipu_status status = walk_txn(walk, NULL, err);
+    if (status == QUIPU_OK) {
+        status = quipu_aggregate_walk_open(walk->txn, &range, &events, err);
     }
-    struct quipu_aggregate aggregate = {walk->aggregate_type, walk->aggregate_id};
-    struct quipu_head head;
-    status = quipu_txn_head(walk->txn, aggregate, &head, err);
-    *position = status == QUIPU_OK ? head.position : 0;
-    return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
+    while (status == QUIPU_OK) {
+        struct quipu_record record;
+        bool is_new = false;
+        status = walk_txn(walk, &is_new, err);
+        if (status == QUIPU_OK && is_new) {
+            quipu_aggregate_walk_resume(events, walk->txn);
+        }
+        if (status == QUIPU_OK) {
+            status = quipu_aggregate_walk_next(events, &record, err);
+        }
+        if (status == QUIPU_OK) {
+            status = walk_record(walk, &record, err);
+        }
+    }
+    quipu_aggregate_walk_close(&events);
+    return status;
 }
 
-/* The record at `*position`; then `*position` is that of the aggregate's event before it. */
-static enum quipu_status walk_back(struct event_walk *walk, uint64_t *position,
-                                   struct quipu_record *out, struct quipu_error *err)
+/* The aggregate's head; a position of 0 where it has no event. */
+static enum quipu_status walk_head(struct event_walk *walk, struct quipu_head *out,
+                                   struct quipu_error *err)
 {
-    enum quipu_status status = walk_txn(walk, err);
-    if (status != QUIPU_OK) {
-        return status;
+    enum quipu_status status = walk_txn(walk, NULL, err);
+    if (status == QUIPU_OK) {
+        status = quipu_txn_head(walk->txn, walk->aggregate, out, err);
     }
-    struct quipu_record record;
-    status = quipu_txn_record_at(walk->txn, *position, &record, err);
-    if (status != QUIPU_OK) {
-        return status;
+    if (status == QUIPU_NOT_FOUND) {
+        out->position = 0;
+        return QUIPU_OK;
     }
-    if (record.aggregate_prev_position >= *position) {
-        return quipu_error_set(err, QUIPU_CORRUPT,
-                               "position %" PRIu64 ": its back-pointer goes forwards, to %" PRIu64,
-                               *position, record.aggregate_prev_position);
-    }
-    *position = record.aggregate_prev_position;
-    *out = record;
-    return QUIPU_OK;
+    return status;
 }
 
 static enum quipu_status walk_aggregate_backwards(struct event_walk *walk, struct quipu_error *err)
 {
-    uint64_t position = 0;
-    enum quipu_status status = walk_aggregate_end(walk, &position, err);
+    struct quipu_head head = {0};
+    enum quipu_status status = walk_head(walk, &head, err);
+    uint64_t position = head.position;
     while (status == QUIPU_OK && position >= walk->first) {
-        struct quipu_record record = {0};
-        status = walk_back(walk, &position, &record, err);
-        if (status == QUIPU_OK && record.position <= walk->last) {
+        struct quipu_record record;
+        status = walk_txn(walk, NULL, err);
+        if (status == QUIPU_OK) {
+            status = quipu_txn_record_at(walk->txn, position, &record, err);
+        }
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        /* Without a fork the versions before it are smaller still. */
+        bool is_end = record.version < walk->from_version && !head.has_fork;
+        /* The store has seen to it that this is before `position`. */
+        position = is_end ? 0 : record.aggregate_prev_position;
+        if (record.position <= walk->last) {
             status = walk_record(walk, &record, err);
         }
     }
     return status;
 }
 
-/* Positions of an aggregate, newest first; of more than `max` only the oldest are kept. */
-struct collected {
-    uint64_t *positions; /* a ring once it is full */
-    size_t cap;
-    size_t max;
-    uint64_t count; /* of all that were met */
-};
-
-static enum quipu_status collected_add(struct collected *all, uint64_t position,
-                                       struct quipu_error *err)
-{
-    if (all->count >= all->cap && all->cap < all->max) {
-        size_t doubled = all->cap == 0 ? COLLECT_FIRST : all->cap * 2;
-        size_t cap = doubled < all->max ? doubled : all->max;
-        uint64_t *grown = quipu_realloc(all->positions, cap, sizeof *grown);
-        if (grown == NULL) {
-            return quipu_error_set(err, QUIPU_NO_MEMORY, "out of memory for %zu positions", cap);
-        }
-        all->positions = grown;
-        all->cap = cap;
-    }
-    all->positions[all->count % all->cap] = position;
-    all->count++;
-    return QUIPU_OK;
-}
-
-static enum quipu_status walk_collect(struct event_walk *walk, struct collected *all,
-                                      struct quipu_error *err)
-{
-    all->count = 0;
-    uint64_t position = 0;
-    enum quipu_status status = walk_aggregate_end(walk, &position, err);
-    while (status == QUIPU_OK && position >= walk->first) {
-        struct quipu_record record = {0};
-        status = walk_back(walk, &position, &record, err);
-        if (status == QUIPU_OK && record.position <= walk->last) {
-            status = collected_add(all, record.position, err);
-        }
-    }
-    return status;
-}
-
-static enum quipu_status walk_aggregate_forwards(struct event_walk *walk, struct quipu_error *err)
-{
-    struct collected all = {.max = walk->engine->collect_max};
-    enum quipu_status status;
-    bool has_more = true;
-    do {
-        status = walk_collect(walk, &all, err);
-        has_more = all.count > all.cap;
-        uint64_t kept = has_more ? all.cap : all.count;
-        for (uint64_t i = 1; status == QUIPU_OK && i <= kept; i++) {
-            uint64_t position = all.positions[(all.count - i) % all.cap];
-            status = walk_position(walk, position, err);
-            walk->first = position + 1;
-        }
-    } while (status == QUIPU_OK && has_more);
-    quipu_free(all.positions);
-    return status;
-}
+/* ------------------------------------------------------------------ all of them */
 
 static enum quipu_status filter_check(const struct quipu_filter *filter, struct quipu_error *err)
 {
     if (filter->aggregate_id != NULL && filter->aggregate_type == NULL) {
         return quipu_error_set(err, QUIPU_INVALID,
                                "filter: an aggregate_id needs an aggregate_type beside it");
+    }
+    if (filter->from_version != 0 && filter->aggregate_id == NULL) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "filter: a from_version needs an aggregate_id beside it");
     }
     return QUIPU_OK;
 }
@@ -301,7 +273,7 @@ static enum quipu_status filter_check(const struct quipu_filter *filter, struct 
 static enum quipu_status walk_bounds(struct event_walk *walk, const struct quipu_filter *filter,
                                      struct quipu_error *err)
 {
-    enum quipu_status status = walk_txn(walk, err);
+    enum quipu_status status = walk_txn(walk, NULL, err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -325,10 +297,11 @@ enum quipu_status quipu_each_event(struct quipu_engine *engine, const struct qui
     }
     struct event_walk walk = {
         .engine = engine,
-        .aggregate_type = quipu_slice_text(wanted->aggregate_type),
-        .aggregate_id = quipu_slice_text(wanted->aggregate_id),
+        .aggregate = {quipu_slice_text(wanted->aggregate_type),
+                      quipu_slice_text(wanted->aggregate_id)},
         .event_type = quipu_slice_text(wanted->event_type),
         .correlation_id = wanted->correlation_id,
+        .from_version = wanted->from_version,
         .left = wanted->limit == 0 ? UINT64_MAX : wanted->limit,
         .visit = visit,
         .ctx = ctx,

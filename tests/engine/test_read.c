@@ -159,10 +159,12 @@ Test(read, filters_by_types_and_correlation)
     assert_seen(&filter, "5");
 }
 
-Test(read, refuses_an_aggregate_id_without_its_type)
+Test(read, refuses_an_aggregate_id_without_its_type_and_a_version_without_both)
 {
     struct quipu_filter filter = {.aggregate_id = "a"};
     struct seen seen = {.count = 0};
+    cr_assert_eq(quipu_each_event(kit.engine, &filter, see, &seen, &kit.err), QUIPU_INVALID);
+    filter = (struct quipu_filter){.aggregate_type = "thing", .from_version = 1};
     cr_assert_eq(quipu_each_event(kit.engine, &filter, see, &seen, &kit.err), QUIPU_INVALID);
 }
 
@@ -254,24 +256,53 @@ Test(read, misses_nothing_over_many_slices)
     cr_assert_eq(order.count, COUNT / 2);
 }
 
-Test(read, walks_an_aggregate_that_is_longer_than_it_collects_at_a_time)
+Test(read, walks_an_aggregate_from_a_version_on)
 {
-    static const size_t sizes[] = {1, 2, 255, 256, 257, 512, 999, 1000, 1001};
+    fill();
+    static const struct {
+        uint64_t from, after, until, limit;
+        const char *forwards, *backwards;
+    } table[] = {
+        {0, 0, 0, 0, "1 3 5 7", "7 5 3 1"},
+        {1, 0, 0, 0, "1 3 5 7", "7 5 3 1"},
+        {2, 0, 0, 0, "3 5 7", "7 5 3"},
+        {4, 0, 0, 0, "7", "7"},
+        {5, 0, 0, 0, "", ""},
+        {2, 3, 0, 0, "5 7", "7 5"},
+        {2, 0, 6, 0, "3 5", "5 3"},
+        {3, 1, 0, 1, "5", "7"},
+        {UINT64_MAX, 0, 0, 0, "", ""},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct quipu_filter filter = {.after = table[i].after,
+                                      .until = table[i].until,
+                                      .limit = table[i].limit,
+                                      .aggregate_type = "thing",
+                                      .aggregate_id = "a",
+                                      .from_version = table[i].from};
+        assert_seen(&filter, table[i].forwards);
+        filter.direction = QUIPU_BACKWARDS;
+        assert_seen(&filter, table[i].backwards);
+    }
+    struct quipu_filter both = {.aggregate_type = "thing",
+                                .aggregate_id = "a",
+                                .from_version = 2,
+                                .event_type = "thing.changed"};
+    assert_seen(&both, "7");
+}
+
+Test(read, walks_a_long_aggregate_with_a_limit)
+{
     struct quipu_filter filter = {.aggregate_type = "thing", .aggregate_id = "odd"};
     for (size_t i = 0; i < 2000; i++) {
         struct quipu_event event = kit_event(&kit, i % 2 == 0 ? "even" : "odd", 1);
         kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
     }
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    for (uint64_t limit = 0; limit <= 1001; limit += 77) {
         struct order order = {0, 0, 2};
-        kit.engine->collect_max = sizes[i];
-        filter.limit = 0;
+        filter.limit = limit;
         kit_assert_ok(&kit, quipu_each_event(kit.engine, &filter, check_order, &order, &kit.err));
-        cr_assert_eq(order.count, 1000);
-        order = (struct order){0, 0, 2};
-        filter.limit = 700;
-        kit_assert_ok(&kit, quipu_each_event(kit.engine, &filter, check_order, &order, &kit.err));
-        cr_assert_eq(order.count, 700);
+        cr_assert_eq(order.count, limit == 0 || limit > 1000 ? 1000 : limit);
     }
 }
 

@@ -194,6 +194,7 @@ struct quipu_filter {
     const char *aggregate_id;         /* NULL: any; needs aggregate_type */
     const char *event_type;           /* NULL: any */
     struct quipu_uuid correlation_id; /* nil: any */
+    uint64_t from_version;            /* 0: from the first; needs aggregate_id */
     enum { QUIPU_FORWARDS = 0, QUIPU_BACKWARDS } direction;
 };
 
@@ -204,7 +205,10 @@ typedef enum quipu_status (*quipu_event_fn)(void *ctx, const struct quipu_event_
 
 /**
  * Call `visit` for each event that the filter lets through, as of the moment of the call. Reads in
- * slices, so that it may take as long as it likes without making the file grow.
+ * slices, so that it may take as long as it likes without making the file grow. What is shown is
+ * decoded strictly; what the filter leaves out is not decoded at all.
+ * @retval QUIPU_INVALID  an aggregate_id without aggregate_type, a from_version without
+ * aggregate_id
  * @retval QUIPU_OK   also after QUIPU_DONE by the callback. @retval QUIPU_CORRUPT, QUIPU_IO, …, or
  * the callback's
  */
