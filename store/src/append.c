@@ -75,6 +75,9 @@ static enum quipu_status index_record(struct quipu_txn *txn, const struct quipu_
         .event_id = record->event_id,
         .envelope_cid = record->envelope_cid,
         .payload_cid = record->payload_cid,
+        .event_type = record->event_type,
+        .correlation_id =
+            quipu_uuid_is_nil(record->correlation_id) ? record->event_id : record->correlation_id,
     };
     quipu_tail_push(tail, &indexed);
     return tail->count == tail->cap ? quipu_runs_flush(txn, err) : QUIPU_OK;

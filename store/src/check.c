@@ -90,7 +90,8 @@ static uint64_t sum_entries(struct quipu_check *check, const struct quipu_run *r
                             enum quipu_index index, bool *is_sound)
 {
     uint64_t sum = 0;
-    uint64_t before[2] = {0, 0};
+    struct quipu_entry before = {0, 0};
+    uint64_t last_key = 0;
     uint64_t segments = quipu_segments(quipu_run_entries(run, index), run->segment_entries);
     *is_sound = true;
     for (uint64_t segment = 0; segment < segments; segment++) {
@@ -99,20 +100,19 @@ static uint64_t sum_entries(struct quipu_check *check, const struct quipu_run *r
             *is_sound = false;
             return 0;
         }
-        for (size_t at = 0; at < entries.len; at += QUIPU_ENTRY_BYTES) {
-            uint64_t prefix = quipu_load_be64(entries.data + at);
-            uint64_t rest = quipu_load_be64(entries.data + at + 8);
+        for (size_t at = 0; at < entries.len; at += quipu_entry_bytes(index)) {
+            struct quipu_entry entry = quipu_entry_load(run, index, entries.data + at);
+            last_key = quipu_load_be64(entries.data + at);
             if (segment == 0 && at == 0) {
-                *is_sound = *is_sound && prefix == run->min_key[index];
-            } else if (prefix < before[0] || (prefix == before[0] && rest <= before[1])) {
+                *is_sound = *is_sound && last_key == run->min_key[index];
+            } else if (!quipu_entry_is_below(&before, &entry)) {
                 *is_sound = false;
             }
-            before[0] = prefix;
-            before[1] = rest;
-            sum += mix(index, prefix, rest);
+            before = entry;
+            sum += mix(index, entry.prefix, entry.rest);
         }
     }
-    *is_sound = *is_sound && before[0] == run->max_key[index];
+    *is_sound = *is_sound && last_key == run->max_key[index];
     return sum;
 }
 
@@ -155,6 +155,13 @@ static void add_record(struct log_walk *walk, const struct quipu_record *record,
         mix(QUIPU_INDEX_CID, quipu_load_be64(record->payload_cid.digest), position << 1 | 1);
     walk->run_sums[QUIPU_INDEX_EVENT_ID] +=
         mix(QUIPU_INDEX_EVENT_ID, quipu_load_be64(record->event_id.bytes), position);
+    uint32_t type;
+    uint32_t correlation;
+    quipu_record_terms(record, &type, &correlation);
+    walk->run_sums[QUIPU_INDEX_TERM] += mix(QUIPU_INDEX_TERM, type, position);
+    if (correlation != 0) {
+        walk->run_sums[QUIPU_INDEX_TERM] += mix(QUIPU_INDEX_TERM, correlation, position);
+    }
 }
 
 /* Read the log in order, and each run when its last position has been read. */

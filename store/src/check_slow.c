@@ -152,13 +152,33 @@ enum quipu_status quipu_check_chains(struct quipu_check *check, struct quipu_err
 
 /* ------------------------------------------------------------------ runs */
 
+static bool entry_is_true(const struct quipu_record *record, enum quipu_index index,
+                          const struct quipu_entry *entry)
+{
+    uint32_t type;
+    uint32_t correlation;
+    switch (index) {
+    case QUIPU_INDEX_CID:
+        return entry->prefix == quipu_load_be64((entry->rest & 1) == 0
+                                                    ? record->envelope_cid.digest
+                                                    : record->payload_cid.digest);
+    case QUIPU_INDEX_EVENT_ID:
+        return entry->prefix == quipu_load_be64(record->event_id.bytes);
+    case QUIPU_INDEX_TERM:
+        quipu_record_terms(record, &type, &correlation);
+        return entry->prefix == type || (correlation != 0 && entry->prefix == correlation);
+    case QUIPU_INDEXES:
+        break;
+    }
+    return false;
+}
+
 /* Does the event have the key that the entry says? */
 static enum quipu_status check_entry(struct quipu_check *check, const struct quipu_run *run,
-                                     enum quipu_index index, const uint8_t *entry,
+                                     enum quipu_index index, const struct quipu_entry *entry,
                                      struct quipu_error *err)
 {
-    uint64_t rest = quipu_load_be64(entry + 8);
-    uint64_t position = index == QUIPU_INDEX_CID ? rest >> 1 : rest;
+    uint64_t position = quipu_entry_position(index, entry);
     if (position < run->first_position || position > run->last_position) {
         quipu_check_report(check, position,
                            "run %" PRIu64 " of %s has an entry outside its positions", run->number,
@@ -173,11 +193,7 @@ static enum quipu_status check_entry(struct quipu_check *check, const struct qui
         return status == QUIPU_CORRUPT ? QUIPU_OK
                                        : quipu_check_found(check, position, status, &failure, err);
     }
-    const uint8_t *key = record.event_id.bytes;
-    if (index == QUIPU_INDEX_CID) {
-        key = (rest & 1) == 0 ? record.envelope_cid.digest : record.payload_cid.digest;
-    }
-    if (memcmp(key, entry, 8) != 0) {
+    if (!entry_is_true(&record, index, entry)) {
         quipu_check_report(check, position, "run %" PRIu64 " of %s has a wrong entry", run->number,
                            quipu_db_name(quipu_index_db(index)));
     }
@@ -188,7 +204,8 @@ enum quipu_status quipu_check_entries(struct quipu_check *check, const struct qu
                                       enum quipu_index index, uint64_t count,
                                       struct quipu_error *err)
 {
-    uint8_t before[QUIPU_ENTRY_BYTES] = {0};
+    struct quipu_entry before = {0, 0};
+    uint64_t last_key = 0;
     uint64_t segments = quipu_segments(count, run->segment_entries);
     for (uint64_t segment = 0; segment < segments && !check->has_stopped; segment++) {
         struct quipu_error failure;
@@ -198,26 +215,28 @@ enum quipu_status quipu_check_entries(struct quipu_check *check, const struct qu
         if (status != QUIPU_OK) {
             return quipu_check_found(check, 0, status, &failure, err);
         }
-        for (size_t at = 0; at < entries.len && !check->has_stopped; at += QUIPU_ENTRY_BYTES) {
-            const uint8_t *entry = entries.data + at;
+        for (size_t at = 0; at < entries.len && !check->has_stopped;
+             at += quipu_entry_bytes(index)) {
+            struct quipu_entry entry = quipu_entry_load(run, index, entries.data + at);
+            last_key = quipu_load_be64(entries.data + at);
             bool is_first = segment == 0 && at == 0;
-            if (!is_first && memcmp(before, entry, sizeof before) >= 0) {
+            if (!is_first && !quipu_entry_is_below(&before, &entry)) {
                 quipu_check_report(check, 0, "run %" PRIu64 " of %s is not sorted", run->number,
                                    quipu_db_name(quipu_index_db(index)));
             }
-            if (is_first && quipu_load_be64(entry) != run->min_key[index]) {
+            if (is_first && last_key != run->min_key[index]) {
                 quipu_check_report(check, 0, "run %" PRIu64 " of %s begins before its fence",
                                    run->number, quipu_db_name(quipu_index_db(index)));
             }
-            memcpy(before, entry, sizeof before);
-            status = check_entry(check, run, index, entry, err);
+            before = entry;
+            status = check_entry(check, run, index, &entry, err);
             if (status != QUIPU_OK) {
                 return status;
             }
         }
     }
     if (count == quipu_run_entries(run, index) && !check->has_stopped &&
-        quipu_load_be64(before) != run->max_key[index]) {
+        last_key != run->max_key[index]) {
         quipu_check_report(check, 0, "run %" PRIu64 " of %s ends behind its fence", run->number,
                            quipu_db_name(quipu_index_db(index)));
     }

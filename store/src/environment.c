@@ -28,6 +28,7 @@ static const struct {
     [QUIPU_DB_LOG] = {"log", MDB_INTEGERKEY},
     [QUIPU_DB_CID_RUN] = {"cidrun", MDB_INTEGERKEY},
     [QUIPU_DB_EVENT_ID_RUN] = {"eidrun", MDB_INTEGERKEY},
+    [QUIPU_DB_TERM_RUN] = {"termrun", MDB_INTEGERKEY},
     [QUIPU_DB_HEAD] = {"head", 0},
     [QUIPU_DB_TABLE] = {"table", 0},
 };

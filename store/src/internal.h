@@ -15,6 +15,7 @@
 #include <lmdb.h>
 
 #include "lmdb_status.h"
+#include "entry.h"
 #include "manifest.h"
 #include "quipu/store.h"
 #include "tail.h"
@@ -36,14 +37,32 @@ enum quipu_db {
     QUIPU_DB_LOG,
     QUIPU_DB_CID_RUN,
     QUIPU_DB_EVENT_ID_RUN,
+    QUIPU_DB_TERM_RUN,
     QUIPU_DB_HEAD,
     QUIPU_DB_TABLE,
     QUIPU_DBS
 };
 
-struct quipu_sort_entry {
-    uint64_t prefix;
-    uint64_t rest;
+/* Where a search in a run has led. */
+struct quipu_run_cursor {
+    struct quipu_run *run;
+    enum quipu_index index;
+    uint64_t segment;
+    struct quipu_slice entries; /* of the segment */
+    size_t at;                  /* the entry, bytes into it */
+};
+
+/* Where the last look-up of a term has led, so that the next one need only step on. */
+struct quipu_term_cursor {
+    bool is_valid;
+    bool has_own; /* the next three are valid */
+    struct quipu_uuid own_id;
+    uint64_t own_position;
+    uint64_t own_writes;
+    uint32_t hash;
+    uint64_t position; /* of the entry at the cursor */
+    uint64_t writes;   /* of the transaction, when it was placed */
+    struct quipu_run_cursor cursor;
 };
 
 /* What the write transaction in progress works on. Whoever holds write_mutex owns it. */
@@ -56,7 +75,7 @@ struct quipu_writer {
     /* False where tail or manifest may hold what was never committed. */
     bool is_valid;
     /* Room to sort the entries of one flush: twice two entries an event. */
-    struct quipu_sort_entry *sort;
+    struct quipu_entry *sort;
 };
 
 struct quipu_txn {
@@ -83,6 +102,7 @@ struct quipu_txn {
     struct quipu_run *runs;
     uint32_t run_count;
     uint64_t indexed;
+    struct quipu_term_cursor term_cursor;
     struct quipu_txn *next_idle;
 };
 
@@ -156,7 +176,9 @@ static inline uint64_t quipu_run_key(uint64_t number, uint64_t segment)
 
 static inline enum quipu_db quipu_index_db(enum quipu_index index)
 {
-    return index == QUIPU_INDEX_CID ? QUIPU_DB_CID_RUN : QUIPU_DB_EVENT_ID_RUN;
+    static const enum quipu_db dbs[QUIPU_INDEXES] = {QUIPU_DB_CID_RUN, QUIPU_DB_EVENT_ID_RUN,
+                                                     QUIPU_DB_TERM_RUN};
+    return dbs[index];
 }
 
 /* ------------------------------------------------------------------ environment.c */
@@ -271,6 +293,20 @@ void quipu_head_encode(const struct quipu_head *head, uint8_t out[QUIPU_HEAD_VAL
 
 /* Forget the runs of a read transaction. */
 void quipu_runs_release(struct quipu_txn *txn);
+
+/* Sorted runs of what a transaction sees, oldest positions first; behind them the tail. */
+struct quipu_runs {
+    struct quipu_run *runs;
+    uint32_t count;
+    uint64_t indexed;
+};
+QUIPU_MUST_CHECK enum quipu_status quipu_txn_runs(struct quipu_txn *txn, struct quipu_runs *out,
+                                                  struct quipu_error *err);
+/* The tail of what a transaction sees, to be given back with quipu_txn_tail_leave. NULL where there
+ * is none: then records behind the runs, if any, are to be read from the log. */
+QUIPU_MUST_CHECK enum quipu_status
+quipu_txn_tail_enter(struct quipu_txn *txn, struct quipu_tail **out, struct quipu_error *err);
+void quipu_txn_tail_leave(struct quipu_txn *txn, const struct quipu_tail *tail);
 
 /* ------------------------------------------------------------------ writer.c */
 

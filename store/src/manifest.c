@@ -3,10 +3,12 @@
  *
  *   header  u32 format 1, u32 runs, u32 trash, u32 merges, u64 indexed, u64 next run number
  *   run     u64 number, u64 first position, u64 last position, u32 level, u32 segment entries,
- *           u64 smallest and greatest CID prefix, u64 smallest and greatest event_id prefix
- *   trash   u64 run number, u32 values left in cidrun, u32 in eidrun
+ *           u64 entries in termrun; for cidrun, eidrun and termrun: u64 and u64, the first eight
+ *           bytes of the first and the last entry
+ *   trash   u64 run number, u32 values left in cidrun, u32 in eidrun, u32 in termrun
  *   merge   u64 run number to come, u64 first input, u64 indexed at its start, u32 inputs,
- *           u32 segment entries, 8 × u64 entries taken of each input in cidrun, 8 × u64 in eidrun
+ *           u32 segment entries; for cidrun, eidrun and termrun: 8 × u64 entries taken of each
+ *           input
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -18,8 +20,8 @@
 
 #define MANIFEST_FORMAT 1
 #define HEADER_BYTES    32
-#define RUN_BYTES       64
-#define TRASH_BYTES     16
+#define RUN_BYTES       (40 + 16 * QUIPU_INDEXES)
+#define TRASH_BYTES     (8 + 4 * QUIPU_INDEXES)
 #define MERGE_BYTES     (32 + 8 * QUIPU_INDEXES * QUIPU_FAN_OUT_MAX)
 
 /* More entries than this cannot be numbered by a segment's 24 bits in any case. */
@@ -54,6 +56,7 @@ void quipu_manifest_encode(const struct quipu_manifest *manifest, struct quipu_b
         put_u64(out, run->last_position);
         put_u32(out, run->level);
         put_u32(out, run->segment_entries);
+        put_u64(out, run->term_entries);
         for (int k = 0; k < QUIPU_INDEXES; k++) {
             put_u64(out, run->min_key[k]);
             put_u64(out, run->max_key[k]);
@@ -61,8 +64,9 @@ void quipu_manifest_encode(const struct quipu_manifest *manifest, struct quipu_b
     }
     for (uint32_t i = 0; i < manifest->trash_count; i++) {
         put_u64(out, manifest->trash[i].number);
-        put_u32(out, manifest->trash[i].values[QUIPU_INDEX_CID]);
-        put_u32(out, manifest->trash[i].values[QUIPU_INDEX_EVENT_ID]);
+        for (int k = 0; k < QUIPU_INDEXES; k++) {
+            put_u32(out, manifest->trash[i].values[k]);
+        }
     }
     for (uint32_t i = 0; i < manifest->merge_count; i++) {
         const struct quipu_merge *merge = &manifest->merges[i];
@@ -105,6 +109,23 @@ enum quipu_status quipu_manifest_view(struct quipu_slice bytes, struct quipu_man
     return QUIPU_OK;
 }
 
+static bool run_is_sound(const struct quipu_run *run, uint64_t indexed)
+{
+    if (run->first_position == 0 || run->first_position > run->last_position ||
+        run->last_position > indexed || quipu_run_events(run) >= QUIPU_RUN_EVENTS_MAX ||
+        run->segment_entries == 0 || run->segment_entries > SEGMENT_ENTRIES_MAX ||
+        run->term_entries < quipu_run_events(run) ||
+        run->term_entries > 2 * quipu_run_events(run)) {
+        return false;
+    }
+    for (int k = 0; k < QUIPU_INDEXES; k++) {
+        if (run->min_key[k] > run->max_key[k]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 enum quipu_status quipu_manifest_run(const struct quipu_manifest_view *view, uint32_t i,
                                      struct quipu_run *out, struct quipu_error *err)
 {
@@ -114,17 +135,14 @@ enum quipu_status quipu_manifest_run(const struct quipu_manifest_view *view, uin
     out->last_position = quipu_load_be64(p + 16);
     out->level = quipu_load_be32(p + 24);
     out->segment_entries = quipu_load_be32(p + 28);
+    out->term_entries = quipu_load_be64(p + 32);
     for (size_t k = 0; k < QUIPU_INDEXES; k++) {
-        out->min_key[k] = quipu_load_be64(p + 32 + 16 * k);
-        out->max_key[k] = quipu_load_be64(p + 40 + 16 * k);
+        out->min_key[k] = quipu_load_be64(p + 40 + 16 * k);
+        out->max_key[k] = quipu_load_be64(p + 48 + 16 * k);
     }
     out->pages = NULL;
     out->is_committed = true;
-    if (out->first_position == 0 || out->first_position > out->last_position ||
-        out->last_position > view->indexed || out->segment_entries == 0 ||
-        out->segment_entries > SEGMENT_ENTRIES_MAX ||
-        out->min_key[QUIPU_INDEX_CID] > out->max_key[QUIPU_INDEX_CID] ||
-        out->min_key[QUIPU_INDEX_EVENT_ID] > out->max_key[QUIPU_INDEX_EVENT_ID]) {
+    if (!run_is_sound(out, view->indexed)) {
         return damaged(err, "a run contradicts itself");
     }
     return QUIPU_OK;
@@ -223,8 +241,9 @@ enum quipu_status quipu_manifest_decode(struct quipu_slice bytes, struct quipu_m
     const uint8_t *p = view.runs + (size_t)view.run_count * RUN_BYTES;
     for (uint32_t i = 0; i < out->trash_count; i++, p += TRASH_BYTES) {
         out->trash[i].number = quipu_load_be64(p);
-        out->trash[i].values[QUIPU_INDEX_CID] = quipu_load_be32(p + 8);
-        out->trash[i].values[QUIPU_INDEX_EVENT_ID] = quipu_load_be32(p + 12);
+        for (size_t k = 0; k < QUIPU_INDEXES; k++) {
+            out->trash[i].values[k] = quipu_load_be32(p + 8 + 4 * k);
+        }
     }
     uint32_t merges = quipu_load_be32(bytes.data + 12);
     for (uint32_t i = 0; i < merges; i++, p += MERGE_BYTES) {

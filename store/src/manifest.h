@@ -14,12 +14,15 @@
 #include "quipu/buf.h"
 #include "quipu/error.h"
 
-/* The two indexes. A run has two entries an event in the first (envelope and payload), one in the
- * second. */
-enum quipu_index { QUIPU_INDEX_CID = 0, QUIPU_INDEX_EVENT_ID, QUIPU_INDEXES };
+/* The three indexes. A run has two entries an event in the first (envelope and payload), one in the
+ * second, and in the third one or two: its type, and its correlation where that is another's. */
+enum quipu_index { QUIPU_INDEX_CID = 0, QUIPU_INDEX_EVENT_ID, QUIPU_INDEX_TERM, QUIPU_INDEXES };
 
-/* Sixteen bytes an entry: big-endian prefix, then position (and in the CID index, its kind). */
-#define QUIPU_ENTRY_BYTES 16
+/* Over all indexes. */
+#define QUIPU_EVENT_ENTRIES_MAX 5
+
+/* A run has fewer positions, so that one within it takes 32 bits. */
+#define QUIPU_RUN_EVENTS_MAX UINT32_MAX
 
 /* Bounds of the manifest. The schedule of the merges keeps far below them. */
 #define QUIPU_RUNS_MAX    512
@@ -39,6 +42,8 @@ struct quipu_run {
     uint64_t last_position;
     uint32_t level;
     uint32_t segment_entries;
+    uint64_t term_entries;
+    /* First eight bytes of the first and the last entry. */
     uint64_t min_key[QUIPU_INDEXES];
     uint64_t max_key[QUIPU_INDEXES];
     /* Not stored. Values of a committed run never move, see run_pages.h. */
@@ -87,7 +92,16 @@ static inline uint64_t quipu_run_events(const struct quipu_run *run)
 
 static inline uint64_t quipu_run_entries(const struct quipu_run *run, enum quipu_index index)
 {
+    if (index == QUIPU_INDEX_TERM) {
+        return run->term_entries;
+    }
     return quipu_run_events(run) * (index == QUIPU_INDEX_CID ? 2 : 1);
+}
+
+/* Bytes of one entry; what they are: entry.h. */
+static inline size_t quipu_entry_bytes(enum quipu_index index)
+{
+    return index == QUIPU_INDEX_TERM ? 8 : 16;
 }
 
 /* Segments of so many entries. */

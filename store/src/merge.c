@@ -17,7 +17,7 @@
 #include "internal/invariant.h"
 #include "run_pages.h"
 
-/* A merge takes this many times the entries of each flush, an event having three. */
+/* A merge takes this many times the entries of each flush, as if each event had the most. */
 #define MERGE_HASTE 8
 
 /* So many runs, and merges no longer wait for their time. */
@@ -29,8 +29,7 @@ struct source {
     uint64_t taken;
     struct quipu_slice segment;
     size_t at; /* next entry of the segment, bytes */
-    uint64_t prefix;
-    uint64_t rest;
+    struct quipu_entry entry;
 };
 
 static bool level_is_merging(const struct quipu_manifest *manifest, uint32_t first, uint32_t end)
@@ -54,8 +53,11 @@ static void start_merges(struct quipu_manifest *manifest, const struct quipu_sto
                manifest->runs[end].level == manifest->runs[first].level) {
             end++;
         }
-        if (end - first >= tuning->fan_out && manifest->merge_count < QUIPU_MERGES_MAX &&
-            !level_is_merging(manifest, first, end)) {
+        const struct quipu_run *runs = manifest->runs;
+        if (end - first >= tuning->fan_out &&
+            runs[first + tuning->fan_out - 1].last_position - runs[first].first_position + 1 <
+                QUIPU_RUN_EVENTS_MAX &&
+            manifest->merge_count < QUIPU_MERGES_MAX && !level_is_merging(manifest, first, end)) {
             manifest->merges[manifest->merge_count++] = (struct quipu_merge){
                 .number = manifest->next_run++,
                 .first_run = manifest->runs[first].number,
@@ -77,7 +79,18 @@ static uint64_t taken_of(const struct quipu_merge *merge, enum quipu_index index
     return sum;
 }
 
-/* Events that the merge covers; an event has three entries. */
+/* Entries of all inputs, and so of the output. */
+static uint64_t entries_of(const struct quipu_manifest *manifest, const struct quipu_merge *merge,
+                           enum quipu_index index)
+{
+    uint32_t first = quipu_manifest_find(manifest, merge->first_run);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < merge->inputs; i++) {
+        sum += quipu_run_entries(&manifest->runs[first + i], index);
+    }
+    return sum;
+}
+
 static uint64_t events_of(const struct quipu_manifest *manifest, const struct quipu_merge *merge)
 {
     uint32_t first = quipu_manifest_find(manifest, merge->first_run);
@@ -102,10 +115,10 @@ static enum quipu_status source_load(struct quipu_txn *txn, enum quipu_index ind
         if (status != QUIPU_OK) {
             return status;
         }
-        source->at = (size_t)(source->taken % source->run->segment_entries) * QUIPU_ENTRY_BYTES;
+        source->at =
+            (size_t)(source->taken % source->run->segment_entries) * quipu_entry_bytes(index);
     }
-    source->prefix = quipu_load_be64(source->segment.data + source->at);
-    source->rest = quipu_load_be64(source->segment.data + source->at + 8);
+    source->entry = quipu_entry_load(source->run, index, source->segment.data + source->at);
     return QUIPU_OK;
 }
 
@@ -113,7 +126,7 @@ static enum quipu_status source_step(struct quipu_txn *txn, enum quipu_index ind
                                      struct source *source, bool *has_more, struct quipu_error *err)
 {
     source->taken++;
-    source->at += QUIPU_ENTRY_BYTES;
+    source->at += quipu_entry_bytes(index);
     return source_load(txn, index, source, has_more, err);
 }
 
@@ -121,9 +134,7 @@ static size_t least(const struct source *const *sources, size_t count)
 {
     size_t best = 0;
     for (size_t i = 1; i < count; i++) {
-        if (sources[i]->prefix < sources[best]->prefix ||
-            (sources[i]->prefix == sources[best]->prefix &&
-             sources[i]->rest < sources[best]->rest)) {
+        if (quipu_entry_is_below(&sources[i]->entry, &sources[best]->entry)) {
             best = i;
         }
     }
@@ -137,6 +148,7 @@ static enum quipu_status merge_entries(struct quipu_txn *txn, struct quipu_merge
 {
     const struct quipu_manifest *manifest = &txn->store->writer.manifest;
     uint32_t first = quipu_manifest_find(manifest, merge->first_run);
+    struct quipu_run output = {.first_position = manifest->runs[first].first_position};
     struct source all[QUIPU_FAN_OUT_MAX];
     struct source *live[QUIPU_FAN_OUT_MAX];
     size_t live_count = 0;
@@ -152,10 +164,10 @@ static enum quipu_status merge_entries(struct quipu_txn *txn, struct quipu_merge
             live[live_count++] = &all[i];
         }
     }
-    for (uint64_t n = 0; n < count; n++, into += QUIPU_ENTRY_BYTES) {
+    for (uint64_t n = 0; n < count; n++, into += quipu_entry_bytes(index)) {
         QUIPU_INVARIANT(live_count > 0);
         size_t i = least((const struct source *const *)live, live_count);
-        memcpy(into, live[i]->segment.data + live[i]->at, QUIPU_ENTRY_BYTES);
+        quipu_entry_store(&output, index, &live[i]->entry, into);
         bool has_more = false;
         enum quipu_status status = source_step(txn, index, live[i], &has_more, err);
         if (status != QUIPU_OK) {
@@ -176,8 +188,7 @@ static enum quipu_status emit_segment(struct quipu_txn *txn, struct quipu_merge 
                                       enum quipu_index index, struct quipu_error *err)
 {
     uint64_t done = taken_of(merge, index);
-    uint64_t all =
-        events_of(&txn->store->writer.manifest, merge) * (index == QUIPU_INDEX_CID ? 2 : 1);
+    uint64_t all = entries_of(&txn->store->writer.manifest, merge, index);
     uint64_t count = all - done < merge->segment_entries ? all - done : merge->segment_entries;
     uint64_t segment = done / merge->segment_entries;
     if (segment >= QUIPU_RUN_DIRECTORY) {
@@ -185,7 +196,7 @@ static enum quipu_status emit_segment(struct quipu_txn *txn, struct quipu_merge 
     }
     uint64_t number = quipu_run_key(merge->number, segment);
     MDB_val key = quipu_val(&number, sizeof number);
-    MDB_val val = quipu_val(NULL, (size_t)count * QUIPU_ENTRY_BYTES);
+    MDB_val val = quipu_val(NULL, (size_t)count * quipu_entry_bytes(index));
     int code = mdb_put(txn->mdb, txn->store->dbi[quipu_index_db(index)], &key, &val, MDB_RESERVE);
     if (code != 0) {
         return quipu_txn_fail(txn, code, "write a segment of a merge", err);
@@ -260,14 +271,16 @@ struct quipu_run quipu_merged_run(const struct quipu_run *inputs, const struct q
         .level = inputs[0].level + 1,
         .segment_entries = merge->segment_entries,
     };
-    for (int k = 0; k < QUIPU_INDEXES; k++) {
-        run.min_key[k] = inputs[0].min_key[k];
-        run.max_key[k] = inputs[0].max_key[k];
-        for (uint32_t i = 1; i < merge->inputs; i++) {
-            uint64_t min = inputs[i].min_key[k];
-            uint64_t max = inputs[i].max_key[k];
-            run.min_key[k] = min < run.min_key[k] ? min : run.min_key[k];
-            run.max_key[k] = max > run.max_key[k] ? max : run.max_key[k];
+    for (uint32_t i = 0; i < merge->inputs; i++) {
+        run.term_entries += inputs[i].term_entries;
+        for (int k = 0; k < QUIPU_INDEXES; k++) {
+            /* Terms have positions from the run's first on. */
+            uint64_t shift =
+                k == QUIPU_INDEX_TERM ? inputs[i].first_position - run.first_position : 0;
+            uint64_t min = inputs[i].min_key[k] + shift;
+            uint64_t max = inputs[i].max_key[k] + shift;
+            run.min_key[k] = i == 0 || min < run.min_key[k] ? min : run.min_key[k];
+            run.max_key[k] = i == 0 || max > run.max_key[k] ? max : run.max_key[k];
         }
     }
     return run;
@@ -282,9 +295,9 @@ static enum quipu_status finish_merge(struct quipu_txn *txn, uint32_t which,
     uint32_t first = quipu_manifest_find(manifest, merge.first_run);
     struct quipu_run *inputs = &manifest->runs[first];
     struct quipu_run run = quipu_merged_run(inputs, &merge);
-    enum quipu_status status = put_directory(txn, &run, QUIPU_INDEX_CID, err);
-    if (status == QUIPU_OK) {
-        status = put_directory(txn, &run, QUIPU_INDEX_EVENT_ID, err);
+    enum quipu_status status = QUIPU_OK;
+    for (int k = 0; k < QUIPU_INDEXES && status == QUIPU_OK; k++) {
+        status = put_directory(txn, &run, (enum quipu_index)k, err);
     }
     for (uint32_t i = 0; i < merge.inputs && status == QUIPU_OK; i++) {
         status = throw_away(txn, &inputs[i], err);
@@ -302,24 +315,40 @@ static enum quipu_status finish_merge(struct quipu_txn *txn, uint32_t which,
 
 /* ------------------------------------------------------------------ the work of one flush */
 
+/* Entries taken for all indexes; `*next` is the first index that is not done, if any. */
+static uint64_t progress_of(const struct quipu_manifest *manifest, const struct quipu_merge *merge,
+                            enum quipu_index *next)
+{
+    uint64_t done = 0;
+    *next = QUIPU_INDEXES;
+    for (int k = QUIPU_INDEXES - 1; k >= 0; k--) {
+        uint64_t taken = taken_of(merge, (enum quipu_index)k);
+        *next =
+            taken < entries_of(manifest, merge, (enum quipu_index)k) ? (enum quipu_index)k : *next;
+        done += taken;
+    }
+    return done;
+}
+
 static enum quipu_status work_on(struct quipu_txn *txn, uint32_t which, bool *is_done,
                                  struct quipu_error *err)
 {
     struct quipu_manifest *manifest = &txn->store->writer.manifest;
     struct quipu_merge *merge = &manifest->merges[which];
     uint64_t events = events_of(manifest, merge);
+    if (events >= QUIPU_RUN_EVENTS_MAX) {
+        return quipu_txn_fail(txn, EOVERFLOW, "merge runs", err);
+    }
     uint64_t elapsed = manifest->indexed - merge->started_at;
     bool is_due = elapsed >= events / MERGE_HASTE || manifest->run_count > RUNS_TOO_MANY;
-    uint64_t needed = is_due ? 3 * events : 3 * MERGE_HASTE * elapsed;
-    uint64_t done = taken_of(merge, QUIPU_INDEX_CID) + taken_of(merge, QUIPU_INDEX_EVENT_ID);
+    uint64_t needed = is_due ? UINT64_MAX : QUIPU_EVENT_ENTRIES_MAX * MERGE_HASTE * elapsed;
+    enum quipu_index next;
     enum quipu_status status = QUIPU_OK;
-    while (done < needed && status == QUIPU_OK) {
-        enum quipu_index index =
-            taken_of(merge, QUIPU_INDEX_CID) < 2 * events ? QUIPU_INDEX_CID : QUIPU_INDEX_EVENT_ID;
-        status = emit_segment(txn, merge, index, err);
-        done = taken_of(merge, QUIPU_INDEX_CID) + taken_of(merge, QUIPU_INDEX_EVENT_ID);
+    while (progress_of(manifest, merge, &next) < needed && next != QUIPU_INDEXES &&
+           status == QUIPU_OK) {
+        status = emit_segment(txn, merge, next, err);
     }
-    *is_done = status == QUIPU_OK && done == 3 * events;
+    *is_done = status == QUIPU_OK && next == QUIPU_INDEXES;
     return *is_done ? finish_merge(txn, which, err) : status;
 }
 
@@ -331,8 +360,11 @@ static enum quipu_status empty_trash(struct quipu_txn *txn, struct quipu_error *
     while (manifest->trash_count > 0 &&
            (budget > 0 || manifest->trash_count > QUIPU_TRASH_MAX / 2)) {
         struct quipu_trash *trash = &manifest->trash[manifest->trash_count - 1];
-        int k = trash->values[QUIPU_INDEX_CID] > 0 ? QUIPU_INDEX_CID : QUIPU_INDEX_EVENT_ID;
-        if (trash->values[k] == 0) {
+        int k = 0;
+        while (k < QUIPU_INDEXES && trash->values[k] == 0) {
+            k++;
+        }
+        if (k == QUIPU_INDEXES) {
             manifest->trash_count--;
             continue;
         }

@@ -264,3 +264,21 @@ uint64_t quipu_aggregate_hash(struct quipu_aggregate aggregate)
     uint8_t key[QUIPU_HEAD_KEY_BYTES_MAX];
     return quipu_head_key_hash(quipu_slice(key, quipu_head_key(aggregate, key)));
 }
+
+uint32_t quipu_term_hash(enum quipu_term_kind kind, struct quipu_slice value)
+{
+    uint64_t hash = quipu_head_key_hash(value);
+    uint32_t folded = (uint32_t)(hash ^ hash >> 32) & UINT32_C(0x7fffffff);
+    return kind == QUIPU_TERM_CORRELATION ? folded | UINT32_C(0x80000000) : folded;
+}
+
+void quipu_record_terms(const struct quipu_record *record, uint32_t *type, uint32_t *correlation)
+{
+    *type = quipu_term_hash(QUIPU_TERM_EVENT_TYPE, record->event_type);
+    *correlation = 0;
+    if (!quipu_uuid_equal(record->correlation_id, record->event_id)) {
+        *correlation = quipu_term_hash(
+            QUIPU_TERM_CORRELATION,
+            quipu_slice(record->correlation_id.bytes, sizeof record->correlation_id.bytes));
+    }
+}

@@ -51,6 +51,11 @@ size_t quipu_head_key(struct quipu_aggregate aggregate, uint8_t out[QUIPU_HEAD_K
 uint64_t quipu_head_key_hash(struct quipu_slice head_key);
 uint64_t quipu_aggregate_hash(struct quipu_aggregate aggregate);
 
+/* Hash of a term as the index has it, see entry.h. */
+uint32_t quipu_term_hash(enum quipu_term_kind kind, struct quipu_slice value);
+/* Hashes of what the record is indexed by; 0 for a correlation of its own. */
+void quipu_record_terms(const struct quipu_record *record, uint32_t *type, uint32_t *correlation);
+
 /* The head after one more event; all zero before the first. */
 void quipu_head_advance(struct quipu_head *head, uint64_t position, uint64_t version,
                         const struct quipu_cid *envelope_cid);

@@ -12,7 +12,7 @@
 struct quipu_run_pages {
     /* Copies of the directories, NULL: not read yet. */
     uint8_t *directories[QUIPU_INDEXES];
-    /* Address of each segment, NULL: not read yet; first those of the CID index. */
+    /* Address of each segment, NULL: not read yet; one index behind the other. */
     size_t first_cell[QUIPU_INDEXES];
     const uint8_t *cells[];
 };
@@ -26,12 +26,15 @@ static uint64_t segments_of(const struct quipu_run *run, enum quipu_index index)
 static struct quipu_run_pages *pages_of(struct quipu_run *run)
 {
     if (run->is_committed && run->pages == NULL) {
-        size_t in_cid = (size_t)segments_of(run, QUIPU_INDEX_CID);
-        size_t in_event_id = (size_t)segments_of(run, QUIPU_INDEX_EVENT_ID);
-        size_t bytes = sizeof *run->pages + (in_cid + in_event_id) * sizeof run->pages->cells[0];
-        run->pages = quipu_alloc_zero(1, bytes);
+        size_t first_cell[QUIPU_INDEXES];
+        size_t cells = 0;
+        for (int k = 0; k < QUIPU_INDEXES; k++) {
+            first_cell[k] = cells;
+            cells += (size_t)segments_of(run, (enum quipu_index)k);
+        }
+        run->pages = quipu_alloc_zero(1, sizeof *run->pages + cells * sizeof run->pages->cells[0]);
         if (run->pages != NULL) {
-            run->pages->first_cell[QUIPU_INDEX_EVENT_ID] = in_cid;
+            memcpy(run->pages->first_cell, first_cell, sizeof first_cell);
         }
     }
     return run->is_committed ? run->pages : NULL;
@@ -43,7 +46,7 @@ enum quipu_status quipu_run_entries_of(struct quipu_txn *txn, struct quipu_run *
 {
     uint64_t left = quipu_run_entries(run, index) - segment * run->segment_entries;
     uint64_t count = left < run->segment_entries ? left : run->segment_entries;
-    size_t bytes = (size_t)count * QUIPU_ENTRY_BYTES;
+    size_t bytes = (size_t)count * quipu_entry_bytes(index);
     struct quipu_run_pages *pages = bytes > txn->store->page_bytes ? pages_of(run) : NULL;
     const uint8_t **cell = pages == NULL ? NULL : &pages->cells[pages->first_cell[index] + segment];
     if (cell != NULL && *cell != NULL) {
@@ -92,8 +95,9 @@ enum quipu_status quipu_run_directory(struct quipu_txn *txn, struct quipu_run *r
 void quipu_run_pages_release(struct quipu_run *run)
 {
     if (run->pages != NULL) {
-        quipu_free(run->pages->directories[QUIPU_INDEX_CID]);
-        quipu_free(run->pages->directories[QUIPU_INDEX_EVENT_ID]);
+        for (int k = 0; k < QUIPU_INDEXES; k++) {
+            quipu_free(run->pages->directories[k]);
+        }
         quipu_free(run->pages);
         run->pages = NULL;
     }

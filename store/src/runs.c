@@ -2,9 +2,7 @@
  * Runs: sorted, immutable blocks of index entries. A full tail is sorted and written as one run of
  * level 0; merges (merge.c) make fewer and larger ones of them. SPEC §6.5.
  *
- * An entry is 16 bytes, big-endian, so that byte order is the order of the pairs:
- *   cidrun  u64 first 8 bytes of a digest, u64 position << 1 | (0: envelope, 1: payload)
- *   eidrun  u64 first 8 bytes of an event_id, u64 position
+ * What an entry is: entry.h.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -27,7 +25,7 @@ enum quipu_status quipu_run_segment(struct quipu_txn *txn, enum quipu_index inde
     MDB_val key = quipu_val(&number, sizeof number);
     MDB_val val;
     int code = mdb_get(txn->mdb, txn->store->dbi[quipu_index_db(index)], &key, &val);
-    if (code == MDB_NOTFOUND || (code == 0 && val.mv_size != count * QUIPU_ENTRY_BYTES)) {
+    if (code == MDB_NOTFOUND || (code == 0 && val.mv_size != count * quipu_entry_bytes(index))) {
         return quipu_error_set(
             err, QUIPU_CORRUPT, "%s: segment %" PRIu64 " of run %" PRIu64 " in %s %s",
             txn->store->path, segment, run->number, quipu_db_name(quipu_index_db(index)),
@@ -43,8 +41,8 @@ enum quipu_status quipu_run_segment(struct quipu_txn *txn, enum quipu_index inde
 /* Stable radix sort by prefix, a byte at a time from the last: entries come in the order of their
  * positions, and equal prefixes keep it. Returns the one of the two arrays that holds the result.
  */
-static struct quipu_sort_entry *sort_by_prefix(struct quipu_sort_entry *entries,
-                                               struct quipu_sort_entry *spare, size_t count)
+static struct quipu_entry *sort_by_prefix(struct quipu_entry *entries, struct quipu_entry *spare,
+                                          size_t count)
 {
     for (unsigned shift = 0; shift < 64; shift += 8) {
         size_t starts[256] = {0};
@@ -63,25 +61,36 @@ static struct quipu_sort_entry *sort_by_prefix(struct quipu_sort_entry *entries,
         for (size_t i = 0; i < count; i++) {
             spare[starts[entries[i].prefix >> shift & 0xff]++] = entries[i];
         }
-        struct quipu_sort_entry *swapped = entries;
+        struct quipu_entry *swapped = entries;
         entries = spare;
         spare = swapped;
     }
     return entries;
 }
 
-static size_t gather(const struct quipu_tail *tail, enum quipu_index index,
-                     struct quipu_sort_entry *out)
+static size_t gather(const struct quipu_tail *tail, enum quipu_index index, struct quipu_entry *out)
 {
     size_t count = 0;
     for (uint32_t i = 0; i < tail->count; i++) {
         const uint64_t *keys = tail->keys + (size_t)i * QUIPU_TAIL_KEYS;
+        const uint32_t *terms = tail->terms + (size_t)i * QUIPU_TAIL_TERMS;
         uint64_t position = tail->base + 1 + i;
-        if (index == QUIPU_INDEX_CID) {
-            out[count++] = (struct quipu_sort_entry){keys[QUIPU_TAIL_ENVELOPE], position << 1};
-            out[count++] = (struct quipu_sort_entry){keys[QUIPU_TAIL_PAYLOAD], position << 1 | 1};
-        } else {
-            out[count++] = (struct quipu_sort_entry){keys[QUIPU_TAIL_EVENT_ID], position};
+        switch (index) {
+        case QUIPU_INDEX_CID:
+            out[count++] = (struct quipu_entry){keys[QUIPU_TAIL_ENVELOPE], position << 1};
+            out[count++] = (struct quipu_entry){keys[QUIPU_TAIL_PAYLOAD], position << 1 | 1};
+            break;
+        case QUIPU_INDEX_EVENT_ID:
+            out[count++] = (struct quipu_entry){tail->id_prefixes[i], position};
+            break;
+        case QUIPU_INDEX_TERM:
+            out[count++] = (struct quipu_entry){terms[QUIPU_TAIL_TYPE], position};
+            if (terms[QUIPU_TAIL_CORRELATION] != 0) {
+                out[count++] = (struct quipu_entry){terms[QUIPU_TAIL_CORRELATION], position};
+            }
+            break;
+        case QUIPU_INDEXES:
+            break;
         }
     }
     return count;
@@ -93,15 +102,16 @@ static enum quipu_status put_run(struct quipu_txn *txn, struct quipu_run *run,
     struct quipu_writer *writer = &txn->store->writer;
     size_t half = (size_t)writer->tail.cap * 2;
     size_t count = gather(&writer->tail, index, writer->sort);
-    const struct quipu_sort_entry *sorted =
-        sort_by_prefix(writer->sort, writer->sort + half, count);
-    run->min_key[index] = sorted[0].prefix;
-    run->max_key[index] = sorted[count - 1].prefix;
+    const struct quipu_entry *sorted = sort_by_prefix(writer->sort, writer->sort + half, count);
+    size_t entry_bytes = quipu_entry_bytes(index);
+    if (index == QUIPU_INDEX_TERM) {
+        run->term_entries = count;
+    }
 
     /* Numbers only grow, so the key is behind all others. */
     uint64_t number = quipu_run_key(run->number, 0);
     MDB_val key = quipu_val(&number, sizeof number);
-    MDB_val val = quipu_val(NULL, count * QUIPU_ENTRY_BYTES);
+    MDB_val val = quipu_val(NULL, count * entry_bytes);
     int code = mdb_put(txn->mdb, txn->store->dbi[quipu_index_db(index)], &key, &val,
                        MDB_APPEND | MDB_RESERVE);
     if (code != 0) {
@@ -109,10 +119,11 @@ static enum quipu_status put_run(struct quipu_txn *txn, struct quipu_run *run,
     }
     txn->large_pages += val.mv_size / 4096 + 1;
     uint8_t *into = val.mv_data;
-    for (size_t i = 0; i < count; i++, into += QUIPU_ENTRY_BYTES) {
-        quipu_store_be64(into, sorted[i].prefix);
-        quipu_store_be64(into + 8, sorted[i].rest);
+    for (size_t i = 0; i < count; i++) {
+        quipu_entry_store(run, index, &sorted[i], into + i * entry_bytes);
     }
+    run->min_key[index] = quipu_load_be64(into);
+    run->max_key[index] = quipu_load_be64(into + (count - 1) * entry_bytes);
     return QUIPU_OK;
 }
 
@@ -144,9 +155,9 @@ static enum quipu_status flush_tail(struct quipu_txn *txn, struct quipu_error *e
         .last_position = manifest->indexed + writer->tail.count,
         .segment_entries = 2 * writer->tail.count,
     };
-    enum quipu_status status = put_run(txn, run, QUIPU_INDEX_CID, err);
-    if (status == QUIPU_OK) {
-        status = put_run(txn, run, QUIPU_INDEX_EVENT_ID, err);
+    enum quipu_status status = QUIPU_OK;
+    for (int k = 0; k < QUIPU_INDEXES && status == QUIPU_OK; k++) {
+        status = put_run(txn, run, (enum quipu_index)k, err);
     }
     if (status != QUIPU_OK) {
         return status;

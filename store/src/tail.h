@@ -3,8 +3,9 @@
  * LMDB; what it finds are hints, which the caller compares in full with the record. Private to
  * store/.
  *
- * Invariants: entries are of the positions base+1 … base+count, each with three keys; nodes of a
- * bucket are linked newest first.
+ * Invariants: entries are of the positions base+1 … base+count, each with three keys and two terms;
+ * nodes of a bucket are linked newest first. Terms are in no bucket: a search for one goes over all
+ * of them in the order of their positions, which is how they are asked for.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -23,15 +24,20 @@ enum quipu_tail_key {
     QUIPU_TAIL_KEYS
 };
 
+enum quipu_tail_term { QUIPU_TAIL_TYPE = 0, QUIPU_TAIL_CORRELATION, QUIPU_TAIL_TERMS };
+
 struct quipu_tail {
     uint64_t base;
     uint32_t count;
     uint32_t cap;
     uint32_t bucket_bits;
-    /* keys[3 i + k]: first 8 bytes, big-endian, of digest or id of the event at base + 1 + i. */
+    /* keys[3 i + k] of the event at base + 1 + i: the first 8 bytes of a digest, big-endian, or
+     * quipu_tail_id_key of its event_id. */
     uint64_t *keys;
-    uint32_t *next;    /* per key: node + 1 of the one before it in its bucket, 0: none */
-    uint32_t *buckets; /* node + 1 of the newest, 0: none */
+    uint64_t *id_prefixes; /* per event: first 8 bytes of its event_id, big-endian */
+    uint32_t *terms;       /* terms[2 i + t]: hash of the term; 0: its correlation is its own */
+    uint32_t *next;        /* per key: node + 1 of the one before it in its bucket, 0: none */
+    uint32_t *buckets;     /* node + 1 of the newest, 0: none */
 };
 
 /* Room for `cap` events (1 to 2^24). Fails with QUIPU_NO_MEMORY. Release is fine on zeroes. */
@@ -47,6 +53,17 @@ void quipu_tail_push(struct quipu_tail *tail, const struct quipu_record *record)
 
 /* Forget the newest events, so that `count` are left. */
 void quipu_tail_truncate(struct quipu_tail *tail, uint32_t count);
+
+/* All 16 bytes of an event_id as one number: ids that were made in one millisecond may share their
+ * first eight. */
+uint64_t quipu_tail_id_key(struct quipu_uuid event_id);
+
+/* The event with this term that is nearest to `position` on one side, itself included; 0: none.
+ * Positions that the tail does not cover are left out. */
+uint64_t quipu_tail_term_behind(const struct quipu_tail *tail, enum quipu_tail_term term,
+                                uint32_t hash, uint64_t position);
+uint64_t quipu_tail_term_before(const struct quipu_tail *tail, enum quipu_tail_term term,
+                                uint32_t hash, uint64_t position);
 
 /* Nodes with this key, newest first: node + 1, or 0 where there is none (more). */
 uint32_t quipu_tail_first(const struct quipu_tail *tail, uint64_t key);

@@ -72,6 +72,7 @@ static struct quipu_uuid sample_event_id(uint64_t seed, bool is_ordered)
 void sample_make(struct sample *sample, uint64_t seed, uint64_t aggregates, bool is_ordered)
 {
     memset(sample, 0, sizeof *sample);
+    sample->seed = seed;
     struct quipu_record_new *record = &sample->record;
     int id_len = snprintf(sample->aggregate_id, sizeof sample->aggregate_id, "agg-%" PRIu64,
                           seed % aggregates);

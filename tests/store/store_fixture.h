@@ -30,6 +30,7 @@ void fixture_release(struct fixture *fixture);
 
 /* Storage of one event. */
 struct sample {
+    uint64_t seed;
     uint8_t envelope[272];
     uint8_t payload[400];
     char aggregate_id[24];

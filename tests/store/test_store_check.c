@@ -362,17 +362,18 @@ Test(store_manifest, whatever_is_accepted_is_written_the_same_way)
                                                .last_position = 10 + 10 * i,
                                                .level = i == 0,
                                                .segment_entries = 7,
-                                               .max_key = {9, 9}};
+                                               .term_entries = 13,
+                                               .max_key = {9, 9, 9}};
     }
     manifest->run_count = 3;
-    manifest->trash[0] = (struct quipu_trash){.number = 1, .values = {2, 3}};
+    manifest->trash[0] = (struct quipu_trash){.number = 1, .values = {2, 3, 4}};
     manifest->trash_count = 1;
     manifest->merges[0] = (struct quipu_merge){.number = 9,
                                                .first_run = 4,
                                                .started_at = 5,
                                                .inputs = 2,
                                                .segment_entries = 4,
-                                               .consumed = {{20, 3}, {10, 10}}};
+                                               .consumed = {{20, 3}, {10, 10}, {0, 13}}};
     manifest->merge_count = 1;
     /* Two merges of one run, inputs of two levels: refused. */
     struct quipu_buf wrong = QUIPU_BUF_INIT;

@@ -105,6 +105,70 @@ static void assert_heads(struct quipu_txn *txn, const struct model *model)
     }
 }
 
+/* Seed of the event that the correlation of `seed` is named after. */
+static uint64_t correlation_seed(uint64_t seed)
+{
+    return seed - seed % 5;
+}
+
+static bool has_term(const struct model *model, uint64_t position, const struct sample *wanted,
+                     enum quipu_term_kind kind, bool is_ordered)
+{
+    struct sample sample;
+    if (kind == QUIPU_TERM_CORRELATION) {
+        return correlation_seed(model->seeds[position]) == correlation_seed(wanted->seed);
+    }
+    sample_make(&sample, model->seeds[position], MODEL_AGGREGATES, is_ordered);
+    return quipu_slice_equal(sample.record.event_type, wanted->record.event_type);
+}
+
+/* Up to `steps` look-ups of a term of event `seed` from `position` on, against the model. */
+static void assert_term_walk(struct quipu_txn *txn, const struct model *model, uint64_t seed,
+                             enum quipu_term_kind kind, uint64_t position, int steps,
+                             bool is_ordered)
+{
+    struct sample sample;
+    sample_make(&sample, seed, MODEL_AGGREGATES, is_ordered);
+    struct quipu_term term = {.kind = kind, .value = sample.record.event_type};
+    if (kind == QUIPU_TERM_CORRELATION) {
+        term.value = quipu_slice(sample.record.correlation_id.bytes, QUIPU_UUID_BYTES);
+    }
+    for (int backwards = 0; backwards < 2; backwards++) {
+        enum quipu_seek seek = backwards ? QUIPU_SEEK_LE : QUIPU_SEEK_GE;
+        uint64_t want = position;
+        uint64_t from = position;
+        for (int step = 0; step < steps; step++) {
+            while (want >= 1 && want <= model->last &&
+                   !has_term(model, want, &sample, kind, is_ordered)) {
+                want += backwards ? UINT64_MAX : 1;
+            }
+            struct quipu_record record = {0};
+            enum quipu_status status = quipu_txn_find_term(txn, term, from, seek, &record, NULL);
+            bool is_there = want >= 1 && want <= model->last;
+            cr_assert_eq(status, is_there ? QUIPU_OK : QUIPU_DONE, "kind %d of seed %lu from %lu",
+                         (int)kind, seed, from);
+            cr_assert_eq(record.position, is_there ? want : 0, "kind %d, seed %lu, from %lu: %lu",
+                         (int)kind, seed, from, record.position);
+            if (!is_there) {
+                break;
+            }
+            cr_assert_eq(record.event_id.bytes[15], (uint8_t)~model->seeds[want]);
+            from = want;
+            want += backwards ? UINT64_MAX : 1;
+            seek = backwards ? QUIPU_SEEK_LT : QUIPU_SEEK_GT;
+        }
+    }
+}
+
+static void assert_terms(struct quipu_txn *txn, const struct model *model,
+                         struct randomness *randomness, int steps, bool is_ordered)
+{
+    uint64_t position = 1 + next_random(randomness, model->last);
+    uint64_t seed = model->seeds[1 + next_random(randomness, model->last)];
+    assert_term_walk(txn, model, seed, QUIPU_TERM_CORRELATION, position, steps, is_ordered);
+    assert_term_walk(txn, model, seed, QUIPU_TERM_EVENT_TYPE, position, steps, is_ordered);
+}
+
 /* One transaction of up to `most` appends, with look-ups in between; kept in the model unless it is
  * aborted. Seeds never come twice, not even after an abort. */
 static void run_transaction(struct quipu_store *store, struct model *model,
@@ -128,6 +192,7 @@ static void run_transaction(struct quipu_store *store, struct model *model,
             assert_found(txn, model, 1 + next_random(randomness, model->last), is_ordered);
             assert_found(txn, model, model->last, is_ordered);
             assert_absent(txn, *next_seed, is_ordered);
+            assert_terms(txn, model, randomness, 3, is_ordered);
         }
     }
     if (next_random(randomness, 4) == 0) {
@@ -147,6 +212,10 @@ static void assert_snapshot(struct quipu_store *store, const struct model *model
         assert_found(txn, model, position, is_ordered);
     }
     assert_heads(txn, model);
+    struct randomness randomness = {model->last};
+    for (int i = 0; i < 20 && model->last > 0; i++) {
+        assert_terms(txn, model, &randomness, 40, is_ordered);
+    }
     quipu_txn_abort(&txn);
 }
 
