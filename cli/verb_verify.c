@@ -22,6 +22,7 @@
 
 struct verify_values {
     bool wants_progress;
+    bool is_repair;
 };
 
 struct verify_run {
@@ -114,9 +115,84 @@ static enum quipu_status say_store(struct verify_run *run, const struct quipu_ve
     return cli_json_end(&run->json, err);
 }
 
+/* What was mended, before the store is verified. */
+static enum quipu_status say_repair(const struct cli *cli, const struct quipu_repair_report *store,
+                                    const struct quipu_repaired *rows, struct quipu_error *err)
+{
+    if (!cli->is_json) {
+        char events[CLI_COUNTED_BYTES];
+        char links[CLI_COUNTED_BYTES];
+        char counters[CLI_COUNTED_BYTES];
+        char added[CLI_COUNTED_BYTES];
+        char removed[CLI_COUNTED_BYTES];
+        (void)printf("rebuilt: the indexes of %s; put right: %s, %s of the outbox; numbers of "
+                     "sources: %s added, %s removed\n",
+                     cli_counted(store->events, "event", events),
+                     cli_counted(store->relinked, "link", links),
+                     cli_counted(rows->counters, "counter", counters),
+                     cli_counted(rows->numbers_added, "row", added),
+                     cli_counted(rows->numbers_removed, "row", removed));
+        return QUIPU_OK;
+    }
+    struct cli_json json = {0};
+    cli_json_begin(&json);
+    cli_json_object(&json, "rebuilt");
+    cli_json_number(&json, "events", store->events);
+    cli_json_number(&json, "aggregates", store->aggregates);
+    cli_json_number(&json, "relinked", store->relinked);
+    cli_json_number(&json, "counters", rows->counters);
+    cli_json_number(&json, "numbers_added", rows->numbers_added);
+    cli_json_number(&json, "numbers_removed", rows->numbers_removed);
+    cli_json_number(&json, "bytes_before", store->bytes_before);
+    cli_json_number(&json, "bytes_after", store->bytes_after);
+    cli_json_close(&json, '}');
+    enum quipu_status status = cli_json_end(&json, err);
+    cli_json_release(&json);
+    return status;
+}
+
+/* Rebuild what derives from the log, and leave the store open. Returns 0 or the exit code. */
+static int repair_store(struct cli *cli, const struct verify_values *values)
+{
+    struct cli_meter meter = {.cli = cli, .is_plain = values->wants_progress};
+    struct quipu_upkeep_options options = QUIPU_UPKEEP_OPTIONS_INIT;
+    options.progress = cli_meter_upkeep;
+    options.ctx = &meter;
+    struct quipu_repair_report report;
+    struct quipu_repaired rows;
+    struct quipu_error err = {0};
+    enum quipu_status status = quipu_store_repair(cli->store_path, &options, &report, &err);
+    cli_meter_end(&meter);
+    if (status != QUIPU_OK) {
+        return cli_fail(cli, status, &err,
+                        status == QUIPU_CORRUPT     ? CLI_CURE_DAMAGED
+                        : status == QUIPU_NOT_FOUND ? "name a store with --store DIR"
+                                                    : NULL);
+    }
+    int code = cli_open(cli);
+    if (code != 0) {
+        return code;
+    }
+    status = quipu_repair_derived(cli->engine, &rows, &err);
+    if (status == QUIPU_OK) {
+        status = say_repair(cli, &report, &rows, &err);
+    }
+    return status == QUIPU_OK
+               ? 0
+               : cli_fail(cli, status, &err, status == QUIPU_CORRUPT ? CLI_CURE_DAMAGED : NULL);
+}
+
+/* Said where all that was found derives from what is sound. */
+static const char *cure_of(const struct quipu_verify_report *report)
+{
+    return report->mendable == report->problems
+               ? "rebuild what derives from the log with `quipu verify --repair-indexes`"
+               : CLI_CURE_DAMAGED;
+}
+
 static int verify_store(struct cli *cli, const struct verify_values *values)
 {
-    int code = cli_open(cli);
+    int code = values->is_repair ? repair_store(cli, values) : cli_open(cli);
     if (code != 0) {
         return code;
     }
@@ -140,7 +216,7 @@ static int verify_store(struct cli *cli, const struct verify_values *values)
     cli_json_release(&run.json);
     return status == QUIPU_OK
                ? 0
-               : cli_fail(cli, status, &err, status == QUIPU_CORRUPT ? CLI_CURE_DAMAGED : NULL);
+               : cli_fail(cli, status, &err, status == QUIPU_CORRUPT ? cure_of(&report) : NULL);
 }
 
 /* ------------------------------------------------------------------ a bundle */
@@ -208,12 +284,19 @@ static int verify_bundle(const struct cli *cli, const char *path)
 
 static int run(struct cli *cli, const void *values, int argc, char **argv)
 {
-    return argc == 0 ? verify_store(cli, values) : verify_bundle(cli, argv[0]);
+    const struct verify_values *given = values;
+    if (argc > 0 && (given->is_repair || given->wants_progress)) {
+        return cli_usage(cli, "--%s is for a store, not for a bundle",
+                         given->is_repair ? "repair-indexes" : "progress");
+    }
+    return argc == 0 ? verify_store(cli, given) : verify_bundle(cli, argv[0]);
 }
 
 static const struct cli_option options[] = {
     {"progress", CLI_FLAG, offsetof(struct verify_values, wants_progress), NULL,
      "say how far it is, a line a second"},
+    {"repair-indexes", CLI_FLAG, offsetof(struct verify_values, is_repair), NULL,
+     "first rebuild all that derives from the log"},
 };
 
 const struct cli_verb cli_verb_verify = {
@@ -222,11 +305,11 @@ const struct cli_verb cli_verb_verify = {
     .summary = "Check every byte, chain and index of the store, or a bundle by itself",
     .details =
         "Without an argument: every block of the store is hashed again, every chain, number and\n"
-        "index checked; each problem is one line that names file, position and what is wrong. "
-        "Others\n"
-        "may go on appending. With a file: its blocks, its manifest and its signature; no store "
-        "is\n"
-        "needed.",
+        "index checked; each problem is one line that names file, position and what is wrong.\n"
+        "Others may go on appending. --repair-indexes first makes indexes, heads and counters "
+        "anew\n"
+        "in a new file; nobody else may have the store open then. With a file: its blocks, its\n"
+        "manifest and its signature; no store is needed.",
     .example = "quipu verify ceremony.car",
     .options = options,
     .option_count = sizeof options / sizeof options[0],

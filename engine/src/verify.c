@@ -49,7 +49,9 @@ void verify_problem(struct verify_run *run, uint64_t position, const char *forma
 
 static bool index_problem(void *ctx, uint64_t position, const char *line)
 {
-    verify_problem(ctx, position, "%s", line);
+    struct verify_run *run = ctx;
+    verify_problem(run, position, "%s", line);
+    run->report.mendable++;
     return true;
 }
 

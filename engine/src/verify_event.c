@@ -79,6 +79,7 @@ static void own_number_check(struct verify_run *run, uint64_t position,
                              const struct quipu_envelope *envelope, struct verify_source *source)
 {
     if (source->last_given == 0) {
+        run->report.mendable++;
         verify_problem(run, position,
                        "number %" PRIu64 " of source %s came from elsewhere, but the table of "
                        "numbers does not know it",
@@ -150,6 +151,7 @@ static void chain_link_check(struct verify_run *run, const struct quipu_event_vi
     const struct quipu_envelope *envelope = &event->envelope;
     if (!quipu_slice_equal(envelope->aggregate_type, before->envelope.aggregate_type) ||
         !quipu_slice_equal(envelope->aggregate_id, before->envelope.aggregate_id)) {
+        run->report.mendable++;
         verify_problem(run, event->position,
                        "its back-pointer leads to position %" PRIu64 ", which is of another "
                        "aggregate",
@@ -179,12 +181,14 @@ static enum quipu_status chain_check(struct verify_run *run, struct quipu_txn *t
     if (event->envelope.version == 1) {
         run->report.aggregates++;
         if (before != 0) {
+            run->report.mendable++;
             verify_problem(run, event->position,
                            "version 1, but its back-pointer leads to position %" PRIu64, before);
         }
         return QUIPU_OK;
     }
     if (before == 0 || before >= event->position) {
+        run->report.mendable++;
         verify_problem(run, event->position,
                        "version %" PRIu64 ", but its back-pointer leads to position %" PRIu64,
                        event->envelope.version, before);

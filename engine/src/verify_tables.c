@@ -90,6 +90,7 @@ static enum quipu_status counter_check(struct verify_run *run, struct quipu_txn 
     uint64_t stored = 0;
     enum quipu_status status = meta_get_u64(txn, key, &stored, err);
     if (status == QUIPU_OK && stored != counted) {
+        run->report.mendable++;
         verify_problem(run, 0, "outbox: %s says %" PRIu64 ", counted %" PRIu64, key, stored,
                        counted);
     }
@@ -106,6 +107,7 @@ static enum quipu_status cursor_check(struct verify_run *run, struct quipu_txn *
     }
     uint64_t last = quipu_txn_last_position(txn);
     if (cursor > last) {
+        run->report.mendable++;
         verify_problem(run, 0,
                        "outbox: the cursor is at %" PRIu64 ", beyond the log's end, %" PRIu64,
                        cursor, last);
@@ -114,6 +116,7 @@ static enum quipu_status cursor_check(struct verify_run *run, struct quipu_txn *
     struct outbox_stretch stretch;
     status = outbox_next_stretch(txn, 1, &stretch, err);
     if (status == QUIPU_OK && stretch.from <= cursor) {
+        run->report.mendable++;
         verify_problem(run, stretch.from,
                        "is neither published nor a dead letter, but the outbox cursor is at "
                        "%" PRIu64,
@@ -148,6 +151,7 @@ static enum quipu_status numbers_check(struct verify_run *run, struct quipu_txn 
     uint64_t rows = 0;
     enum quipu_status status = numbers_count(txn, run->end, &rows, err);
     if (status == QUIPU_OK && rows != run->numbers && run->report.problems == 0) {
+        run->report.mendable++;
         verify_problem(run, 0,
                        "the table of numbers has %" PRIu64 " rows for %" PRIu64
                        " events from elsewhere",

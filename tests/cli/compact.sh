@@ -49,6 +49,34 @@ kill "$follower"
 wait "$follower" 2>/dev/null || true
 has "compact" "$("$quipu" compact)" "1 run merged into 1"
 
+# Rebuilding changes nothing that is sound, and verifies afterwards.
+has "verify --repair-indexes" "$("$quipu" verify --repair-indexes)" \
+    "rebuilt: the indexes of 2,400 events; put right: 0 links, 0 counters of the outbox"
+has "verify --repair-indexes --json" "$("$quipu" verify --repair-indexes --json)" \
+    '{"rebuilt":{"events":2400,"aggregates":20,"relinked":0,'
+equal "the log" "$("$quipu" log --json | sha256sum)" "$before"
+equal "the source" "$("$quipu" status --json | member source)" "$source_before"
+has "verify" "$("$quipu" verify)" "intact: 2,400 events"
+
+# An entry of an index that is not true: verify says what mends it, and that does.
+data=$QUIPU_STORE/data.mdb
+event_id=$("$quipu" show --json 1700 | member event_id)
+prefix=$(printf '%s' "${event_id//-/}" | cut -c 1-16 | sed 's/../\\x&/g')
+flipped=0
+for at in $(LC_ALL=C grep -abPo "$prefix"'\x00\x00\x00\x00\x00\x00\x06\xa4' "$data" | cut -d: -f1); do
+    printf '\x07' | dd of="$data" bs=1 seek=$((at + 14)) conv=notrunc status=none
+    flipped=1
+done
+equal "entries flipped" "$flipped" 1
+found=0
+"$quipu" verify >"$dir/out" 2>"$dir/err" || found=$?
+equal "exit code of verify" "$found" 6
+has "verify" "$(cat "$dir/out")" "data.mdb: position "
+has "verify" "$(cat "$dir/err")" "quipu verify --repair-indexes"
+has "verify --repair-indexes" "$("$quipu" verify --repair-indexes)" "intact: 2,400 events"
+equal "the log" "$("$quipu" log --json | sha256sum)" "$before"
+refused 2 'quipu verify --help' INVALID verify --repair-indexes some.car
+
 QUIPU_STORE=$dir/nowhere
 refused 5 'quipu init' NOT_FOUND compact
 passed

@@ -46,12 +46,16 @@ struct quipu_verify_report {
     uint64_t aggregates;
     uint64_t sources;
     uint64_t problems;
+    /** Of these, how many quipu_store_repair and quipu_repair_derived can mend. */
+    uint64_t mendable;
 };
 
 /**
  * Check the whole store: envelope and payload bytes against their CIDs, strict decoding, `prev` and
- * version of every chain, source_seq of the store's own source, links to causes, heads and indexes,
- * the outbox cursor.
+ * version of every chain, source_seq of the store's own sources and of others, links to causes,
+ * heads and indexes, receipts, dead letters and the outbox cursor, quarantine, checkpoints of
+ * projections. The log is read in slices, up to where it ended at first; others may read and write
+ * meanwhile.
  * @retval QUIPU_OK       nothing is wrong
  * @retval QUIPU_CORRUPT  something is; err holds the first finding, `problem` got them all
  * `report` is filled in both cases.
@@ -59,6 +63,26 @@ struct quipu_verify_report {
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_verify(struct quipu_engine *engine, const struct quipu_verify_options *options,
              struct quipu_verify_report *report, struct quipu_error *err);
+
+struct quipu_repaired {
+    uint64_t events;          /* that were looked at */
+    uint64_t counters;        /* of the outbox, its cursor too, that were wrong */
+    uint64_t numbers_added;   /* of events that came from elsewhere */
+    uint64_t numbers_removed; /* rows that were not true */
+};
+
+/**
+ * Make those rows of the engine again that derive from the log or from other rows: the counters and
+ * the cursor of the outbox, and the table of numbers. quipu_store_repair comes first where indexes
+ * are damaged. Works in slices while others read and write; stopped anywhere, it may be done again.
+ * Receipts, dead letters, quarantine, projections and who the store is are not touched.
+ * `report` may be NULL.
+ * @retval QUIPU_CORRUPT  a record, a receipt or the row of the store's own source cannot be read
+ * @retval QUIPU_PERMISSION, QUIPU_IO, QUIPU_NO_SPACE, QUIPU_NO_MEMORY
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_repair_derived(struct quipu_engine *engine,
+                                                                  struct quipu_repaired *report,
+                                                                  struct quipu_error *err);
 
 #ifdef __cplusplus
 }
