@@ -115,8 +115,8 @@ static enum quipu_status decode_line(struct age_input *input, struct quipu_error
         return status;
     }
     if (line.len == 0 || line.len > AGE_LINE_CHARS ||
-        sodium_base642bin(input->window + input->len, AGE_LINE_BYTES, (const char *)line.data,
-                          line.len, NULL, &bytes, NULL, sodium_base64_VARIANT_ORIGINAL) != 0) {
+        !age_base64(line, sodium_base64_VARIANT_ORIGINAL, input->window + input->len,
+                    AGE_LINE_BYTES, &bytes)) {
         return quipu_error_set_at(err, QUIPU_AGE_ARMOR, at,
                                   "age armor: a line that is not canonical base64 of 64 columns "
                                   "with its padding");

@@ -32,12 +32,23 @@ static enum quipu_status refuse(uint64_t at, const char *what, struct quipu_erro
     return quipu_error_set_at(err, QUIPU_AGE_HEADER, at, "age header: %s", what);
 }
 
+bool age_base64(struct quipu_slice text, int variant, uint8_t *out, size_t cap, size_t *len)
+{
+    /* libsodium's reader takes some bytes above ASCII for characters of base64. */
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] >= 0x80) {
+            return false;
+        }
+    }
+    return sodium_base642bin(out, cap, (const char *)text.data, text.len, NULL, len, NULL,
+                             variant) == 0;
+}
+
 bool age_base64_exact(struct quipu_slice text, uint8_t *out, size_t len)
 {
     size_t bytes = 0;
     return text.len == (len * 4 + 2) / 3 &&
-           sodium_base642bin(out, len, (const char *)text.data, text.len, NULL, &bytes, NULL,
-                             sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0 &&
+           age_base64(text, sodium_base64_VARIANT_ORIGINAL_NO_PADDING, out, len, &bytes) &&
            bytes == len;
 }
 
@@ -202,8 +213,8 @@ static enum quipu_status read_body(struct age_input *input, struct age_header *h
             return status;
         }
         if (line.len > AGE_LINE_CHARS ||
-            sodium_base642bin(bytes, sizeof bytes, (const char *)line.data, line.len, NULL, &len,
-                              NULL, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0) {
+            !age_base64(line, sodium_base64_VARIANT_ORIGINAL_NO_PADDING, bytes, sizeof bytes,
+                        &len)) {
             return refuse(at,
                           "a line of a stanza's body is not canonical base64 of at most 64 "
                           "columns without padding",

@@ -199,6 +199,9 @@ void age_header_write_stanza(struct quipu_buf *out, const struct age_stanza *sta
 /* Append the line of the MAC behind "---". */
 void age_header_write_mac(struct quipu_buf *out, const uint8_t mac[AGE_MAC_BYTES]);
 
+/* All of `text`, canonical base64 of one of libsodium's variants, into at most `cap` bytes. */
+QUIPU_MUST_CHECK bool age_base64(struct quipu_slice text, int variant, uint8_t *out, size_t cap,
+                                 size_t *len);
 /* Exactly `len` bytes from canonical base64 without padding. */
 QUIPU_MUST_CHECK bool age_base64_exact(struct quipu_slice text, uint8_t *out, size_t len);
 

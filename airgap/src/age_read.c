@@ -265,16 +265,16 @@ enum quipu_status quipu_age_reader_open(struct quipu_source source,
                                         const struct quipu_age_read_options *options,
                                         struct quipu_age_reader **out, struct quipu_error *err)
 {
-    unsigned limit = QUIPU_AGE_WORK_FACTOR_MAX;
+    unsigned limit = QUIPU_AGE_SCRYPT_LOG_MAX;
     if (options != NULL && options->size != sizeof *options) {
         return quipu_error_set(err, QUIPU_MISUSE, "options of an age reader have another size");
     }
     if (options != NULL && options->work_factor_max != 0) {
         limit = options->work_factor_max;
     }
-    if (limit > QUIPU_AGE_WORK_FACTOR_CEILING) {
+    if (limit > QUIPU_AGE_SCRYPT_LOG_CEILING) {
         return quipu_error_set(err, QUIPU_INVALID, "scrypt work factor %u; at most %d", limit,
-                               QUIPU_AGE_WORK_FACTOR_CEILING);
+                               QUIPU_AGE_SCRYPT_LOG_CEILING);
     }
     enum quipu_status status = age_start(err);
     if (status != QUIPU_OK) {

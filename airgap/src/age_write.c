@@ -36,9 +36,9 @@ static enum quipu_status check_options(const struct quipu_age_write_options *opt
         return quipu_error_set(err, QUIPU_TOO_LARGE, "%zu age recipients; at most %d",
                                options->recipient_count, QUIPU_AGE_RECIPIENTS_MAX);
     }
-    if (options->work_factor > QUIPU_AGE_WORK_FACTOR_CEILING) {
+    if (options->work_factor > QUIPU_AGE_SCRYPT_LOG_CEILING) {
         return quipu_error_set(err, QUIPU_INVALID, "scrypt work factor %u; at most %d",
-                               options->work_factor, QUIPU_AGE_WORK_FACTOR_CEILING);
+                               options->work_factor, QUIPU_AGE_SCRYPT_LOG_CEILING);
     }
     /* Two of the same mean that a third was forgotten. */
     for (size_t i = 1; i < options->recipient_count; i++) {
@@ -81,7 +81,7 @@ static enum quipu_status add_passphrase(struct age_keys *keys, struct quipu_rand
                                         struct quipu_buf *header, struct quipu_error *err)
 {
     struct age_stanza stanza = {.type = AGE_STANZA_SCRYPT};
-    stanza.work_factor = options->work_factor != 0 ? options->work_factor : QUIPU_AGE_WORK_FACTOR;
+    stanza.work_factor = options->work_factor != 0 ? options->work_factor : QUIPU_AGE_SCRYPT_LOG;
     enum quipu_status status = random.fill(random.ctx, stanza.share, AGE_SALT_BYTES, err);
     if (status == QUIPU_OK) {
         status =

@@ -39,9 +39,9 @@ extern "C" {
 #define QUIPU_AGE_PASSPHRASE_BYTES_MAX 4096
 /** Base-two logarithm of scrypt's work factor: memory is 1 KiB times the factor, so 256 MiB at 18
  * and 4 GiB at 22. */
-#define QUIPU_AGE_WORK_FACTOR         18
-#define QUIPU_AGE_WORK_FACTOR_MAX     22
-#define QUIPU_AGE_WORK_FACTOR_CEILING 30
+#define QUIPU_AGE_SCRYPT_LOG         18
+#define QUIPU_AGE_SCRYPT_LOG_MAX     22
+#define QUIPU_AGE_SCRYPT_LOG_CEILING 30
 /** "age1…" and "AGE-SECRET-KEY-1…" with their NUL. */
 #define QUIPU_AGE_RECIPIENT_TEXT_BYTES 63
 #define QUIPU_AGE_IDENTITY_TEXT_BYTES  75
@@ -136,7 +136,7 @@ struct quipu_age_write_options {
     const struct quipu_age_recipient *recipients;
     size_t recipient_count;
     const struct quipu_age_secrets *passphrase; /* only its passphrase is used */
-    unsigned work_factor;                       /* 0: QUIPU_AGE_WORK_FACTOR; at most the ceiling */
+    unsigned work_factor;                       /* 0: QUIPU_AGE_SCRYPT_LOG; at most the ceiling */
     enum quipu_age_form form;
     const struct quipu_random *random; /* NULL: the system's; keys and nonces come from it */
 };
@@ -154,7 +154,7 @@ struct quipu_age_writer;
  * @param out  Close it with quipu_age_writer_close. Untouched on failure.
  * @retval QUIPU_MISUSE     options of another size, neither or both of recipients and passphrase
  * @retval QUIPU_INVALID    a recipient twice, or one that no secret can be shared with; a work
- *         factor over QUIPU_AGE_WORK_FACTOR_CEILING
+ *         factor over QUIPU_AGE_SCRYPT_LOG_CEILING
  * @retval QUIPU_TOO_LARGE  more than QUIPU_AGE_RECIPIENTS_MAX
  * @retval QUIPU_NO_MEMORY, QUIPU_NO_RANDOM, or what the sink or the randomness says
  */
@@ -177,7 +177,7 @@ QUIPU_API void quipu_age_writer_close(struct quipu_age_writer **writer);
 
 struct quipu_age_read_options {
     size_t size;              /* sizeof this struct */
-    unsigned work_factor_max; /* 0: QUIPU_AGE_WORK_FACTOR_MAX; at most the ceiling */
+    unsigned work_factor_max; /* 0: QUIPU_AGE_SCRYPT_LOG_MAX; at most the ceiling */
 };
 
 #define QUIPU_AGE_READ_OPTIONS_INIT                                                                \
