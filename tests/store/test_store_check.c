@@ -8,8 +8,8 @@
 #include <lmdb.h>
 #include <stdlib.h>
 
+#include "internal.h"
 #include "internal/bytes.h"
-#include "manifest.h"
 #include "store_fixture.h"
 
 #define EVENTS 23
@@ -37,8 +37,10 @@ TestSuite(store_check, .init = set_up, .fini = tear_down);
 /* Hands each value of a database to `change`, which returns what to do with it. */
 enum change { KEEP, STORE, DELETE };
 typedef enum change (*change_fn)(uint64_t n, MDB_val key, uint8_t *value, size_t len);
+/* The same, and the value may become shorter. */
+typedef enum change (*resize_fn)(uint64_t n, MDB_val key, uint8_t *value, size_t *len);
 
-static void change_values(const char *name, unsigned flags, change_fn change)
+static void change_values_by(const char *name, unsigned flags, change_fn change, resize_fn resize)
 {
     MDB_env *env = NULL;
     MDB_txn *txn = NULL;
@@ -58,8 +60,10 @@ static void change_values(const char *name, unsigned flags, change_fn change)
     while (mdb_cursor_get(cursor, &key, &val, MDB_NEXT) == 0) {
         uint8_t *copy = malloc(val.mv_size);
         memcpy(copy, val.mv_data, val.mv_size);
-        enum change what = change(n++, key, copy, val.mv_size);
-        MDB_val now = {val.mv_size, copy};
+        size_t len = val.mv_size;
+        enum change what =
+            change != NULL ? change(n++, key, copy, len) : resize(n++, key, copy, &len);
+        MDB_val now = {len, copy};
         if (what == STORE) {
             cr_assert_eq(mdb_put(txn, dbi, &key, &now, 0), 0);
         } else if (what == DELETE) {
@@ -72,6 +76,11 @@ static void change_values(const char *name, unsigned flags, change_fn change)
     mdb_cursor_close(cursor);
     cr_assert_eq(mdb_txn_commit(txn), 0);
     mdb_env_close(env);
+}
+
+static void change_values(const char *name, unsigned flags, change_fn change)
+{
+    change_values_by(name, flags, change, NULL);
 }
 
 static bool note(void *ctx, uint64_t position, const char *line)
@@ -304,6 +313,82 @@ Test(store_check, names_a_wrong_directory)
 {
     change_values("cidrun", MDB_INTEGERKEY, wrong_directory);
     assert_finds("the directory of run");
+}
+
+static enum change wrong_term(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    (void)len;
+    value[3] ^= 1; /* of its first entry's hash */
+    return n == 0 ? STORE : KEEP;
+}
+
+static enum change wrong_term_position(uint64_t n, MDB_val key, uint8_t *value, size_t len)
+{
+    (void)key;
+    quipu_store_be32(value + len - 4, 1000);
+    return n == 0 ? STORE : KEEP;
+}
+
+Test(store_check, names_a_term_that_is_not_the_record_s)
+{
+    change_values("termrun", MDB_INTEGERKEY, wrong_term);
+    assert_finds("of termrun has a wrong entry");
+}
+
+Test(store_check, names_a_term_outside_its_run)
+{
+    change_values("termrun", MDB_INTEGERKEY, wrong_term_position);
+    assert_finds("outside its positions");
+}
+
+/* Take the second entry out of a run of one value, in its value and in the manifest. */
+static uint64_t robbed_run;
+
+static enum change rob_value(uint64_t n, MDB_val key, uint8_t *value, size_t *len)
+{
+    (void)n;
+    uint64_t number;
+    memcpy(&number, key.mv_data, sizeof number);
+    if (number != quipu_run_key(robbed_run, 0)) {
+        return KEEP;
+    }
+    memmove(value + 8, value + 16, *len - 16);
+    *len -= 8;
+    return STORE;
+}
+
+static enum change rob_manifest(uint64_t n, MDB_val key, uint8_t *value, size_t *len)
+{
+    (void)n;
+    if (key.mv_size != 4) {
+        return KEEP;
+    }
+    struct quipu_manifest *manifest = calloc(1, sizeof *manifest);
+    struct quipu_buf changed = QUIPU_BUF_INIT;
+    cr_assert_eq(quipu_manifest_decode(quipu_slice(value, *len), manifest, NULL), QUIPU_OK);
+    for (uint32_t i = 0; i < manifest->run_count; i++) {
+        struct quipu_run *run = &manifest->runs[i];
+        if (robbed_run == 0 && run->term_entries > quipu_run_events(run) + 1 &&
+            run->term_entries <= run->segment_entries) {
+            robbed_run = run->number;
+            run->term_entries--;
+        }
+    }
+    cr_assert_neq(robbed_run, 0);
+    quipu_manifest_encode(manifest, &changed);
+    cr_assert_eq(changed.len, *len);
+    memcpy(value, changed.data, changed.len);
+    quipu_buf_release(&changed);
+    free(manifest);
+    return STORE;
+}
+
+Test(store_check, misses_a_term)
+{
+    change_values_by("meta", 0, NULL, rob_manifest);
+    change_values_by("termrun", MDB_INTEGERKEY, NULL, rob_value);
+    assert_finds("of termrun does not agree with its records");
 }
 
 static enum change break_manifest(uint64_t n, MDB_val key, uint8_t *value, size_t len)
