@@ -42,6 +42,29 @@ static void mix_record(uint64_t *digest, const struct quipu_record *record)
     mix(digest, record->payload.data, record->payload.len);
 }
 
+/* The event by its type and by its correlation, and what comes behind it there. */
+static void mix_terms(struct quipu_txn *txn, uint64_t *digest, const struct quipu_record *record)
+{
+    char type[QUIPU_TERM_BYTES_MAX];
+    struct quipu_uuid correlation_id = record->correlation_id;
+    memcpy(type, record->event_type.data, record->event_type.len);
+    const struct quipu_term terms[] = {
+        {QUIPU_TERM_EVENT_TYPE, quipu_slice(type, record->event_type.len)},
+        {QUIPU_TERM_CORRELATION, quipu_slice(correlation_id.bytes, QUIPU_UUID_BYTES)},
+    };
+    for (size_t i = 0; i < 4; i++) {
+        struct quipu_record found;
+        struct quipu_error err;
+        enum quipu_status status =
+            quipu_txn_find_term(txn, terms[i / 2], record->position,
+                                i % 2 == 0 ? QUIPU_SEEK_GE : QUIPU_SEEK_GT, &found, &err);
+        if (status != QUIPU_DONE) {
+            must(status, "term", &err);
+            mix_record(digest, &found);
+        }
+    }
+}
+
 static void mix_position(struct quipu_txn *txn, uint64_t *digest, uint64_t position)
 {
     struct quipu_record record;
@@ -50,6 +73,7 @@ static void mix_position(struct quipu_txn *txn, uint64_t *digest, uint64_t posit
     enum quipu_block_kind kind;
     must(quipu_txn_record_at(txn, position, &record, &err), "record_at", &err);
     mix_record(digest, &record);
+    mix_terms(txn, digest, &record);
     struct quipu_uuid event_id = record.event_id;
     struct quipu_cid payload_cid = record.payload_cid;
     must(quipu_txn_find_cid(txn, &record.envelope_cid, &found, &kind, &err), "envelope", &err);

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# A backup, and a store restored from it: a copy that is verified, made while another process appends
+# without a pause; the copy has no key, records under a source of its own, and everything that was
+# recorded before stays verifiable.
+#   backup.sh QUIPU
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+export QUIPU_STORE=$dir/store
+note() {
+    printf '{"aggregate_type":"note","aggregate_id":"%s","event_type":"note.written","payload":{"n":%d}}\n' \
+        "$1" "$2"
+}
+"$quipu" init >/dev/null
+for n in $(seq 1 50); do note a "$n"; done | "$quipu" append - >/dev/null
+old_source=$("$quipu" status --json | member source)
+
+# Backups while events come in one by one: each is whole, and ends where the log ended some time.
+(
+    n=0
+    until [ -e "$dir/enough" ]; do
+        n=$((n + 1))
+        note b "$n" | "$quipu" append - >/dev/null || exit 1
+    done
+) &
+writer=$!
+before=50
+for copy in 1 2 3 4 5; do
+    events=$("$quipu" backup --json "$dir/copy-$copy" | member events)
+    kill -0 "$writer" 2>/dev/null || fail "the writer has ended"
+    [ "$events" -ge "$before" ] || fail "copy $copy has $events events, the one before $before"
+    before=$events
+    has "verify of copy $copy" "$("$quipu" --store "$dir/copy-$copy" verify)" "intact: "
+    # More has been appended before the next one.
+    until [ "$("$quipu" status --json | member events)" -gt "$events" ]; do
+        kill -0 "$writer" 2>/dev/null || fail "the writer has ended"
+    done
+done
+: >"$dir/enough"
+wait "$writer" || fail "an append failed while a backup was made"
+has "verify" "$("$quipu" verify)" "intact: "
+
+# What it says.
+has "backup" "$("$quipu" backup "$dir/said" 2>/dev/null)" ", in $dir/said, verified"
+equal "backup --no-verify" "$("$quipu" backup --no-verify --json "$dir/unverified" | member verified)" false
+has "backup --progress" "$("$quipu" backup --progress "$dir/progress" 2>&1 >/dev/null)" \
+    "events of the copy verified, "
+refused 4 'not empty' EXISTS backup "$dir/said"
+
+# Restored: no key, no loss, and a new source from the first event on.
+restored=$dir/said
+equal "keys in the copy" "$(find "$restored" -name '*.key' | wc -l)" 0
+events=$("$quipu" status --json | member events)
+equal "events of the copy" "$("$quipu" --store "$restored" log --json | sha256sum)" \
+    "$("$quipu" log --json | sha256sum)"
+note c 1 | "$quipu" --store "$restored" append - >/dev/null
+new_source=$("$quipu" --store "$restored" status --json | member source)
+[ -n "$new_source" ] && [ "$new_source" != "$old_source" ] || fail "the source is still $old_source"
+has "a new event" "$("$quipu" --store "$restored" show --json "$((events + 1))")" "$new_source"
+has "an old event" "$("$quipu" --store "$restored" show --json 1)" "$old_source"
+verdict=$("$quipu" --store "$restored" verify --json)
+equal "sources" "$(member sources <<<"$verdict")" 2
+equal "events" "$(member events <<<"$verdict")" "$((events + 1))"
+equal "problems" "$(member problems <<<"$verdict")" 0
+equal "the old store's source" "$("$quipu" status --json | member source)" "$old_source"
+
+# What the restored store has recorded comes back to the first one as a foreign store's.
+"$quipu" --store "$restored" export --since "$((events + 1))" "$dir/new.car" >/dev/null
+"$quipu" import "$dir/new.car" >/dev/null
+equal "events" "$("$quipu" status --json | member events)" "$((events + 1))"
+has "verify" "$("$quipu" verify)" "intact: "
+
+# A damaged store gives a damaged copy, and says so.
+data=$QUIPU_STORE/data.mdb
+note d 1 | sed 's/"n":1/"text":"needle-in-the-log"/' | "$quipu" append - >/dev/null
+at=$(grep -abo 'needle-in-the-log' "$data" | head -n 1 | cut -d: -f1)
+printf 'N' | dd of="$data" bs=1 seek="$at" conv=notrunc status=none
+refused_once() {
+    local found=0
+    "$quipu" backup "$dir/bad" >"$dir/out" 2>"$dir/err" || found=$?
+    equal "exit code of backup" "$found" 6
+    has "backup" "$(cat "$dir/err")" "the copy in $dir/bad is damaged: position $((events + 2)): the payload"
+    has "backup" "$(cat "$dir/err")" "quipu verify"
+}
+refused_once
+passed
