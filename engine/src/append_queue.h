@@ -7,28 +7,46 @@
 #define QUIPU_ENGINE_APPEND_QUEUE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* A group ends behind the request that reaches one of these. */
 #define APPEND_GROUP_EVENTS_MAX 1000
 #define APPEND_GROUP_BYTES_MAX  ((size_t)4 << 20)
 
+/* Words that callers sleep on; groups share them in turns. */
+#define APPEND_QUEUE_WORDS 64
+
 /* One caller's place in the queue; it lives on that caller's stack. */
 struct append_ticket {
     size_t events;
     size_t bytes;
+    uint32_t group;
     struct append_ticket *next; /* in the queue, then in its group */
-    pthread_cond_t turn;
-    bool is_leader;
-    bool is_done;
 };
 
 struct append_queue {
-    pthread_mutex_t lock; /* guards all below and every ticket in the queue */
+    pthread_mutex_t lock; /* guards what follows, up to the words, and every ticket in the queue */
     struct append_ticket *first;
     struct append_ticket *last;
     bool has_leader;
+    uint32_t forming; /* number of the group that takes the next ticket */
+    size_t forming_events;
+    size_t forming_bytes;
+    size_t waiting; /* tickets in the queue */
+    /* Of the last commit, for the gathering before the next. */
+    size_t last_tickets;
+    int64_t last_ns;
+    size_t gather;    /* the leader sleeps until so many wait; 0: it does not */
+    unsigned misses;  /* gatherings in a row that were for nothing */
+    unsigned to_skip; /* groups that go without one for that */
+    /* Numbers of the latest group whose leader may go on, and of the latest that is committed; each
+     * rises. A word serves every APPEND_QUEUE_WORDS-th group. */
+    _Atomic uint32_t turn[APPEND_QUEUE_WORDS];
+    _Atomic uint32_t done[APPEND_QUEUE_WORDS];
+    _Atomic uint32_t gathered; /* counts the leaders that were woken from gathering */
 };
 
 /* Commits a group: a list of tickets linked by `next`, in the order of their coming. */
