@@ -1,7 +1,9 @@
 /*
- * Processes on one store: a writer, one that moves the outbox cursor as a flusher does, and two
- * readers. For some seconds one of them is killed at a random moment and started again. What a call
- * has acknowledged stays; readers see no gap and no event twice; verify is clean at the end.
+ * Processes on one store: a writer, one that moves the outbox cursor as a flusher does, two
+ * readers, one that makes backups and verifies them, and one that verifies the store. For some
+ * seconds one of them is killed at a random moment and started again. What a call has acknowledged
+ * stays; readers see no gap and no event twice; every copy is whole; verify is clean, at any moment
+ * and at the end.
  *
  * usage: crash_processes [MILLISECONDS [SEED]]
  *
@@ -24,7 +26,7 @@
 #include "sample.h"
 #include "temp_dir.h"
 
-#define PROCESSES        4
+#define PROCESSES        6
 #define BATCH_MAX        8
 #define ACKS_MAX         32
 #define MILLISECONDS     4000
@@ -36,6 +38,9 @@ struct board {
     atomic_ullong cursor;
     atomic_ullong scans;
     atomic_ullong starts;
+    atomic_ullong backups;
+    atomic_ullong verified;
+    atomic_ullong folders; /* for backups, also of those that were killed */
 };
 
 struct work {
@@ -187,12 +192,58 @@ static void read_events(struct work *work)
     }
 }
 
+static void note_problem(void *ctx, uint64_t position, const char *line)
+{
+    (void)fprintf(stderr, "%s: position %" PRIu64 ": %s\n", (const char *)ctx, position, line);
+}
+
+/* Everything up to what was acknowledged before must be there, and sound. */
+static void verify_store(struct quipu_engine *engine, const char *what, uint64_t acknowledged)
+{
+    char name[64];
+    struct quipu_verify_options options = QUIPU_VERIFY_OPTIONS_INIT;
+    struct quipu_verify_report report = {0};
+    struct quipu_error err;
+    (void)snprintf(name, sizeof name, "%s", what);
+    options.problem = note_problem;
+    options.ctx = name;
+    must(quipu_verify(engine, &options, &report, &err), what, &err);
+    require(report.events >= acknowledged, what, acknowledged, report.events);
+}
+
+/* A copy ends where the log ended as it was made: at what was acknowledged by then, or behind it.
+ */
+static void back_up(struct work *work)
+{
+    for (;;) {
+        char folder[4 * TEMP_DIR_BYTES];
+        struct work copy = {.path = folder};
+        struct quipu_error err;
+        uint64_t acknowledged = atomic_load(&work->board->events);
+        (void)snprintf(folder, sizeof folder, "%s-copy-%llu", work->path,
+                       atomic_fetch_add(&work->board->folders, 1));
+        must(quipu_store_backup(work->store, folder, &err), "backup", &err);
+        open_both(&copy);
+        verify_store(copy.engine, "verify of a copy", acknowledged);
+        close_both(&copy);
+        atomic_fetch_add(&work->board->backups, 1);
+    }
+}
+
+static void verify_events(struct work *work)
+{
+    for (;;) {
+        verify_store(work->engine, "verify", atomic_load(&work->board->events));
+        atomic_fetch_add(&work->board->verified, 1);
+    }
+}
+
 /* ------------------------------------------------------------------ the one that kills */
 
 static pid_t start(struct work work, size_t role)
 {
-    static void (*const roles[PROCESSES])(struct work *) = {write_events, flush_events, read_events,
-                                                            read_events};
+    static void (*const roles[PROCESSES])(struct work *) = {
+        write_events, flush_events, read_events, read_events, back_up, verify_events};
     pid_t parent = getpid();
     (void)fflush(NULL);
     pid_t pid = fork();
@@ -254,16 +305,14 @@ static uint64_t kill_for_a_while(struct work *work, uint64_t milliseconds)
 static void check_all(struct work *work)
 {
     static struct scan scan;
-    struct quipu_verify_report report = {0};
     struct quipu_outbox_status status;
     struct quipu_error err;
     uint64_t events = atomic_load(&work->board->events);
     uint64_t cursor = atomic_load(&work->board->cursor);
     open_both(work);
-    must(quipu_verify(work->engine, NULL, &report, &err), "verify", &err);
-    require(report.events >= events, "events at the end", events, report.events);
+    verify_store(work->engine, "verify at the end", events);
     must(quipu_each_event(work->engine, NULL, scan_one, &scan, &err), "scan", &err);
-    require(scan.last == report.events, "scanned at the end", report.events, scan.last);
+    require(scan.last == last_position(work), "scanned at the end", last_position(work), scan.last);
     must(quipu_outbox_status(work->engine, &status, &err), "outbox", &err);
     require(status.cursor >= cursor, "outbox cursor at the end", cursor, status.cursor);
     close_both(work);
@@ -288,12 +337,16 @@ int main(int argc, char **argv)
     work.board = board;
     uint64_t kills = kill_for_a_while(&work, milliseconds);
     check_all(&work);
-    (void)printf("%" PRIu64 " kills: %llu events, cursor at %llu, %llu scans, %llu starts\n", kills,
-                 atomic_load(&work.board->events), atomic_load(&work.board->cursor),
-                 atomic_load(&work.board->scans), atomic_load(&work.board->starts));
+    (void)printf("%" PRIu64 " kills: %llu events, cursor at %llu, %llu scans, %llu starts, %llu "
+                 "backups, %llu times verified\n",
+                 kills, atomic_load(&work.board->events), atomic_load(&work.board->cursor),
+                 atomic_load(&work.board->scans), atomic_load(&work.board->starts),
+                 atomic_load(&work.board->backups), atomic_load(&work.board->verified));
     require(atomic_load(&work.board->events) >= 20 && atomic_load(&work.board->cursor) >= 1 &&
                 atomic_load(&work.board->scans) >= 5 && kills >= 10,
             "work done; kills", 10, kills);
+    require(atomic_load(&work.board->backups) >= 1, "backups", 1, 0);
+    require(atomic_load(&work.board->verified) >= 1, "times verified", 1, 0);
     (void)munmap(board, sizeof *work.board); /* the process ends */
     temp_dir_release(&dir);
     return EXIT_SUCCESS;
