@@ -12,6 +12,7 @@
  *
  * usage: crash_explorer RECORDER WORKLOAD [--seed N] [--steps N] [--rounds N] [--seconds N]
  *                       [--at-least N] [--relaxed] [--without-sync] [--stack]
+ *                       [--threads | --imports]
  *   Each sync gives the state with nothing in doubt kept, the one with all, and `rounds` others;
  *   with --seconds, rounds go on for that time. --without-sync has syncs of files settle nothing,
  *   and wants states to be broken: it shows that the search would see a store that forgot to sync,
@@ -33,6 +34,7 @@
 #include "block_recorder.h"
 #include "check.h"
 #include "disk.h"
+#include "marks.h"
 #include "sample.h"
 #include "stack.h"
 #include "temp_dir.h"
@@ -54,6 +56,7 @@ struct options {
     bool is_relaxed;
     bool is_without_sync;
     bool is_stack;
+    const char *kind; /* of workload */
 };
 
 struct explorer {
@@ -67,19 +70,7 @@ struct explorer {
     const char *mount_options;
     uint8_t *record;
     size_t record_bytes;
-    /* What the whole record says of the events. */
-    struct quipu_cid *cids;
-    bool *is_boundary;
-    uint64_t events_max;
-    /* What is acknowledged so far in this pass: by the last call, by the one before, by the one
-     * that goes on. */
-    struct check_least now;
-    struct check_least before;
-    struct check_least next;
-    /* The call that goes on has written to the store: the one before is no longer the last. */
-    bool has_committed;
-    /* What comes before is not the workload's. */
-    bool has_begun;
+    struct marks marks;
     uint64_t random;
     /* Hashes of the states so far; 0 is an empty slot. */
     uint64_t *seen;
@@ -145,6 +136,7 @@ static void run_workload(const struct explorer *explorer)
         seed,
         steps,
         explorer->options.is_relaxed ? "relaxed" : "durable",
+        explorer->options.kind,
         NULL,
     };
     if (explorer->options.is_stack) {
@@ -161,7 +153,7 @@ static void run_workload(const struct explorer *explorer)
             _exit(2);
         }
         execl(workload[0], workload[0], workload[1], workload[2], workload[3], workload[4],
-              (char *)NULL);
+              workload[5], (char *)NULL);
         _exit(2);
     }
     if (pid < 0 || waitpid(pid, &how, 0) != pid || how != 0) {
@@ -210,61 +202,7 @@ static bool next_entry(const struct explorer *explorer, size_t *at, struct recor
     exit(EXIT_FAILURE);
 }
 
-/* ------------------------------------------------------------------ acknowledgements */
-
-static void note_backup(struct check_least *least, const char *name, uint64_t events, bool is_saved)
-{
-    size_t i = 0;
-    while (i < least->backups_len && strcmp(least->backups[i].name, name) != 0) {
-        i++;
-    }
-    if (i == CHECK_BACKUPS_MAX) {
-        (void)fprintf(stderr, "more than %d backups\n", CHECK_BACKUPS_MAX);
-        exit(EXIT_FAILURE);
-    }
-    struct check_backup *backup = &least->backups[i];
-    (void)snprintf(backup->name, sizeof backup->name, "%s", name);
-    backup->events = events;
-    backup->is_saved = is_saved;
-    least->backups_len = i == least->backups_len ? i + 1 : least->backups_len;
-}
-
-static void take_mark(struct explorer *explorer, const uint8_t *data, size_t len)
-{
-    char line[256];
-    char word[128];
-    uint64_t number = 0;
-    if (len >= sizeof line) {
-        return;
-    }
-    memcpy(line, data, len);
-    line[len] = 0;
-    if (strcmp(line, BLOCK_RECORDER_BEGIN) == 0) {
-        explorer->has_begun = true;
-    } else if (sscanf(line, "try %" SCNu64, &number) == 1 && number <= explorer->events_max) {
-        explorer->is_boundary[number] = true;
-    } else if (sscanf(line, "event %" SCNu64 " %127s", &number, word) == 2) {
-        explorer->next.events = number;
-    } else if (sscanf(line, "source %56s", explorer->next.source) == 1) {
-        explorer->next.source[QUIPU_SOURCE_TEXT_BYTES - 1] = 0;
-    } else if (sscanf(line, "outbox %" SCNu64, &number) == 1) {
-        explorer->next.cursor = number;
-    } else if (sscanf(line, "projection %" SCNu64, &number) == 1) {
-        explorer->next.checkpoint = number;
-    } else if (sscanf(line, "backup %31s %" SCNu64, word, &number) == 2) {
-        note_backup(&explorer->next, word, number, false);
-        note_backup(&explorer->now, word, number, false);
-    } else if (sscanf(line, "saved %31s %" SCNu64, word, &number) == 2) {
-        note_backup(&explorer->next, word, number, true);
-        explorer->has_committed = false; /* only the copy was written */
-    } else if (sscanf(line, "done %" SCNu64, &number) == 1) {
-        if (explorer->has_committed) {
-            explorer->before = explorer->now;
-        }
-        explorer->now = explorer->next;
-        explorer->has_committed = false;
-    }
-}
+/* ------------------------------------------------------------------ is it whole? */
 
 static size_t sector_bytes(const struct options *options)
 {
@@ -276,37 +214,22 @@ static void survey(struct explorer *explorer)
 {
     struct record_header header;
     const uint8_t *data = NULL;
-    size_t slots = explorer->record_bytes / sizeof header + 1;
-    explorer->cids = allocate(slots * 32, sizeof *explorer->cids);
+    /* An event takes more bytes of the record than its envelope and payload have. */
+    marks_init(&explorer->marks, explorer->record_bytes / 256 + 2);
     struct disk *disk = disk_new(sector_bytes(&explorer->options));
     for (size_t at = 0; next_entry(explorer, &at, &header, &data);) {
-        char line[256];
-        char cid[128];
-        uint64_t position = 0;
         if (!disk_begin(disk, &header, data) || !disk_finish(disk, &header)) {
             exit(EXIT_FAILURE);
         }
-        if (header.kind != RECORD_MARK || header.data_bytes >= sizeof line) {
-            continue;
-        }
-        memcpy(line, data, (size_t)header.data_bytes);
-        line[header.data_bytes] = 0;
-        if (sscanf(line, "event %" SCNu64 " %127s", &position, cid) == 2) {
-            if (position != explorer->events_max + 1 || position >= slots * 32 ||
-                quipu_cid_parse(quipu_slice_text(cid), &explorer->cids[position], NULL) !=
-                    QUIPU_OK) {
-                (void)fprintf(stderr, "acknowledged out of turn: %s", line);
-                exit(EXIT_FAILURE);
-            }
-            explorer->events_max = position;
+        if (header.kind == RECORD_MARK) {
+            marks_learn(&explorer->marks, data, (size_t)header.data_bytes);
         }
     }
-    if (explorer->events_max == 0 || !disk_matches(disk, explorer->record_root)) {
+    if (!marks_are_whole(&explorer->marks) || !disk_matches(disk, explorer->record_root)) {
         (void)fprintf(stderr, "the record does not lead to the files that the workload left\n");
         exit(EXIT_FAILURE);
     }
     disk_free(disk);
-    explorer->is_boundary = allocate((size_t)explorer->events_max + 2, sizeof(bool));
 }
 
 /* ------------------------------------------------------------------ searching */
@@ -376,10 +299,10 @@ static void explore(struct explorer *explorer, const struct disk *disk, enum dis
     struct check_plan plan = {
         .root = options->is_stack ? explorer->mounted : explorer->state_root,
         /* Relaxed: the last transaction may be missing, never one before it. */
-        .least = options->is_relaxed ? explorer->before : explorer->now,
-        .is_boundary = explorer->is_boundary,
-        .events_max = explorer->events_max,
-        .cids = explorer->cids,
+        .least = options->is_relaxed ? explorer->marks.before : explorer->marks.now,
+        .is_boundary = explorer->marks.is_boundary,
+        .events_max = explorer->marks.events_max,
+        .cids = explorer->marks.cids,
         .number = explorer->states,
         .durability = options->is_relaxed ? QUIPU_RELAXED : QUIPU_DURABLE,
     };
@@ -426,27 +349,23 @@ static void pass(struct explorer *explorer, enum disk_choice choice)
     size_t entry = 0;
     uint64_t syncs = 0;
     struct disk *disk = disk_new(sector_bytes(&explorer->options));
-    explorer->now = explorer->before = explorer->next = (struct check_least){.events = 0};
-    explorer->has_committed = false;
-    explorer->has_begun = !explorer->options.is_stack;
-    memset(explorer->is_boundary, 0, (size_t)explorer->events_max + 1);
-    explorer->is_boundary[0] = true;
+    marks_rewind(&explorer->marks, !explorer->options.is_stack);
     for (size_t at = 0; next_entry(explorer, &at, &header, &data) && !is_over(explorer); entry++) {
         bool is_sync = header.kind == RECORD_SYNC || header.is_synchronous != 0;
         if (!disk_begin(disk, &header, data)) {
             exit(EXIT_FAILURE);
         }
-        explorer->has_committed |= header.kind == RECORD_WRITE;
+        explorer->marks.has_committed |= header.kind == RECORD_WRITE;
         if (header.kind == RECORD_MARK) {
-            take_mark(explorer, data, (size_t)header.data_bytes);
+            marks_take(&explorer->marks, data, (size_t)header.data_bytes);
         }
-        if (is_sync && explorer->has_begun && disk_doubts(disk) > 0) {
+        if (is_sync && explorer->marks.has_begun && disk_doubts(disk) > 0) {
             syncs++;
             explorer->doubts_max =
                 disk_doubts(disk) > explorer->doubts_max ? disk_doubts(disk) : explorer->doubts_max;
             explore(explorer, disk, choice, entry);
         }
-        if (explorer->options.is_without_sync && explorer->has_begun &&
+        if (explorer->options.is_without_sync && explorer->marks.has_begun &&
             !disk_is_folder(disk, header.inode)) {
             if (syncs >= SYNCS_IN_DOUBT_MAX) {
                 break;
@@ -481,8 +400,12 @@ static void parse_options(struct options *options, int argc, char **argv)
         (void)fprintf(stderr, "usage: crash_explorer RECORDER WORKLOAD [OPTION…]\n");
         exit(2);
     }
-    *options = (struct options){
-        .recorder = argv[1], .workload = argv[2], .seed = 1, .steps = 60, .rounds = 6};
+    *options = (struct options){.recorder = argv[1],
+                                .workload = argv[2],
+                                .kind = "plain",
+                                .seed = 1,
+                                .steps = 60,
+                                .rounds = 6};
     for (int i = 3; i < argc; i++) {
         if (strcmp(argv[i], "--relaxed") == 0) {
             options->is_relaxed = true;
@@ -490,6 +413,8 @@ static void parse_options(struct options *options, int argc, char **argv)
             options->is_without_sync = true;
         } else if (strcmp(argv[i], "--stack") == 0) {
             options->is_stack = true;
+        } else if (strcmp(argv[i], "--threads") == 0 || strcmp(argv[i], "--imports") == 0) {
+            options->kind = argv[i] + 2;
         } else if (strcmp(argv[i], "--seed") == 0) {
             options->seed = parse_number(argv[++i]);
         } else if (strcmp(argv[i], "--steps") == 0) {
@@ -556,18 +481,17 @@ int main(int argc, char **argv)
     if (options->is_stack) {
         (void)printf("ext4, %s, ", explorer.mount_options);
     }
-    (void)printf("%s, seed %" PRIu64 ": %" PRIu64 " events, %" PRIu64 " syncs, up to %" PRIu64
+    (void)printf("%s, %s, seed %" PRIu64 ": %" PRIu64 " events, %" PRIu64 " syncs, up to %" PRIu64
                  " changes in doubt: %" PRIu64 " crash states (%" PRIu64 " more were repeated), "
                  "%" PRIu64 " broken, %.1f s\n",
-                 options->is_relaxed ? "relaxed" : "durable", options->seed, explorer.events_max,
-                 explorer.syncs, explorer.doubts_max, explorer.states, explorer.repeated,
-                 explorer.broken, seconds_since(&explorer.started));
+                 options->kind, options->is_relaxed ? "relaxed" : "durable", options->seed,
+                 explorer.marks.events_max, explorer.syncs, explorer.doubts_max, explorer.states,
+                 explorer.repeated, explorer.broken, seconds_since(&explorer.started));
     if (explorer.broken == 0 || options->is_without_sync) {
         temp_dir_release(&explorer.dir);
     }
     free(explorer.record);
-    free(explorer.cids);
-    free(explorer.is_boundary);
+    marks_release(&explorer.marks);
     free(explorer.seen);
     bool is_right = (explorer.broken > 0) == options->is_without_sync;
     if (!options->is_without_sync && explorer.states < options->at_least) {

@@ -59,8 +59,8 @@ void sample_make(struct sample *sample, uint64_t number)
     quipu_store_be64(at, (UINT64_C(1) << 32) + number);
     at += 8;
 
-    (void)snprintf(sample->aggregate_id, sizeof sample->aggregate_id, "thing-%d",
-                   (int)(number % AGGREGATES));
+    (void)snprintf(sample->aggregate_id, sizeof sample->aggregate_id, "%s-%d",
+                   number >= SAMPLE_FOREIGN ? "far" : "thing", (int)(number % AGGREGATES));
     sample->event = (struct quipu_event){
         .type = "thing.changed",
         .aggregate = {"thing", sample->aggregate_id},
@@ -74,6 +74,12 @@ void sample_make(struct sample *sample, uint64_t number)
     if (number % 2 == 1) {
         sample->event.event_id.bytes[5] = (uint8_t)(sample_random(&state) >> 24);
     }
+}
+
+uint64_t sample_number(const struct quipu_uuid *event_id)
+{
+    uint64_t number = quipu_load_be64(&event_id->bytes[8]) & ~(UINT64_C(1) << 63);
+    return number < SAMPLE_FOREIGN ? number : 0;
 }
 
 static enum quipu_status apply(void *ctx, struct quipu_rows *rows,

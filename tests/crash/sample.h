@@ -20,8 +20,16 @@ struct sample {
     uint8_t payload[SAMPLE_PAYLOAD_BYTES_MAX];
 };
 
+/* Numbers from here on are of another store's events, of other aggregates; and of events that no
+ * workload appends. */
+#define SAMPLE_FOREIGN (UINT64_C(1) << 32)
+#define SAMPLE_FRESH   (UINT64_C(1) << 31)
+
 /* Fill it in; must not move afterwards. `expected` is "any" and may be changed. */
 void sample_make(struct sample *sample, uint64_t number);
+
+/* Number of the event that has this id; 0 where it is another store's. */
+uint64_t sample_number(const struct quipu_uuid *event_id);
 
 /* Next number of a generator that starts the same way each time. */
 uint64_t sample_random(uint64_t *state);
