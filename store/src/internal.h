@@ -14,8 +14,8 @@
 
 #include <lmdb.h>
 
-#include "lmdb_status.h"
 #include "entry.h"
+#include "lmdb_status.h"
 #include "manifest.h"
 #include "quipu/store.h"
 #include "tail.h"
@@ -88,7 +88,9 @@ struct quipu_txn {
     uint64_t last_position;
     uint64_t begin_position;
     uint64_t writes; /* changes so far; slices and walks from before are old */
+    /* A read transaction keeps it while it is idle; it is to be renewed then. */
     MDB_cursor *log_cursor;
+    bool has_old_cursor;
     MDB_cursor *table_cursor;
     uint64_t cursor_position; /* of log_cursor in a read transaction, 0: nowhere */
     struct quipu_table_walk *walks;
@@ -110,6 +112,9 @@ struct quipu_store {
     char *path;               /* as given */
     char real_path[PATH_MAX]; /* so that a later chdir does not matter */
     pid_t pid;
+    /* A byte that is 1 here, and that a forked child finds 0; NULL where the kernel cannot do that.
+     * Asking for the process's number is a system call, and this is asked with each transaction. */
+    const volatile uint8_t *own_mark;
     int folder_fd;
     int open_lock_fd;
     bool is_read_only; /* the folder cannot be written: no lock file is there or can be used */
@@ -242,6 +247,8 @@ QUIPU_MUST_CHECK enum quipu_status quipu_store_open_scratch(const struct quipu_s
                                                             struct quipu_store **out,
                                                             struct quipu_error *err);
 
+/* Has this process opened the store, and not its parent? */
+bool quipu_store_is_own(const struct quipu_store *store);
 /* QUIPU_MISUSE in a forked child. */
 QUIPU_MUST_CHECK enum quipu_status quipu_store_check_process(const struct quipu_store *store,
                                                              struct quipu_error *err);

@@ -39,10 +39,13 @@ static int read_by_cursor(struct quipu_txn *txn, uint64_t position, MDB_val *val
     int code = 0;
     if (txn->log_cursor == NULL) {
         code = mdb_cursor_open(txn->mdb, txn->store->dbi[QUIPU_DB_LOG], &txn->log_cursor);
+    } else if (txn->has_old_cursor) {
+        code = mdb_cursor_renew(txn->mdb, txn->log_cursor);
     }
     if (code != 0) {
         return code;
     }
+    txn->has_old_cursor = false;
     MDB_val key = quipu_val(&position, sizeof position);
     MDB_cursor_op op = MDB_SET_KEY;
     if (txn->cursor_position != 0 && position == txn->cursor_position + 1) {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -14,6 +15,9 @@
 #include "internal.h"
 #include "internal/failpoint.h"
 #include "quipu/alloc.h"
+
+/* The least that can be mapped; the kernel rounds up. */
+#define OWN_MARK_BYTES 1
 
 /* Less than this left, and a write error is the disk being full. */
 #define DISK_LEAST_BYTES (UINT64_C(1) << 20)
@@ -36,10 +40,42 @@ bool quipu_disk_is_full(const char *path)
     return statvfs(path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < DISK_LEAST_BYTES;
 }
 
+static void own_mark_make(struct quipu_store *store)
+{
+#ifdef MADV_WIPEONFORK
+    void *page =
+        mmap(NULL, OWN_MARK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        return;
+    }
+    if (madvise(page, OWN_MARK_BYTES, MADV_WIPEONFORK) != 0) {
+        (void)munmap(page, OWN_MARK_BYTES); /* was never used */
+        return;
+    }
+    *(uint8_t *)page = 1;
+    store->own_mark = page;
+#else
+    (void)store;
+#endif
+}
+
+static void own_mark_release(struct quipu_store *store)
+{
+    if (store->own_mark != NULL) {
+        (void)munmap((void *)(uintptr_t)store->own_mark, OWN_MARK_BYTES); /* is mapped */
+        store->own_mark = NULL;
+    }
+}
+
+bool quipu_store_is_own(const struct quipu_store *store)
+{
+    return store->own_mark != NULL ? *store->own_mark != 0 : store->pid == getpid();
+}
+
 enum quipu_status quipu_store_check_process(const struct quipu_store *store,
                                             struct quipu_error *err)
 {
-    if (store->pid != getpid()) {
+    if (!quipu_store_is_own(store)) {
         return quipu_error_set(err, QUIPU_MISUSE,
                                "%s was opened by process %ld, before the fork; open it again here",
                                store->path, (long)store->pid);
@@ -193,6 +229,7 @@ static enum quipu_status init_store(struct quipu_store *store, const char *path,
     store->folder_fd = -1;
     store->open_lock_fd = -1;
     store->pid = getpid();
+    own_mark_make(store);
     size_t bytes = strlen(path) + 1;
     store->path = quipu_alloc(bytes, 1);
     if (store->path == NULL) {
@@ -325,7 +362,7 @@ void quipu_store_close(struct quipu_store **store_pointer)
     struct quipu_store *store = *store_pointer;
     *store_pointer = NULL;
     quipu_store_drop_idle(store);
-    if (store->pid == getpid()) {
+    if (quipu_store_is_own(store)) {
         quipu_env_close(store);
         if (store->open_lock_fd >= 0) {
             /* Not left to close: a child that was forked meanwhile has the file open too. */
@@ -345,6 +382,7 @@ void quipu_store_close(struct quipu_store **store_pointer)
     (void)pthread_mutex_destroy(&store->read_tail_mutex);
     (void)pthread_mutex_destroy(&store->write_mutex);
     (void)pthread_mutex_destroy(&store->mutex);
+    own_mark_release(store);
     quipu_free(store->path);
     quipu_free(store);
 }

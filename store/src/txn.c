@@ -16,14 +16,27 @@
 /* How often a write looks at the room that is left. */
 #define ROOM_CHECK_WRITES 64
 
+/* For good: a cursor of a read transaction does not end with it. */
+static void snapshot_end(struct quipu_txn *txn)
+{
+    if (txn->log_cursor != NULL) {
+        mdb_cursor_close(txn->log_cursor);
+        txn->log_cursor = NULL;
+    }
+    if (txn->mdb != NULL) {
+        mdb_txn_abort(txn->mdb);
+        txn->mdb = NULL;
+    }
+}
+
 void quipu_store_drop_idle(struct quipu_store *store)
 {
-    bool is_ours = store->pid == getpid();
+    bool is_ours = quipu_store_is_own(store);
     while (store->idle != NULL) {
         struct quipu_txn *txn = store->idle;
         store->idle = txn->next_idle;
         if (is_ours) {
-            mdb_txn_abort(txn->mdb);
+            snapshot_end(txn);
         }
         quipu_runs_release(txn);
         quipu_free(txn);
@@ -183,9 +196,7 @@ static int begin_snapshot(struct quipu_store *store, struct quipu_txn **out)
         code = last_position_of(txn);
     }
     if (code != 0) {
-        if (txn->mdb != NULL) {
-            mdb_txn_abort(txn->mdb);
-        }
+        snapshot_end(txn);
         quipu_runs_release(txn);
         quipu_free(txn);
         return code;
@@ -223,7 +234,7 @@ enum quipu_status quipu_txn_begin_read(struct quipu_store *store, struct quipu_t
 static void close_cursors(struct quipu_txn *txn)
 {
     quipu_walks_detach(txn);
-    if (txn->log_cursor != NULL) {
+    if (txn->is_write && txn->log_cursor != NULL) {
         mdb_cursor_close(txn->log_cursor);
         txn->log_cursor = NULL;
     }
@@ -237,10 +248,11 @@ static void close_cursors(struct quipu_txn *txn)
 static void end_read(struct quipu_txn *txn)
 {
     struct quipu_store *store = txn->store;
-    if (store->pid != getpid()) {
+    if (!quipu_store_is_own(store)) {
         return; /* the parent's, and in the parent's reader table */
     }
     close_cursors(txn);
+    txn->has_old_cursor = txn->log_cursor != NULL;
     txn->has_runs = false;
     mdb_txn_reset(txn->mdb);
     pthread_mutex_lock(&store->mutex);
@@ -253,7 +265,7 @@ static void end_read(struct quipu_txn *txn)
     store->active--;
     pthread_mutex_unlock(&store->mutex);
     if (!keep) {
-        mdb_txn_abort(txn->mdb);
+        snapshot_end(txn);
         quipu_runs_release(txn);
         quipu_free(txn);
     }
@@ -389,7 +401,7 @@ void quipu_txn_abort(struct quipu_txn **txn_pointer)
     *txn_pointer = NULL;
     if (!txn->is_write) {
         end_read(txn);
-    } else if (txn->store->pid == getpid()) {
+    } else if (quipu_store_is_own(txn->store)) {
         end_write(txn, false);
     }
 }
