@@ -6,7 +6,8 @@
  * Positions never move, so nothing is missed or met twice between slices.
  *
  * An aggregate is not searched for in the log: its head and the back-pointers of the records lead
- * from event to event.
+ * from event to event. Nor are the events of one type or correlation: the store has an index of
+ * them.
  *
  * Hashes nothing: quipu_event_view_verify does.
  *
@@ -254,6 +255,46 @@ static enum quipu_status walk_aggregate_backwards(struct event_walk *walk, struc
     return status;
 }
 
+/* ------------------------------------------------------------------ one term */
+
+/* What the store can find this walk's events by. */
+static struct quipu_term walk_term_of(const struct event_walk *walk)
+{
+    /* Events of one correlation are fewer than those of one type. */
+    if (!quipu_uuid_is_nil(walk->correlation_id)) {
+        return (struct quipu_term){
+            QUIPU_TERM_CORRELATION,
+            quipu_slice(walk->correlation_id.bytes, sizeof walk->correlation_id.bytes)};
+    }
+    return (struct quipu_term){QUIPU_TERM_EVENT_TYPE, walk->event_type};
+}
+
+static enum quipu_status walk_term(struct event_walk *walk, bool is_forwards,
+                                   struct quipu_error *err)
+{
+    struct quipu_term term = walk_term_of(walk);
+    uint64_t from = is_forwards ? walk->first : walk->last;
+    enum quipu_seek seek = is_forwards ? QUIPU_SEEK_GE : QUIPU_SEEK_LE;
+    enum quipu_status status = QUIPU_OK;
+    while (status == QUIPU_OK) {
+        struct quipu_record record;
+        status = walk_txn(walk, NULL, err);
+        if (status == QUIPU_OK) {
+            status = quipu_txn_find_term(walk->txn, term, from, seek, &record, err);
+        }
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        if (record.position < walk->first || record.position > walk->last) {
+            return QUIPU_DONE;
+        }
+        from = record.position;
+        seek = is_forwards ? QUIPU_SEEK_GT : QUIPU_SEEK_LT;
+        status = walk_record(walk, &record, err);
+    }
+    return status;
+}
+
 /* ------------------------------------------------------------------ all of them */
 
 static enum quipu_status filter_check(const struct quipu_filter *filter, struct quipu_error *err)
@@ -311,6 +352,9 @@ enum quipu_status quipu_each_event(struct quipu_engine *engine, const struct qui
     if (status == QUIPU_OK && wanted->aggregate_id != NULL) {
         status = is_forwards ? walk_aggregate_forwards(&walk, err)
                              : walk_aggregate_backwards(&walk, err);
+    } else if (status == QUIPU_OK &&
+               (walk.event_type.len > 0 || !quipu_uuid_is_nil(walk.correlation_id))) {
+        status = walk_term(&walk, is_forwards, err);
     } else if (status == QUIPU_OK) {
         status = walk_log(&walk, is_forwards, err);
     }

@@ -159,6 +159,40 @@ Test(read, filters_by_types_and_correlation)
     assert_seen(&filter, "5");
 }
 
+Test(read, holds_to_after_until_and_limit_among_events_of_a_type_or_correlation)
+{
+    fill();
+    static const struct {
+        uint64_t after, until, limit;
+        const char *of_type[2], *of_correlation[2];
+    } table[] = {
+        {0, 0, 0, {"1 4 7", "7 4 1"}, {"1 3 5 7", "7 5 3 1"}},
+        {1, 0, 0, {"4 7", "7 4"}, {"3 5 7", "7 5 3"}},
+        {0, 6, 0, {"1 4", "4 1"}, {"1 3 5", "5 3 1"}},
+        {0, 4, 1, {"1", "4"}, {"1", "3"}},
+        {1, 3, 0, {"", ""}, {"3", "3"}},
+        {7, 0, 0, {"", ""}, {"", ""}},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        for (int direction = 0; direction < 2; direction++) {
+            struct quipu_filter filter = {
+                .after = table[i].after, .until = table[i].until, .limit = table[i].limit};
+            filter.direction = direction == 0 ? QUIPU_FORWARDS : QUIPU_BACKWARDS;
+            filter.event_type = "thing.changed";
+            assert_seen(&filter, table[i].of_type[direction]);
+            filter.event_type = NULL;
+            filter.correlation_id = kit_uuid(1);
+            assert_seen(&filter, table[i].of_correlation[direction]);
+        }
+    }
+    struct quipu_filter none = {.event_type = "thing.unheard_of"};
+    assert_seen(&none, "");
+    none = (struct quipu_filter){.correlation_id = kit_uuid(99)};
+    assert_seen(&none, "");
+    none = (struct quipu_filter){.aggregate_type = "other", .event_type = "thing.changed"};
+    assert_seen(&none, "");
+}
+
 Test(read, refuses_an_aggregate_id_without_its_type_and_a_version_without_both)
 {
     struct quipu_filter filter = {.aggregate_id = "a"};
