@@ -55,9 +55,28 @@ struct append_request {
 };
 
 /* Fill in the plan of each item, looking at `txn` and at the items before it; writes nothing.
- * @retval QUIPU_VERSION_CONFLICT, QUIPU_EVENT_ID_CONFLICT, and what reading the store gives */
+ * @retval QUIPU_VERSION_CONFLICT, QUIPU_EVENT_ID_CONFLICT, QUIPU_FORK, and what reading the store
+ * gives */
 QUIPU_MUST_CHECK enum quipu_status append_plan(struct quipu_txn *txn,
                                                struct append_request *request);
+
+/* Is it this event that failed, and not the store? What the store could not read for one call, it
+ * cannot read for the others either. */
+static inline bool append_is_callers_own(enum quipu_status status)
+{
+    return status == QUIPU_VERSION_CONFLICT || status == QUIPU_EVENT_ID_CONFLICT ||
+           status == QUIPU_FORK;
+}
+
+/* `record` has the item's event_id: the same event, or QUIPU_EVENT_ID_CONFLICT. */
+QUIPU_MUST_CHECK enum quipu_status append_duplicate_of(struct append_item *item,
+                                                       const struct quipu_record *record,
+                                                       struct quipu_error *err);
+
+/* Is the aggregate, found at this version, where the caller expects it? */
+QUIPU_MUST_CHECK enum quipu_status append_expectation_check(const struct append_item *item,
+                                                            uint64_t found,
+                                                            struct quipu_error *err);
 
 /* append_commit_fn over an engine: one transaction for the whole group. */
 void append_commit_group(void *engine, struct append_ticket *group);

@@ -134,19 +134,13 @@ static enum quipu_status request_write(struct group_state *state, struct append_
     return QUIPU_OK;
 }
 
-/* What the store could not read for one call, it cannot read for the others either. */
-static bool is_callers_own(enum quipu_status status)
-{
-    return status == QUIPU_VERSION_CONFLICT || status == QUIPU_EVENT_ID_CONFLICT;
-}
-
 static enum quipu_status group_write(struct group_state *state, struct append_ticket *group,
                                      struct quipu_error *err)
 {
     for (struct append_ticket *ticket = group; ticket != NULL; ticket = ticket->next) {
         struct append_request *request = request_of(ticket);
         request->status = append_plan(state->txn, request);
-        if (is_callers_own(request->status)) {
+        if (append_is_callers_own(request->status)) {
             continue;
         }
         if (request->status != QUIPU_OK) {

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "append.h"
+#include "forks.h"
 
 /* ------------------------------------------------------------------ what is in this call */
 
@@ -139,9 +140,8 @@ static enum quipu_status id_conflict(const struct append_item *item, const char 
                            id, where, there, here, field);
 }
 
-static enum quipu_status duplicate_of_stored(struct append_item *item,
-                                             const struct quipu_record *record,
-                                             struct quipu_error *err)
+enum quipu_status append_duplicate_of(struct append_item *item, const struct quipu_record *record,
+                                      struct quipu_error *err)
 {
     struct quipu_event_view view;
     enum quipu_status status = quipu_event_view_of(record, &view, err);
@@ -206,7 +206,7 @@ static enum quipu_status duplicate_in_call(const struct append_request *request,
 
 /* ------------------------------------------------------------------ versions and causes */
 
-static enum quipu_status expectation_check(const struct append_item *item, uint64_t found,
+enum quipu_status append_expectation_check(const struct append_item *item, uint64_t found,
                                            struct quipu_error *err)
 {
     const struct quipu_expected *expected = &item->event->expected;
@@ -245,12 +245,16 @@ static enum quipu_status version_plan(struct quipu_txn *txn, const struct append
         if (status == QUIPU_OK) {
             found = head.version;
             item->prev = head.envelope_cid;
+            status = head.has_fork ? tips_refuse_several(txn, item->aggregate, request->err) : status;
+            if (status != QUIPU_OK) {
+                return status;
+            }
         } else if (status != QUIPU_NOT_FOUND) {
             return status;
         }
     }
     item->result.version = found + 1;
-    return expectation_check(item, found, request->err);
+    return append_expectation_check(item, found, request->err);
 }
 
 /* The cause gets a link where it is here; else its id alone is recorded. */
@@ -288,7 +292,7 @@ static enum quipu_status item_plan(struct quipu_txn *txn, struct append_request 
     struct quipu_record record;
     enum quipu_status status = quipu_txn_find_event_id(txn, item->event_id, &record, request->err);
     if (status == QUIPU_OK) {
-        return duplicate_of_stored(item, &record, request->err);
+        return append_duplicate_of(item, &record, request->err);
     }
     if (status != QUIPU_NOT_FOUND) {
         return status;
@@ -320,7 +324,7 @@ enum quipu_status append_plan(struct quipu_txn *txn, struct append_request *requ
         enum quipu_status status = item_plan(txn, request, i);
         if (status != QUIPU_OK) {
             /* The store's own failures are no event's fault. */
-            bool is_event = status == QUIPU_VERSION_CONFLICT || status == QUIPU_EVENT_ID_CONFLICT;
+            bool is_event = append_is_callers_own(status);
             request->failed = is_event ? i : request->count;
             return is_event ? append_failure(request, i, status) : status;
         }

@@ -3,16 +3,17 @@
  *
  *  1. Is it what it says it is? Both hashes, strict decoding, the source's checksum.
  *  2. Is its event_id known? With the same CID it is known: nothing to do but to note its receipt.
- *  3. Does it follow its aggregate's head: version and prev? Then it is written as it came, with
- * its own source and number, which no other event of that source may have.
+ *  3. Is all that it follows here? Then it is written as it came, with its own source and number.
+ *     Where another event follows the same one or has the same number, that is a fork: kept, with
+ *     the conflict recorded (fork_note.c), or refused.
  *
  * An event that was let in lets in those in quarantine that waited for it (ingest_waiting.c).
  *
  * Whatever fails in these three is the event's own fault: it fails the call (strict) or goes to
  * quarantine with its reason. A failure of the store fails the call in either case.
  *
- * The three are in ingest_check.c. All of it in one write transaction, which commits or leaves no
- * trace.
+ * The three are in ingest_check.c and ingest_place.c. All of it in one write transaction, which
+ * commits or leaves no trace.
  *
  * Specification: docs/SPEC.md §3, §7.
  *
@@ -20,6 +21,7 @@
  */
 #include "quipu/ingest.h"
 
+#include "forks.h"
 #include "ingest_run.h"
 #include "numbers.h"
 #include "outbox_state.h"
@@ -35,10 +37,12 @@ static enum quipu_status ingest_open(struct quipu_ingest *ingest, struct quipu_e
     if (status != QUIPU_OK) {
         return status;
     }
+    struct quarantine_pending pending = {0};
     receipt_writer_init(&ingest->receipts, ingest->txn);
     status = meta_get_u64(ingest->txn, META_DEAD, &ingest->letters, err);
     if (status == QUIPU_OK) {
-        status = quarantine_is_waiting(ingest->txn, &ingest->has_waiting, err);
+        status = quarantine_pending_get(ingest->txn, &pending, err);
+        ingest->has_waiting = pending.events > 0;
     }
     if (status != QUIPU_OK) {
         return status;
@@ -55,12 +59,47 @@ static enum quipu_status ingest_open(struct quipu_ingest *ingest, struct quipu_e
 enum quipu_status quipu_ingest_begin(struct quipu_engine *engine, enum quipu_ingest_policy policy,
                                      struct quipu_ingest **out, struct quipu_error *err)
 {
+    struct quipu_ingest_options options = QUIPU_INGEST_OPTIONS_INIT;
+    options.policy = policy;
+    return quipu_ingest_begin_with(engine, &options, out, err);
+}
+
+static bool keeps_forks(const struct quipu_ingest_options *options)
+{
+    switch (options->forks) {
+    case QUIPU_INGEST_FORKS_KEEP:
+        return true;
+    case QUIPU_INGEST_FORKS_REFUSE:
+        return false;
+    case QUIPU_INGEST_FORKS_BY_POLICY:
+        break;
+    }
+    return options->policy == QUIPU_INGEST_QUARANTINE;
+}
+
+enum quipu_status quipu_ingest_begin_with(struct quipu_engine *engine,
+                                          const struct quipu_ingest_options *options,
+                                          struct quipu_ingest **out, struct quipu_error *err)
+{
+    static const struct quipu_ingest_options defaults = QUIPU_INGEST_OPTIONS_INIT;
+    const struct quipu_ingest_options *wanted = options == NULL ? &defaults : options;
+    if (wanted->size != sizeof *wanted) {
+        return quipu_error_set(err, QUIPU_MISUSE,
+                               "ingest options: size %zu, expected %zu; start from "
+                               "QUIPU_INGEST_OPTIONS_INIT",
+                               wanted->size, sizeof *wanted);
+    }
     struct quipu_ingest *ingest = quipu_alloc_zero(1, sizeof *ingest);
     if (ingest == NULL) {
         return quipu_error_set(err, QUIPU_NO_MEMORY, "ingest: out of memory");
     }
     ingest->engine = engine;
-    ingest->policy = policy;
+    ingest->policy = wanted->policy;
+    ingest->keeps_forks = keeps_forks(wanted);
+    ingest->pending_max = (struct quarantine_pending){
+        wanted->pending_events_max == 0 ? QUIPU_PENDING_EVENTS_DEFAULT : wanted->pending_events_max,
+        wanted->pending_bytes_max == 0 ? QUIPU_PENDING_BYTES_DEFAULT : wanted->pending_bytes_max,
+    };
     enum quipu_status status = ingest_open(ingest, err);
     if (status != QUIPU_OK) {
         quipu_ingest_abort(&ingest);
@@ -114,7 +153,8 @@ enum quipu_status quipu_ingest_commit(struct quipu_ingest **ingest,
 /* ------------------------------------------------------------------ one event */
 
 static enum quipu_status event_add(struct quipu_ingest *ingest, const struct quipu_foreign *event,
-                                   const struct quipu_envelope *envelope, uint64_t *position,
+                                   const struct quipu_envelope *envelope,
+                                   const struct ingest_place *place, uint64_t *position,
                                    struct quipu_error *err)
 {
     struct quipu_record_new record = {
@@ -133,7 +173,21 @@ static enum quipu_status event_add(struct quipu_ingest *ingest, const struct qui
         return status;
     }
     ingest->is_changed = true;
-    if (ingest_is_own(ingest, envelope)) {
+    if (place->is_fork || place->head.has_fork || place->number_holder != 0) {
+        struct fork_arrival arrival = {
+            .envelope = envelope,
+            .cid = event->cid,
+            .position = *position,
+            .before = place->head,
+            .number_holder = place->number_holder,
+        };
+        ingest->report.forks += place->is_fork || place->number_holder != 0;
+        status = fork_note(ingest->txn, &arrival, &ingest->scratch, err);
+    }
+    if (status != QUIPU_OK || place->number_holder != 0) {
+        return status; /* the number stays with its first holder */
+    }
+    if (ingest_is_own(ingest, envelope) && envelope->source_seq > ingest->own.last_seq) {
         ingest->own.last_seq = envelope->source_seq;
         ingest->is_own_changed = true;
         return QUIPU_OK;
@@ -163,20 +217,19 @@ static enum quipu_status event_settle(struct quipu_ingest *ingest,
 }
 
 /* Who waits in quarantine may wait for this one. */
-static enum quipu_status arrival_note(struct quipu_ingest *ingest,
+static enum quipu_status arrival_note(struct quipu_ingest *ingest, const struct quipu_cid *cid,
                                       const struct quipu_envelope *envelope,
                                       struct quipu_error *err)
 {
     if (!ingest->has_waiting) {
         return QUIPU_OK;
     }
-    struct quarantine_wait arrival;
-    quarantine_wait_for_version(envelope->aggregate_type, envelope->aggregate_id, envelope->version,
-                                &arrival);
-    quipu_buf_append(&ingest->arrivals, arrival.key, WAIT_BYTES);
+    struct quarantine_wait arrival = {0};
+    quarantine_wait_for_event(cid, &arrival);
+    quipu_buf_append(&ingest->arrivals, &arrival, sizeof arrival);
     if (ingest_is_own(ingest, envelope)) {
         quarantine_wait_for_number(envelope->source, envelope->source_seq, &arrival);
-        quipu_buf_append(&ingest->arrivals, arrival.key, WAIT_BYTES);
+        quipu_buf_append(&ingest->arrivals, &arrival, sizeof arrival);
     }
     return ingest->arrivals.status == QUIPU_OK
                ? QUIPU_OK
@@ -189,13 +242,14 @@ enum quipu_status ingest_take(struct quipu_ingest *ingest, const struct quipu_fo
     enum quipu_status status = QUIPU_OK;
     bool is_new = verdict->position == 0;
     if (is_new) {
-        status = event_add(ingest, event, &verdict->envelope, &verdict->position, err);
+        status =
+            event_add(ingest, event, &verdict->envelope, &verdict->place, &verdict->position, err);
     }
     if (status == QUIPU_OK) {
         status = event_settle(ingest, event, verdict->position, err);
     }
     if (status == QUIPU_OK && is_new) {
-        status = arrival_note(ingest, &verdict->envelope, err);
+        status = arrival_note(ingest, &event->cid, &verdict->envelope, err);
     }
     if (status == QUIPU_OK) {
         ingest->report.added += is_new;
@@ -212,12 +266,15 @@ enum quipu_status ingest_quarantine(struct quipu_ingest *ingest, const struct qu
         .why = why,
         .wait = verdict->wait,
         .now_unix_us = clock->unix_us(clock->ctx),
+        .max = ingest->pending_max,
     };
-    kept.wait.is_set = kept.wait.is_set && why->status == QUIPU_GAP;
+    if (why->status != QUIPU_GAP) {
+        kept.wait.len = 0;
+    }
     enum quipu_status status = quarantine_put(ingest->txn, event, &kept, &ingest->scratch, err);
     if (status == QUIPU_OK) {
         ingest->is_changed = true;
-        ingest->has_waiting = ingest->has_waiting || kept.wait.is_set;
+        ingest->has_waiting = ingest->has_waiting || kept.wait.len > 0;
     }
     return status;
 }

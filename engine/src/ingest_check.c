@@ -1,16 +1,14 @@
 /*
- * Judging a foreign event: is it what it says it is, is it known, does it follow, is its number
- * free. Looks only; writes nothing.
+ * Judging a foreign event: is it what it says it is, is it known; where it belongs is in
+ * ingest_place.c. Looks only; writes nothing.
  *
  * Specification: docs/SPEC.md §3, §7.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
-#include <string.h>
 
 #include "ingest_run.h"
-#include "numbers.h"
 #include "quipu/dagcbor.h"
 
 /* ------------------------------------------------------------------ 1: what it says it is */
@@ -92,137 +90,6 @@ static enum quipu_status known_check(const struct quipu_foreign *event,
                            record->position, theirs);
 }
 
-/* ------------------------------------------------------------------ 3: does it follow */
-
-static enum quipu_status place_conflict(enum quipu_status status,
-                                        const struct quipu_envelope *envelope, uint64_t head,
-                                        const char *why, struct quipu_error *err)
-{
-    return quipu_error_set(err, status,
-                           "aggregate %.*s/%.*s: version %" PRIu64 " comes in, the last one here "
-                           "is %" PRIu64 ": %s",
-                           QUIPU_SLICE_FMT(envelope->aggregate_type),
-                           QUIPU_SLICE_FMT(envelope->aggregate_id), envelope->version, head, why);
-}
-
-static bool names_head(const struct quipu_envelope *envelope, const struct quipu_head *head)
-{
-    for (size_t i = 0; i < envelope->prev_count; i++) {
-        if (quipu_cid_equal(&envelope->prev[i], &head->envelope_cid)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static enum quipu_status chain_check(struct quipu_ingest *ingest,
-                                     const struct quipu_envelope *envelope,
-                                     struct quarantine_wait *wait, struct quipu_error *err)
-{
-    struct quipu_aggregate aggregate = {envelope->aggregate_type, envelope->aggregate_id};
-    struct quipu_head head = {0};
-    enum quipu_status status = quipu_txn_head(ingest->txn, aggregate, &head, err);
-    if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
-        return status;
-    }
-    if (envelope->version <= head.version) {
-        return place_conflict(QUIPU_FORK, envelope, head.version, "another event has that version",
-                              err);
-    }
-    if (envelope->version > head.version + 1) {
-        quarantine_wait_for_version(envelope->aggregate_type, envelope->aggregate_id,
-                                    envelope->version - 1, wait);
-        return place_conflict(QUIPU_GAP, envelope, head.version, "bring the ones between in first",
-                              err);
-    }
-    if (envelope->prev_count > 0 && !names_head(envelope, &head)) {
-        return place_conflict(QUIPU_FORK, envelope, head.version,
-                              "it follows another event than that one", err);
-    }
-    if (envelope->prev_count > 1) {
-        return place_conflict(QUIPU_GAP, envelope, head.version,
-                              "it merges a branch that is not here", err);
-    }
-    return QUIPU_OK;
-}
-
-/* An event of our own that we do not have: this store lost its tail, or the key is used twice. */
-static enum quipu_status own_check(const struct quipu_ingest *ingest,
-                                   const struct quipu_envelope *envelope,
-                                   struct quarantine_wait *wait, struct quipu_error *err)
-{
-    uint64_t last = ingest->own.last_seq;
-    if (envelope->source_seq <= last) {
-        return quipu_error_set(err, QUIPU_FORK,
-                               "source %s, which is this store's, has another event under number "
-                               "%" PRIu64 ": the same signing key is in use twice",
-                               ingest->own.source, envelope->source_seq);
-    }
-    if (envelope->source_seq > last + 1) {
-        quarantine_wait_for_number(envelope->source, envelope->source_seq - 1, wait);
-        return quipu_error_set(err, QUIPU_GAP,
-                               "number %" PRIu64 " of this store's own source comes back, but its "
-                               "last one here is %" PRIu64 ": bring the ones between in first",
-                               envelope->source_seq, last);
-    }
-    return QUIPU_OK;
-}
-
-bool ingest_is_own(const struct quipu_ingest *ingest, const struct quipu_envelope *envelope)
-{
-    return ingest->has_own &&
-           quipu_slice_equal(envelope->source, quipu_slice_text(ingest->own.source));
-}
-
-/* ------------------------------------------------------------------ 4: is its number free */
-
-static enum quipu_status number_is_held(const struct quipu_record *holder,
-                                        const struct quipu_foreign *event,
-                                        const struct quipu_envelope *envelope,
-                                        struct quipu_error *err)
-{
-    char here[QUIPU_CID_TEXT_BYTES];
-    char theirs[QUIPU_CID_TEXT_BYTES];
-    quipu_cid_format(&holder->envelope_cid, here);
-    quipu_cid_format(&event->cid, theirs);
-    return quipu_error_set(err, QUIPU_FORK,
-                           "number %" PRIu64 " of source %.*s is %s here, position %" PRIu64
-                           ", and %s there: its signing key is in use twice",
-                           envelope->source_seq, QUIPU_SLICE_FMT(envelope->source), here,
-                           holder->position, theirs);
-}
-
-/* Foreign numbers have rows; what this store recorded itself under an identity that it no longer
- * has, has none, but there every number up to the last one is given. */
-static enum quipu_status number_check(const struct quipu_ingest *ingest,
-                                      const struct quipu_foreign *event,
-                                      const struct quipu_envelope *envelope,
-                                      struct quipu_error *err)
-{
-    uint64_t position = 0;
-    enum quipu_status status =
-        numbers_get(ingest->txn, envelope->source, envelope->source_seq, &position, err);
-    struct quipu_record holder;
-    if (status == QUIPU_OK) {
-        status = quipu_txn_record_at(ingest->txn, position, &holder, err);
-        return status == QUIPU_OK ? number_is_held(&holder, event, envelope, err) : status;
-    }
-    uint64_t last = 0;
-    if (status == QUIPU_NOT_FOUND && !ingest_is_own(ingest, envelope)) {
-        status = identity_last_given(ingest->txn, envelope->source, &last, err);
-    }
-    if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
-        return status;
-    }
-    if (envelope->source_seq <= last) {
-        return quipu_error_set(err, QUIPU_FORK,
-                               "source %.*s, which was this store's, has another event under "
-                               "number %" PRIu64 ": its signing key is in use elsewhere",
-                               QUIPU_SLICE_FMT(envelope->source), envelope->source_seq);
-    }
-    return QUIPU_OK;
-}
-
 /* ------------------------------------------------------------------ all of it */
 
 enum quipu_status ingest_judge(struct quipu_ingest *ingest, const struct quipu_foreign *event,
@@ -230,7 +97,8 @@ enum quipu_status ingest_judge(struct quipu_ingest *ingest, const struct quipu_f
 {
     struct quipu_envelope *envelope = &verdict->envelope;
     verdict->position = 0;
-    verdict->wait.is_set = false;
+    verdict->wait.len = 0;
+    verdict->place = (struct ingest_place){0};
     enum quipu_status status = blocks_check(event, envelope, err);
     if (status != QUIPU_OK) {
         return status;
@@ -244,11 +112,7 @@ enum quipu_status ingest_judge(struct quipu_ingest *ingest, const struct quipu_f
     if (status != QUIPU_NOT_FOUND) {
         return status;
     }
-    status = chain_check(ingest, envelope, &verdict->wait, err);
-    if (status == QUIPU_OK && ingest_is_own(ingest, envelope)) {
-        status = own_check(ingest, envelope, &verdict->wait, err);
-    }
-    return status == QUIPU_OK ? number_check(ingest, event, envelope, err) : status;
+    return ingest_place_judge(ingest, event, verdict, err);
 }
 
 bool ingest_is_events_fault(enum quipu_status status)

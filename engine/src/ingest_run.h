@@ -16,6 +16,8 @@ struct quipu_ingest {
     struct quipu_engine *engine;
     struct quipu_txn *txn;
     enum quipu_ingest_policy policy;
+    bool keeps_forks;
+    struct quarantine_pending pending_max;
     struct quipu_ingest_report report;
     bool is_changed;
     uint64_t letters; /* dead letters, of which a pulled event may be one */
@@ -26,23 +28,37 @@ struct quipu_ingest {
     bool has_own;
     bool is_own_changed;
     struct quipu_buf scratch;
-    /* Does an event in quarantine wait for another? What came that one may wait for, WAIT_BYTES
-     * each, and the row of the one that is judged again. */
+    /* Does an event in quarantine wait for another? What came that one may wait for, and the row of
+     * the one that is judged again. */
     bool has_waiting;
-    bool is_retry; /* those that are refused again are counted */
-    struct quipu_buf arrivals;
+    bool is_retry;             /* those that are refused again are counted */
+    struct quipu_buf arrivals; /* struct quarantine_wait each */
     struct quipu_buf row;
 };
 
 /* Is it of this store's own source? */
 bool ingest_is_own(const struct quipu_ingest *ingest, const struct quipu_envelope *envelope);
 
+/* Where a new event belongs. */
+struct ingest_place {
+    struct quipu_head head; /* of its aggregate; position 0: it has no event here */
+    bool is_fork;           /* another event follows what it follows */
+    uint64_t number_holder; /* position of the first event with its number; 0: it is free */
+};
+
 /* What is found out about an event. */
 struct ingest_verdict {
     struct quipu_envelope envelope;
     uint64_t position; /* its place where it is known, 0 where it is new and may be written */
     struct quarantine_wait wait; /* QUIPU_GAP: for what it waits */
+    struct ingest_place place;   /* where it is new */
 };
+
+/* An event that is new: does all that it follows stand here, and is its number free? */
+QUIPU_MUST_CHECK enum quipu_status ingest_place_judge(const struct quipu_ingest *ingest,
+                                                      const struct quipu_foreign *event,
+                                                      struct ingest_verdict *verdict,
+                                                      struct quipu_error *err);
 
 /* Everything that is the event's own fault. */
 QUIPU_MUST_CHECK enum quipu_status ingest_judge(struct quipu_ingest *ingest,

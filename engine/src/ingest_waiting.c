@@ -41,7 +41,7 @@ static enum quipu_status kept_judge(struct quipu_ingest *ingest,
             return quipu_error_set(err, status, "%s", why.message);
         }
         ingest->report.quarantined += ingest->is_retry;
-        if (status == kept->reason && !verdict.wait.is_set) {
+        if (status == kept->reason && verdict.wait.len == 0) {
             return QUIPU_OK; /* nothing is new about it */
         }
         return ingest_quarantine(ingest, &event, &verdict, &why, err);
@@ -55,11 +55,13 @@ static enum quipu_status kept_judge(struct quipu_ingest *ingest,
 
 /* Judge one who waits for `arrival`. @retval QUIPU_DONE  none does */
 static enum quipu_status waiter_judge(struct quipu_ingest *ingest,
-                                      const uint8_t arrival[WAIT_BYTES], struct quipu_error *err)
+                                      const struct quarantine_wait *arrival,
+                                      struct quipu_error *err)
 {
     struct quipu_cid cid;
     struct quipu_quarantined kept;
-    enum quipu_status status = quarantine_waiter(ingest->txn, arrival, &cid, err);
+    enum quipu_status status =
+        quarantine_waiter(ingest->txn, quipu_slice(arrival->key, arrival->len), &cid, err);
     if (status == QUIPU_OK) {
         status = quarantine_read(ingest->txn, &cid, &ingest->row, &kept, err);
         if (status == QUIPU_NOT_FOUND) {
@@ -74,14 +76,14 @@ static enum quipu_status waiter_judge(struct quipu_ingest *ingest,
 enum quipu_status ingest_release(struct quipu_ingest *ingest, struct quipu_error *err)
 {
     while (ingest->arrivals.len > 0) {
-        uint8_t arrival[WAIT_BYTES];
-        ingest->arrivals.len -= WAIT_BYTES;
-        memcpy(arrival, ingest->arrivals.data + ingest->arrivals.len, WAIT_BYTES);
+        struct quarantine_wait arrival;
+        ingest->arrivals.len -= sizeof arrival;
+        memcpy(&arrival, ingest->arrivals.data + ingest->arrivals.len, sizeof arrival);
         /* More than one may wait for it, so each is asked for until there is none; who was judged
          * waits no more, or for something else. */
-        enum quipu_status status = waiter_judge(ingest, arrival, err);
+        enum quipu_status status = waiter_judge(ingest, &arrival, err);
         while (status == QUIPU_OK) {
-            status = waiter_judge(ingest, arrival, err);
+            status = waiter_judge(ingest, &arrival, err);
         }
         if (status != QUIPU_DONE) {
             return status;
@@ -92,12 +94,11 @@ enum quipu_status ingest_release(struct quipu_ingest *ingest, struct quipu_error
 
 /* ------------------------------------------------------------------ retry */
 
-/* What a later look may see otherwise. A fork stays one, an id that is taken stays taken, and what
- * was over its limit was not kept. */
+/* What a later look may see otherwise. An id that is taken stays taken, and what was over its limit
+ * was not kept. */
 static bool is_worth_it(const struct quipu_quarantined *kept)
 {
-    return kept->reason != QUIPU_FORK && kept->reason != QUIPU_EVENT_ID_CONFLICT &&
-           kept->reason != QUIPU_TOO_LARGE;
+    return kept->reason != QUIPU_EVENT_ID_CONFLICT && kept->reason != QUIPU_TOO_LARGE;
 }
 
 /* Judge those behind `*after` in one transaction. @retval QUIPU_DONE  no more */
@@ -162,6 +163,7 @@ enum quipu_status quipu_quarantine_retry(struct quipu_engine *engine,
         sum.known += part.known;
         sum.quarantined += part.quarantined;
         sum.released += part.released;
+        sum.forks += part.forks;
     }
     if (status != QUIPU_DONE) {
         return status;

@@ -1,7 +1,8 @@
 /*
  * Numbers of foreign sources: source text and be64 source_seq to be64 position. Two events of one
  * source under one number mean that its signing key is in use twice; without these rows nobody
- * would notice.
+ * would notice. Where such a pair is kept, the number stays with the one that came first
+ * (fork_places.c has both).
  *
  * Specification: docs/SPEC.md §7.
  *
@@ -12,6 +13,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "forks.h"
 #include "internal/bytes.h"
 #include "nkey.h"
 
@@ -43,6 +45,65 @@ enum quipu_status numbers_put(struct quipu_txn *txn, struct quipu_slice source, 
     uint8_t value[POSITION_KEY_BYTES];
     return quipu_txn_table_put(txn, TABLE_NUMBERS, number_key(source, source_seq, key),
                                position_key(position, value), err);
+}
+
+/* The number that this store gave to the event at `position` as `source`; 0: somebody else's. */
+static enum quipu_status recorded_number(struct quipu_txn *txn, struct quipu_slice source,
+                                         uint64_t position, uint64_t *number,
+                                         struct quipu_error *err)
+{
+    struct quipu_record record;
+    struct quipu_event_view view;
+    *number = 0;
+    enum quipu_status status = quipu_txn_record_at(txn, position, &record, err);
+    if (status == QUIPU_OK) {
+        status = quipu_event_view_of(&record, &view, err);
+    }
+    if (status != QUIPU_OK || !quipu_slice_equal(view.envelope.source, source)) {
+        return status;
+    }
+    uint64_t named = 0;
+    bool is_second = false;
+    status = numbers_get(txn, source, view.envelope.source_seq, &named, err);
+    if (status != QUIPU_NOT_FOUND) {
+        return status; /* it came from elsewhere */
+    }
+    status = place_number_is_second(txn, &view.envelope, &view.cid, position, &is_second, err);
+    if (status == QUIPU_OK && !is_second) {
+        *number = view.envelope.source_seq;
+    }
+    return status;
+}
+
+enum quipu_status numbers_find_recorded(struct quipu_txn *txn, struct quipu_slice source,
+                                        uint64_t source_seq, uint64_t *position,
+                                        struct quipu_error *err)
+{
+    uint64_t low = 1;
+    uint64_t high = quipu_txn_last_position(txn) + 1;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        uint64_t at = middle;
+        uint64_t number = 0;
+        while (at < high && number == 0) {
+            enum quipu_status status = recorded_number(txn, source, at, &number, err);
+            if (status != QUIPU_OK) {
+                return status;
+            }
+            at++;
+        }
+        if (number == source_seq) {
+            *position = at - 1;
+            return QUIPU_OK;
+        }
+        if (number != 0 && number < source_seq) {
+            low = at;
+        } else {
+            high = middle;
+        }
+    }
+    *position = 0;
+    return QUIPU_OK;
 }
 
 enum quipu_status numbers_last(struct quipu_txn *txn, struct quipu_slice source, uint64_t *last,

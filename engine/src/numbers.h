@@ -20,6 +20,14 @@ QUIPU_MUST_CHECK enum quipu_status numbers_put(struct quipu_txn *txn, struct qui
                                                uint64_t source_seq, uint64_t position,
                                                struct quipu_error *err);
 
+/* Position of the event that this store recorded itself as `source` under this number; 0: it did
+ * not. There is no index for it: a bisection of the log that skips what others recorded, so it
+ * costs most where that is most of the log. Asked only when a number comes in a second time. */
+QUIPU_MUST_CHECK enum quipu_status numbers_find_recorded(struct quipu_txn *txn,
+                                                         struct quipu_slice source,
+                                                         uint64_t source_seq, uint64_t *position,
+                                                         struct quipu_error *err);
+
 /* Greatest number that came in from this source, 0 where none did. */
 QUIPU_MUST_CHECK enum quipu_status numbers_last(struct quipu_txn *txn, struct quipu_slice source,
                                                 uint64_t *last, struct quipu_error *err);

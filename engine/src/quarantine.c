@@ -18,67 +18,36 @@
 
 #include "engine_impl.h"
 #include "internal/bytes.h"
-#include "quipu/sha256.h"
 #include "row_codec.h"
 #include "slice_budget.h"
 #include "tables.h"
 
 #define PAIRS_ALWAYS      7
 #define PAIRS_WITH_STREAM 9
-#define WAIT_HASH_BYTES   (WAIT_BYTES - 8)
-#define WAITING_KEY_BYTES (WAIT_BYTES + QUIPU_CID_BYTES)
+#define WAITING_KEY_MAX   (WAIT_NUMBER_BYTES + QUIPU_CID_BYTES)
 
 /* ------------------------------------------------------------------ what an event waits for */
 
-/* A collision makes an event be judged for nothing; so half of the hash is enough. */
-static void wait_set(struct quarantine_wait *wait, const struct quipu_slice parts[3],
-                     uint64_t number)
+void quarantine_wait_for_event(const struct quipu_cid *cid, struct quarantine_wait *out)
 {
-    struct quipu_sha256_stream stream;
-    uint8_t digest[QUIPU_SHA256_BYTES];
-    quipu_sha256_stream_init(&stream);
-    for (int i = 0; i < 3; i++) {
-        quipu_sha256_stream_update(&stream, parts[i]);
-        quipu_sha256_stream_update(&stream, quipu_slice("", 1));
-    }
-    quipu_sha256_stream_final(&stream, digest);
-    memcpy(wait->key, digest, WAIT_HASH_BYTES);
-    quipu_store_be64(wait->key + WAIT_HASH_BYTES, number);
-    wait->is_set = true;
-}
-
-void quarantine_wait_for_version(struct quipu_slice aggregate_type, struct quipu_slice aggregate_id,
-                                 uint64_t version, struct quarantine_wait *out)
-{
-    const struct quipu_slice parts[3] = {quipu_slice_text("aggregate"), aggregate_type,
-                                         aggregate_id};
-    wait_set(out, parts, version);
+    quipu_cid_to_bytes(cid, out->key);
+    out->len = WAIT_EVENT_BYTES;
 }
 
 void quarantine_wait_for_number(struct quipu_slice source, uint64_t source_seq,
                                 struct quarantine_wait *out)
 {
-    const struct quipu_slice parts[3] = {quipu_slice_text("source"), source, quipu_slice(NULL, 0)};
-    wait_set(out, parts, source_seq);
+    memcpy(out->key, source.data, QUIPU_SOURCE_TEXT_BYTES - 1);
+    quipu_store_be64(out->key + QUIPU_SOURCE_TEXT_BYTES - 1, source_seq);
+    out->len = WAIT_NUMBER_BYTES;
 }
 
 static struct quipu_slice waiting_key(struct quipu_slice wait, const struct quipu_cid *cid,
-                                      uint8_t storage[WAITING_KEY_BYTES])
+                                      uint8_t storage[WAITING_KEY_MAX])
 {
-    memcpy(storage, wait.data, WAIT_BYTES);
-    quipu_cid_to_bytes(cid, storage + WAIT_BYTES);
-    return quipu_slice(storage, WAITING_KEY_BYTES);
-}
-
-enum quipu_status quarantine_is_waiting(struct quipu_txn *txn, bool *is_waiting,
-                                        struct quipu_error *err)
-{
-    struct quipu_slice key;
-    struct quipu_slice value;
-    enum quipu_status status = quipu_txn_table_seek(txn, TABLE_WAITING, quipu_slice(NULL, 0),
-                                                    QUIPU_SEEK_GE, &key, &value, err);
-    *is_waiting = status == QUIPU_OK;
-    return status == QUIPU_DONE ? QUIPU_OK : status;
+    memcpy(storage, wait.data, wait.len);
+    quipu_cid_to_bytes(cid, storage + wait.len);
+    return quipu_slice(storage, wait.len + QUIPU_CID_BYTES);
 }
 
 static enum quipu_status cid_of_key(struct quipu_slice key, struct quipu_cid *cid,
@@ -95,28 +64,125 @@ static enum quipu_status cid_of_key(struct quipu_slice key, struct quipu_cid *ci
                : quipu_error_set(err, QUIPU_CORRUPT, "quarantine: %s", inner.message);
 }
 
-enum quipu_status quarantine_waiter(struct quipu_txn *txn, const uint8_t wait[WAIT_BYTES],
+enum quipu_status quarantine_waiter(struct quipu_txn *txn, struct quipu_slice wait,
                                     struct quipu_cid *cid, struct quipu_error *err)
 {
     struct quipu_slice key;
     struct quipu_slice value;
-    enum quipu_status status = quipu_txn_table_seek(
-        txn, TABLE_WAITING, quipu_slice(wait, WAIT_BYTES), QUIPU_SEEK_GE, &key, &value, err);
+    enum quipu_status status =
+        quipu_txn_table_seek(txn, TABLE_WAITING, wait, QUIPU_SEEK_GE, &key, &value, err);
     if (status != QUIPU_OK) {
         return status;
     }
-    if (key.len != WAITING_KEY_BYTES || memcmp(key.data, wait, WAIT_BYTES) != 0) {
+    /* A CID and a source never begin alike, so a key with this front is one of those. */
+    if (key.len != wait.len + QUIPU_CID_BYTES || memcmp(key.data, wait.data, wait.len) != 0) {
         return QUIPU_DONE;
     }
-    return cid_of_key(quipu_slice(key.data + WAIT_BYTES, QUIPU_CID_BYTES), cid, err);
+    return cid_of_key(quipu_slice(key.data + wait.len, QUIPU_CID_BYTES), cid, err);
+}
+
+/* ------------------------------------------------------------------ how much waits */
+
+enum quipu_status quarantine_pending_get(struct quipu_txn *txn, struct quarantine_pending *out,
+                                         struct quipu_error *err)
+{
+    struct quarantine_pending pending = {0};
+    enum quipu_status status = meta_get_u64(txn, META_PENDING, &pending.events, err);
+    if (status == QUIPU_OK) {
+        status = meta_get_u64(txn, META_PENDING_BYTES, &pending.bytes, err);
+    }
+    if (status == QUIPU_OK) {
+        *out = pending;
+    }
+    return status;
+}
+
+static enum quipu_status pending_put(struct quipu_txn *txn,
+                                     const struct quarantine_pending *pending,
+                                     struct quipu_error *err)
+{
+    enum quipu_status status = meta_put_u64(txn, META_PENDING, pending->events, err);
+    return status == QUIPU_OK ? meta_put_u64(txn, META_PENDING_BYTES, pending->bytes, err) : status;
+}
+
+/* May one more of `bytes` wait? */
+static enum quipu_status pending_bound(struct quipu_txn *txn, uint64_t bytes,
+                                       const struct quarantine_pending *max,
+                                       struct quipu_error *err)
+{
+    struct quarantine_pending pending;
+    enum quipu_status status = quarantine_pending_get(txn, &pending, err);
+    if (status != QUIPU_OK || max->events == 0 ||
+        (pending.events < max->events && pending.bytes <= max->bytes &&
+         bytes <= max->bytes - pending.bytes)) {
+        return status;
+    }
+    return quipu_error_set(err, QUIPU_TOO_LARGE,
+                           "quarantine: %" PRIu64 " events of %" PRIu64
+                           " bytes wait for others, at "
+                           "most %" PRIu64 " of %" PRIu64 " may; bring in what they wait for, drop "
+                           "some, or allow more",
+                           pending.events, pending.bytes, max->events, max->bytes);
+}
+
+static enum quipu_status pending_add(struct quipu_txn *txn, uint64_t bytes, struct quipu_error *err)
+{
+    struct quarantine_pending pending;
+    enum quipu_status status = quarantine_pending_get(txn, &pending, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    pending.events++;
+    pending.bytes += bytes;
+    return pending_put(txn, &pending, err);
+}
+
+static enum quipu_status pending_remove(struct quipu_txn *txn, uint64_t bytes,
+                                        struct quipu_error *err)
+{
+    struct quarantine_pending pending;
+    enum quipu_status status = quarantine_pending_get(txn, &pending, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (pending.events == 0 || pending.bytes < bytes) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "quarantine: the store counts %" PRIu64 " waiting events of %" PRIu64
+                               " bytes, one of %" PRIu64 " bytes leaves",
+                               pending.events, pending.bytes, bytes);
+    }
+    pending.events--;
+    pending.bytes -= bytes;
+    return pending_put(txn, &pending, err);
 }
 
 /* ------------------------------------------------------------------ reading */
 
 struct quarantine_row {
     struct quipu_quarantined event;
-    struct quipu_slice wait; /* empty, or WAIT_BYTES */
+    struct quipu_slice wait; /* empty, or WAIT_EVENT_BYTES, or WAIT_NUMBER_BYTES */
+    size_t bytes;            /* of the row */
 };
+
+/* What it waits for, for people. */
+static enum quipu_status wait_read(struct quarantine_row *row, struct quipu_error *err)
+{
+    struct quipu_waits_for *out = &row->event.waits_for;
+    switch (row->wait.len) {
+    case 0:
+        return QUIPU_OK;
+    case WAIT_EVENT_BYTES:
+        out->kind = QUIPU_WAITS_FOR_EVENT;
+        return cid_of_key(row->wait, &out->event, err);
+    case WAIT_NUMBER_BYTES:
+        out->kind = QUIPU_WAITS_FOR_NUMBER;
+        out->source = quipu_slice(row->wait.data, QUIPU_SOURCE_TEXT_BYTES - 1);
+        out->source_seq = quipu_load_be64(row->wait.data + QUIPU_SOURCE_TEXT_BYTES - 1);
+        return QUIPU_OK;
+    default:
+        return quipu_error_set(err, QUIPU_CORRUPT, "a wait of %zu bytes", row->wait.len);
+    }
+}
 
 static enum quipu_status row_read(struct quipu_slice value, struct quarantine_row *row,
                                   struct quipu_error *err)
@@ -156,8 +222,8 @@ static enum quipu_status row_read(struct quipu_slice value, struct quarantine_ro
     if (status == QUIPU_OK) {
         status = row_read_int(&reader, "received_at", &out->received_unix_us, err);
     }
-    if (status == QUIPU_OK && row->wait.len != 0 && row->wait.len != WAIT_BYTES) {
-        status = quipu_error_set(err, QUIPU_CORRUPT, "a wait of %zu bytes", row->wait.len);
+    if (status == QUIPU_OK) {
+        status = wait_read(row, err);
     }
     return status == QUIPU_OK ? cid_of_key(claimed, &out->claimed, err) : status;
 }
@@ -165,7 +231,7 @@ static enum quipu_status row_read(struct quipu_slice value, struct quarantine_ro
 static enum quipu_status row_decode(struct quipu_slice key, struct quipu_slice value,
                                     struct quarantine_row *out, struct quipu_error *err)
 {
-    struct quarantine_row row = {0};
+    struct quarantine_row row = {.bytes = value.len};
     struct quipu_error inner = {0};
     enum quipu_status status = cid_of_key(key, &row.event.cid, err);
     if (status != QUIPU_OK) {
@@ -242,18 +308,35 @@ enum quipu_status quarantine_next(struct quipu_txn *txn, const struct quipu_cid 
     return status;
 }
 
+static enum quipu_status pending_check(struct quipu_txn *txn,
+                                       const struct quarantine_pending *counted,
+                                       struct quipu_error *err)
+{
+    struct quarantine_pending stored;
+    enum quipu_status status = quarantine_pending_get(txn, &stored, err);
+    if (status == QUIPU_OK &&
+        (stored.events != counted->events || stored.bytes != counted->bytes)) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "quarantine: the store counts %" PRIu64 " waiting events of %" PRIu64
+                               " bytes, there are %" PRIu64 " of %" PRIu64,
+                               stored.events, stored.bytes, counted->events, counted->bytes);
+    }
+    return status;
+}
+
 enum quipu_status quarantine_check(struct quipu_txn *txn, struct quipu_error *err)
 {
     struct quarantine_row row;
     struct quipu_cid at;
-    uint64_t waits = 0;
+    struct quarantine_pending counted = {0};
     enum quipu_status status = row_next(txn, NULL, &row, err);
     while (status == QUIPU_OK) {
         struct quipu_slice value;
-        uint8_t key[WAITING_KEY_BYTES];
+        uint8_t key[WAITING_KEY_MAX];
         at = row.event.cid;
         if (row.wait.len > 0) {
-            waits++;
+            counted.events++;
+            counted.bytes += row.bytes;
             status = quipu_txn_table_get(txn, TABLE_WAITING, waiting_key(row.wait, &at, key),
                                          &value, err);
         }
@@ -278,13 +361,13 @@ enum quipu_status quarantine_check(struct quipu_txn *txn, struct quipu_error *er
         rows += status == QUIPU_OK;
     }
     quipu_table_walk_close(&walk);
-    if (status == QUIPU_DONE && rows != waits) {
+    if (status == QUIPU_DONE && rows != counted.events) {
         return quipu_error_set(err, QUIPU_CORRUPT,
                                "quarantine: the table of waiting has %" PRIu64 " rows, %" PRIu64
                                " events wait",
-                               rows, waits);
+                               rows, counted.events);
     }
-    return status == QUIPU_DONE ? QUIPU_OK : status;
+    return status == QUIPU_DONE ? pending_check(txn, &counted, err) : status;
 }
 
 /* ------------------------------------------------------------------ writing */
@@ -338,8 +421,7 @@ static enum quipu_status row_encode(const struct quipu_foreign *event,
     quipu_dagcbor_write_key(&writer, "line");
     quipu_dagcbor_write_text(&writer, row_line(quipu_slice_text(verdict->why->message)));
     quipu_dagcbor_write_key(&writer, "wait");
-    quipu_dagcbor_write_bytes(
-        &writer, quipu_slice(verdict->wait.key, verdict->wait.is_set ? WAIT_BYTES : 0));
+    quipu_dagcbor_write_bytes(&writer, quipu_slice(verdict->wait.key, verdict->wait.len));
     quipu_dagcbor_write_key(&writer, "reason");
     quipu_dagcbor_write_uint(&writer, (uint64_t)verdict->why->status);
     if (stream.len > 0) {
@@ -361,37 +443,45 @@ static enum quipu_status row_encode(const struct quipu_foreign *event,
     return quipu_dagcbor_writer_finish(&writer, err);
 }
 
+static enum quipu_status row_put(struct quipu_txn *txn, const struct quipu_cid *cid,
+                                 const struct quarantine_wait *wait, const struct quipu_buf *row,
+                                 struct quipu_error *err)
+{
+    uint8_t key[QUIPU_CID_BYTES];
+    uint8_t waiting[WAITING_KEY_MAX];
+    quipu_cid_to_bytes(cid, key);
+    enum quipu_status status = quipu_txn_table_put(
+        txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key), quipu_buf_slice(row), err);
+    if (status != QUIPU_OK || wait->len == 0) {
+        return status;
+    }
+    status = quipu_txn_table_put(txn, TABLE_WAITING,
+                                 waiting_key(quipu_slice(wait->key, wait->len), cid, waiting),
+                                 quipu_slice(NULL, 0), err);
+    return status == QUIPU_OK ? pending_add(txn, row->len, err) : status;
+}
+
 enum quipu_status quarantine_put(struct quipu_txn *txn, const struct quipu_foreign *event,
                                  const struct quarantine_verdict *verdict,
                                  struct quipu_buf *scratch, struct quipu_error *err)
 {
     struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event->envelope);
-    struct quarantine_row row;
+    struct quarantine_row row = {0};
     enum quipu_status status = row_get(txn, &cid, &row, err);
     if (status == QUIPU_OK && !may_replace(&row, event)) {
         return QUIPU_OK;
     }
-    if (status == QUIPU_OK) {
-        status = quarantine_delete(txn, &cid, err);
-    }
-    if (status == QUIPU_OK || status == QUIPU_NOT_FOUND) {
+    bool is_there = status == QUIPU_OK;
+    if (is_there || status == QUIPU_NOT_FOUND) {
         status = row_encode(event, verdict, scratch, err);
     }
-    if (status != QUIPU_OK) {
-        return status;
+    if (status == QUIPU_OK && verdict->wait.len > 0 && row.wait.len == 0) {
+        status = pending_bound(txn, scratch->len, &verdict->max, err);
     }
-    uint8_t key[QUIPU_CID_BYTES];
-    uint8_t waiting[WAITING_KEY_BYTES];
-    quipu_cid_to_bytes(&cid, key);
-    status = quipu_txn_table_put(txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key),
-                                 quipu_buf_slice(scratch), err);
-    if (status == QUIPU_OK && verdict->wait.is_set) {
-        status = quipu_txn_table_put(
-            txn, TABLE_WAITING,
-            waiting_key(quipu_slice(verdict->wait.key, WAIT_BYTES), &cid, waiting),
-            quipu_slice(NULL, 0), err);
+    if (status == QUIPU_OK && is_there) {
+        status = quarantine_delete(txn, &cid, err);
     }
-    return status;
+    return status == QUIPU_OK ? row_put(txn, &cid, &verdict->wait, scratch, err) : status;
 }
 
 enum quipu_status quarantine_delete(struct quipu_txn *txn, const struct quipu_cid *cid,
@@ -403,18 +493,21 @@ enum quipu_status quarantine_delete(struct quipu_txn *txn, const struct quipu_ci
         return status;
     }
     uint8_t key[QUIPU_CID_BYTES];
-    uint8_t waiting[WAITING_KEY_BYTES];
-    bool waits = row.wait.len > 0;
-    if (waits) {
-        (void)waiting_key(row.wait, cid, waiting); /* before the delete, which ends row's slices */
+    uint8_t storage[WAITING_KEY_MAX];
+    struct quipu_slice waiting = quipu_slice(NULL, 0);
+    if (row.wait.len > 0) {
+        waiting = waiting_key(row.wait, cid, storage); /* the delete ends row's slices */
     }
     quipu_cid_to_bytes(cid, key);
     status = quipu_txn_table_delete(txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key), err);
-    if (status != QUIPU_OK || !waits) {
+    if (status != QUIPU_OK || waiting.len == 0) {
         return status;
     }
-    status = quipu_txn_table_delete(txn, TABLE_WAITING, quipu_slice(waiting, sizeof waiting), err);
-    return status == QUIPU_NOT_FOUND ? QUIPU_OK : status; /* verify tells that it was missing */
+    status = quipu_txn_table_delete(txn, TABLE_WAITING, waiting, err);
+    if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) { /* verify tells that it was missing */
+        return status;
+    }
+    return pending_remove(txn, row.bytes, err);
 }
 
 /* ------------------------------------------------------------------ public */

@@ -9,31 +9,39 @@
 #include "quipu/ingest.h"
 #include "quipu/store.h"
 
-/* What an event waits for, hashed: the event before it in its aggregate or in this store's own
- * source. */
-#define WAIT_BYTES 24
+/* What an event waits for, as it stands in front of a key of the table of waiting: the CID of an
+ * envelope, or a source and a number of it. They differ in length. */
+#define WAIT_EVENT_BYTES  QUIPU_CID_BYTES
+#define WAIT_NUMBER_BYTES (QUIPU_SOURCE_TEXT_BYTES - 1 + 8)
 struct quarantine_wait {
-    bool is_set; /* false: it waits for nothing that this store could notice */
-    uint8_t key[WAIT_BYTES];
+    size_t len; /* 0: it waits for nothing that this store could notice */
+    uint8_t key[WAIT_NUMBER_BYTES];
 };
 
-/* `version` of this aggregate is here. */
-void quarantine_wait_for_version(struct quipu_slice aggregate_type, struct quipu_slice aggregate_id,
-                                 uint64_t version, struct quarantine_wait *out);
-/* `source_seq` of this source is here. */
+/* This envelope is here. */
+void quarantine_wait_for_event(const struct quipu_cid *cid, struct quarantine_wait *out);
+/* `source_seq` of this source, 56 characters, is here. */
 void quarantine_wait_for_number(struct quipu_slice source, uint64_t source_seq,
                                 struct quarantine_wait *out);
+
+/* How much waits, and how much may. */
+struct quarantine_pending {
+    uint64_t events;
+    uint64_t bytes; /* of their rows */
+};
 
 /* Why, and since when. */
 struct quarantine_verdict {
     const struct quipu_error *why;
     struct quarantine_wait wait;
     int64_t now_unix_us;
+    struct quarantine_pending max; /* zero: no bound */
 };
 
 /* Keep `event`. What is kept of the same envelope gives way only to the same bytes or to better
  * ones: the payload that the envelope names, or a carrier that names the envelope rightly.
- * `scratch` is the caller's to reuse; it must hold nothing of `event`. */
+ * `scratch` is the caller's to reuse; it must hold nothing of `event`.
+ * @retval QUIPU_TOO_LARGE  it would wait, and as much waits as may; nothing is written */
 QUIPU_MUST_CHECK enum quipu_status quarantine_put(struct quipu_txn *txn,
                                                   const struct quipu_foreign *event,
                                                   const struct quarantine_verdict *verdict,
@@ -44,13 +52,13 @@ QUIPU_MUST_CHECK enum quipu_status quarantine_put(struct quipu_txn *txn,
 QUIPU_MUST_CHECK enum quipu_status
 quarantine_delete(struct quipu_txn *txn, const struct quipu_cid *cid, struct quipu_error *err);
 
-/* Does any event wait? */
-QUIPU_MUST_CHECK enum quipu_status quarantine_is_waiting(struct quipu_txn *txn, bool *is_waiting,
-                                                         struct quipu_error *err);
+/* How much waits. @retval QUIPU_CORRUPT */
+QUIPU_MUST_CHECK enum quipu_status quarantine_pending_get(struct quipu_txn *txn,
+                                                          struct quarantine_pending *out,
+                                                          struct quipu_error *err);
 
 /* The first event that waits for this. @retval QUIPU_DONE  none does */
-QUIPU_MUST_CHECK enum quipu_status quarantine_waiter(struct quipu_txn *txn,
-                                                     const uint8_t wait[WAIT_BYTES],
+QUIPU_MUST_CHECK enum quipu_status quarantine_waiter(struct quipu_txn *txn, struct quipu_slice wait,
                                                      struct quipu_cid *cid,
                                                      struct quipu_error *err);
 

@@ -20,6 +20,9 @@
 #define TABLE_PROJECTIONS  ((struct quipu_table){5})
 #define TABLE_NUMBERS      ((struct quipu_table){6})
 #define TABLE_WAITING      ((struct quipu_table){7})
+#define TABLE_FORKS        ((struct quipu_table){9})
+#define TABLE_PLACES       ((struct quipu_table){12})
+#define TABLE_TIPS         ((struct quipu_table){13})
 /* Rows of projections: each generation gets the next number. */
 #define TABLE_ROWS_FIRST 0x10000u
 
@@ -29,6 +32,8 @@
 #define META_OUTBOX_CURSOR "outbox_cursor"   /* be64 */
 #define META_PUBLISHED     "published"       /* be64, events with a receipt */
 #define META_DEAD          "dead"            /* be64, dead letters */
+#define META_PENDING       "pending"         /* be64, events in quarantine that wait for others */
+#define META_PENDING_BYTES "pending_bytes"   /* be64, of their rows */
 #define META_ROWS_NEXT     "projection_next" /* be64, next number for rows of a projection */
 
 #define POSITION_KEY_BYTES 8

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forks.h"
 #include "numbers.h"
 #include "quipu/alloc.h"
 #include "quipu/dagcbor.h"
@@ -102,8 +103,19 @@ static enum quipu_status number_check(struct verify_run *run, struct quipu_txn *
         return status;
     }
     uint64_t named = 0;
+    bool is_second = false;
     struct quipu_error why;
     status = numbers_get(txn, envelope->source, envelope->source_seq, &named, &why);
+    bool is_out_of_line = status == QUIPU_OK ? named != event->position
+                                             : envelope->source_seq <= source->seq_max;
+    if (is_out_of_line && (status == QUIPU_OK || status == QUIPU_NOT_FOUND)) {
+        enum quipu_status looked = place_number_is_second(txn, envelope, &event->cid,
+                                                          event->position, &is_second, &why);
+        status = looked == QUIPU_OK ? status : looked;
+    }
+    if (is_second) {
+        return QUIPU_OK; /* a number that was used twice, and that is recorded */
+    }
     if (status == QUIPU_NOT_FOUND) {
         own_number_check(run, event->position, envelope, source);
     } else if (status == QUIPU_CORRUPT) {
@@ -174,11 +186,41 @@ static void chain_link_check(struct verify_run *run, const struct quipu_event_vi
                    before->position);
 }
 
+static bool follows(const struct quipu_envelope *envelope, const struct quipu_event_view *before)
+{
+    return envelope->prev_count == 1 && envelope->version == before->envelope.version + 1 &&
+           quipu_cid_equal(&envelope->prev[0], &before->cid);
+}
+
+/* Does it follow another event than `before`, as a fork that is recorded says? */
+static enum quipu_status branch_check(struct verify_run *run, struct quipu_txn *txn,
+                                      const struct quipu_event_view *event, uint64_t before,
+                                      bool *is_branch, struct quipu_error *err)
+{
+    struct quipu_error why;
+    enum quipu_status status = fork_is_recorded(txn, event, before, is_branch, &why);
+    if (status == QUIPU_OK) {
+        return status;
+    }
+    if (!is_finding(status)) {
+        return quipu_error_set(err, status, "%s", why.message);
+    }
+    verify_problem(run, event->position, "%s", why.message);
+    return QUIPU_OK;
+}
+
 static enum quipu_status chain_check(struct verify_run *run, struct quipu_txn *txn,
                                      const struct quipu_event_view *event, uint64_t before,
                                      struct quipu_error *err)
 {
+    bool is_branch = false;
     if (event->envelope.version == 1) {
+        enum quipu_status looked = before == 0 || before >= event->position
+                                       ? QUIPU_OK
+                                       : branch_check(run, txn, event, before, &is_branch, err);
+        if (looked != QUIPU_OK || is_branch) {
+            return looked;
+        }
         run->report.aggregates++;
         if (before != 0) {
             run->report.mendable++;
@@ -201,8 +243,13 @@ static enum quipu_status chain_check(struct verify_run *run, struct quipu_txn *t
     if (status == QUIPU_OK) {
         status = quipu_event_view_of(&record, &view, &why);
     }
+    if (status == QUIPU_OK && !follows(&event->envelope, &view)) {
+        status = branch_check(run, txn, event, before, &is_branch, &why);
+    }
     if (status == QUIPU_OK) {
-        chain_link_check(run, event, &view);
+        if (!is_branch) {
+            chain_link_check(run, event, &view);
+        }
         return QUIPU_OK;
     }
     /* What is wrong with that record is noted at its own position. */

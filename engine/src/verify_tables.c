@@ -7,6 +7,7 @@
  */
 #include <inttypes.h>
 
+#include "forks.h"
 #include "numbers.h"
 #include "outbox_state.h"
 #include "quarantine.h"
@@ -196,6 +197,11 @@ static enum quipu_status projections_check(struct verify_run *run, struct quipu_
     return status == QUIPU_DONE ? QUIPU_OK : status;
 }
 
+static void fork_problem(void *ctx, uint64_t position, const char *line)
+{
+    verify_problem(ctx, position, "%s", line);
+}
+
 /* A part that is too damaged to be read on is one finding; the other parts are still looked at. */
 static enum quipu_status part_end(struct verify_run *run, enum quipu_status status,
                                   const struct quipu_error *why, struct quipu_error *err)
@@ -224,6 +230,9 @@ enum quipu_status verify_tables(struct verify_run *run, struct quipu_error *err)
     }
     if (status == QUIPU_OK) {
         status = part_end(run, quarantine_check(txn, &why), &why, err);
+    }
+    if (status == QUIPU_OK) {
+        status = part_end(run, fork_check(txn, fork_problem, run, &why), &why, err);
     }
     quipu_txn_abort(&txn);
     return status;

@@ -29,12 +29,16 @@ static void teardown(void)
 
 TestSuite(ingest, .init = setup, .fini = teardown);
 
-/* What one event becomes in a transaction of its own. */
+/* What one event becomes in a transaction of its own, where forks are refused (test_forks.c keeps
+ * them). */
 static enum quipu_status take(enum quipu_ingest_policy policy, const struct quipu_foreign *event,
                               enum quipu_ingest_outcome *outcome)
 {
     struct quipu_ingest *ingest = NULL;
-    kit_assert_ok(&ours, quipu_ingest_begin(ours.engine, policy, &ingest, &ours.err));
+    struct quipu_ingest_options options = QUIPU_INGEST_OPTIONS_INIT;
+    options.policy = policy;
+    options.forks = QUIPU_INGEST_FORKS_REFUSE;
+    kit_assert_ok(&ours, quipu_ingest_begin_with(ours.engine, &options, &ingest, &ours.err));
     enum quipu_status status = quipu_ingest_event(ingest, event, outcome, &ours.err);
     if (status == QUIPU_OK) {
         kit_assert_ok(&ours, quipu_ingest_commit(&ingest, NULL, &ours.err));
@@ -397,20 +401,50 @@ Test(ingest, refuses_another_event_under_a_known_id)
     kit_foreign_release(&event);
 }
 
-Test(ingest, refuses_a_fork_of_an_aggregate)
+Test(ingest, refuses_a_fork_of_an_aggregate_where_forks_are_not_kept)
 {
     struct kit_foreign event;
+    struct quipu_envelope envelope;
+    struct quipu_appended first = kit_append(&theirs, "a", 1);
+    kit_append(&ours, "b", 1);
+    take_position(1);
+    kit_append(&theirs, "a", 2);
+    kit_append(&ours, "a", 3);
+
+    kit_foreign_copy(&theirs, 2, &event);
+    assert_refused(&event.foreign, QUIPU_FORK, "follows another event");
+    kit_assert_ok(&ours, quipu_envelope_decode(event.foreign.envelope, &envelope, &ours.err));
+    cr_assert(quipu_cid_equal(&envelope.prev[0], &first.cid));
+    kit_foreign_release(&event);
+    kit_append(&theirs, "b", 1);
+    kit_foreign_copy(&theirs, 3, &event);
+    assert_refused(&event.foreign, QUIPU_FORK, "thing/b: version 1");
+    kit_foreign_release(&event);
+    kit_assert_sound(&ours, 3);
+}
+
+Test(ingest, refuses_a_version_that_does_not_follow_from_what_is_named)
+{
+    struct kit_foreign event;
+    struct quipu_envelope envelope;
     kit_append(&theirs, "a", 1);
     kit_append(&theirs, "a", 2);
-    kit_append(&ours, "a", 1);
-
-    kit_foreign_copy(&theirs, 1, &event);
-    assert_refused(&event.foreign, QUIPU_FORK, "thing/a: version 1");
-    kit_foreign_release(&event);
+    kit_append(&theirs, "b", 2);
+    take_position(1);
+    take_position(3);
     kit_foreign_copy(&theirs, 2, &event);
-    assert_refused(&event.foreign, QUIPU_FORK, "it follows another event");
+    kit_assert_ok(&ours, quipu_envelope_decode(event.foreign.envelope, &envelope, &ours.err));
+    envelope.version = 3;
+    put_envelope(&event, &envelope);
+    assert_refused(&event.foreign, QUIPU_ENVELOPE, "version 3 does not follow");
     kit_foreign_release(&event);
-    kit_assert_sound(&ours, 1);
+
+    kit_foreign_copy(&theirs, 2, &event);
+    kit_assert_ok(&ours, quipu_envelope_decode(event.foreign.envelope, &envelope, &ours.err));
+    envelope.aggregate_id = quipu_slice_text("b");
+    put_envelope(&event, &envelope);
+    assert_refused(&event.foreign, QUIPU_ENVELOPE, "another aggregate");
+    kit_foreign_release(&event);
 }
 
 Test(ingest, refuses_a_gap_and_takes_the_event_once_it_is_filled)

@@ -121,31 +121,130 @@ Test(quarantine, a_pull_that_brings_the_gap_last_closes_it_itself)
     kit_assert_sound(&ours, CHAIN);
 }
 
-Test(quarantine, one_who_turns_out_to_be_a_fork_stays_and_fails_nobody)
+static enum quipu_status see_wait(void *ctx, const struct quipu_quarantined *event,
+                                  struct quipu_error *err)
 {
-    kit_append(&theirs, "a", 1);
+    (void)err;
+    *(struct quipu_waits_for *)ctx = event->waits_for;
+    return QUIPU_OK;
+}
+
+Test(quarantine, says_which_event_another_one_waits_for)
+{
+    struct quipu_waits_for waits = {0};
+    struct quipu_appended first = kit_append(&theirs, "a", 1);
     kit_append(&theirs, "a", 2);
     take_position(QUIPU_INGEST_QUARANTINE, 2);
+    /* The version is taken here, but not by the event that is waited for. */
     kit_append(&ours, "a", 7);
 
-    struct kit other;
-    struct kit_foreign event;
-    kit_open(&other);
-    kit_append(&other, "c", 1);
-    kit_foreign_copy(&other, 1, &event);
-    cr_assert_eq(take(QUIPU_INGEST_STRICT, &event.foreign).added, 1);
-    kit_foreign_release(&event);
-    kit_close(&other);
-    cr_assert_eq(look().reason, QUIPU_GAP, "nobody has looked at it again");
-
+    kit_assert_ok(&ours, quipu_each_quarantined(ours.engine, see_wait, &waits, &ours.err));
+    cr_assert_eq(waits.kind, QUIPU_WAITS_FOR_EVENT);
+    cr_assert(quipu_cid_equal(&waits.event, &first.cid));
     struct quipu_ingest_report report;
     kit_assert_ok(&ours, quipu_quarantine_retry(ours.engine, &report, &ours.err));
     cr_assert_eq(report.quarantined, 1);
-    cr_assert_eq(report.added, 0);
+    cr_assert_eq(look().reason, QUIPU_GAP);
+
+    report = take_position(QUIPU_INGEST_QUARANTINE, 1);
+    cr_assert_eq(report.added, 2);
+    cr_assert_eq(report.forks, 1, "both branches are here now");
+    kit_assert_sound(&ours, 3);
+}
+
+Test(quarantine, forks_that_were_refused_are_kept_by_retry)
+{
+    struct quipu_ingest *ingest = NULL;
+    struct quipu_ingest_options options = QUIPU_INGEST_OPTIONS_INIT;
+    struct quipu_ingest_report report;
+    struct kit_foreign event;
+    options.policy = QUIPU_INGEST_QUARANTINE;
+    options.forks = QUIPU_INGEST_FORKS_REFUSE;
+    kit_append(&theirs, "a", 1);
+    kit_append(&ours, "a", 7);
+    kit_foreign_copy(&theirs, 1, &event);
+    kit_assert_ok(&ours, quipu_ingest_begin_with(ours.engine, &options, &ingest, &ours.err));
+    kit_assert_ok(&ours, quipu_ingest_event(ingest, &event.foreign, NULL, &ours.err));
+    kit_assert_ok(&ours, quipu_ingest_commit(&ingest, NULL, &ours.err));
+    kit_foreign_release(&event);
     cr_assert_eq(look().reason, QUIPU_FORK);
+
     kit_assert_ok(&ours, quipu_quarantine_retry(ours.engine, &report, &ours.err));
-    cr_assert_eq(report.quarantined, 0, "a fork stays one");
+    cr_assert_eq(report.added, 1);
+    cr_assert_eq(report.forks, 1);
+    cr_assert_eq(look().count, 0);
     kit_assert_sound(&ours, 2);
+}
+
+/* Take in position `i` where at most `events` of `bytes` may wait. */
+static enum quipu_status take_bounded(uint64_t i, uint64_t events, uint64_t bytes)
+{
+    struct quipu_ingest *ingest = NULL;
+    struct quipu_ingest_options options = QUIPU_INGEST_OPTIONS_INIT;
+    struct kit_foreign event;
+    options.policy = QUIPU_INGEST_QUARANTINE;
+    options.pending_events_max = events;
+    options.pending_bytes_max = bytes;
+    kit_foreign_copy(&theirs, i, &event);
+    kit_assert_ok(&ours, quipu_ingest_begin_with(ours.engine, &options, &ingest, &ours.err));
+    enum quipu_status status = quipu_ingest_event(ingest, &event.foreign, NULL, &ours.err);
+    struct quipu_error err;
+    cr_assert_eq(quipu_ingest_commit(&ingest, NULL, &err), QUIPU_OK, "%s", err.message);
+    kit_foreign_release(&event);
+    return status;
+}
+
+static uint64_t pending_bytes(void)
+{
+    struct quipu_txn *txn = NULL;
+    struct quarantine_pending pending;
+    kit_assert_ok(&ours, quipu_txn_begin_read(ours.store, &txn, &ours.err));
+    kit_assert_ok(&ours, quarantine_pending_get(txn, &pending, &ours.err));
+    quipu_txn_abort(&txn);
+    return pending.bytes;
+}
+
+Test(quarantine, no_more_events_wait_than_may)
+{
+    chain_fill();
+    cr_assert_eq(take_bounded(10, 2, 0), QUIPU_OK);
+    cr_assert_eq(take_bounded(12, 2, 0), QUIPU_OK);
+    cr_assert_eq(take_bounded(14, 2, 0), QUIPU_TOO_LARGE);
+    cr_assert_not_null(strstr(ours.err.message, "2 events of"), "%s", ours.err.message);
+    cr_assert_eq(look().count, 2, "it stays with its carrier");
+    cr_assert_eq(take_bounded(12, 2, 0), QUIPU_OK, "that one waits already");
+    cr_assert_eq(take_bounded(1, 2, 0), QUIPU_OK, "what need not wait comes in");
+    kit_assert_sound(&ours, 1);
+    cr_assert_eq(take_bounded(14, 3, 0), QUIPU_OK);
+    cr_assert_eq(look().count, 3);
+}
+
+Test(quarantine, no_more_bytes_wait_than_may)
+{
+    chain_fill();
+    cr_assert_eq(take_bounded(10, 0, 0), QUIPU_OK);
+    uint64_t one = pending_bytes();
+    cr_assert_eq(take_bounded(12, 0, 2 * one - 1), QUIPU_TOO_LARGE);
+    cr_assert_eq(take_bounded(12, 0, 2 * one), QUIPU_OK);
+    cr_assert_eq(pending_bytes(), 2 * one);
+    cr_assert_eq(take_bounded(14, 0, 2 * one + 1), QUIPU_TOO_LARGE);
+    for (uint64_t i = 2; i <= 8; i += 2) {
+        cr_assert_eq(take_bounded(i, 0, 0), QUIPU_OK);
+    }
+    cr_assert_eq(pending_bytes(), 0, "all of them came in");
+    kit_assert_sound(&ours, 6);
+}
+
+Test(quarantine, verify_counts_who_waits)
+{
+    struct quipu_txn *txn = NULL;
+    chain_fill();
+    take_position(QUIPU_INGEST_QUARANTINE, 4);
+    kit_assert_ok(&ours, quipu_txn_begin_write(ours.store, &txn, &ours.err));
+    kit_assert_ok(&ours, meta_put_u64(txn, META_PENDING, 7, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_commit(&txn, &ours.err));
+    cr_assert_eq(quipu_verify(ours.engine, NULL, NULL, &ours.err), QUIPU_CORRUPT);
+    cr_assert_not_null(strstr(ours.err.message, "counts 7 waiting"), "%s", ours.err.message);
 }
 
 Test(quarantine, retry_lets_in_what_follows_by_now)

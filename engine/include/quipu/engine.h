@@ -145,6 +145,8 @@ struct quipu_appended {
  * @param out  `count` results, or NULL. Untouched on failure.
  * @retval QUIPU_OK
  * @retval QUIPU_VERSION_CONFLICT   names the aggregate, the expected and the found version
+ * @retval QUIPU_FORK               the aggregate has an open conflict: names its tips; quipu_merge
+ * (forks.h) joins them
  * @retval QUIPU_EVENT_ID_CONFLICT  the id is stored (or in this call) with other content; shows
  * both CIDs
  * @retval QUIPU_SECRET_REFUSED     names the rule
