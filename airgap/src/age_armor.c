@@ -115,8 +115,7 @@ static enum quipu_status decode_line(struct age_input *input, struct quipu_error
         return status;
     }
     if (line.len == 0 || line.len > AGE_LINE_CHARS ||
-        !age_base64(line, sodium_base64_VARIANT_ORIGINAL, input->window + input->len,
-                    AGE_LINE_BYTES, &bytes)) {
+        !age_base64_decode(line, true, input->window + input->len, AGE_LINE_BYTES, &bytes)) {
         return quipu_error_set_at(err, QUIPU_AGE_ARMOR, at,
                                   "age armor: a line that is not canonical base64 of 64 columns "
                                   "with its padding");
@@ -166,18 +165,14 @@ enum quipu_status age_armor_open(struct age_armor_writer *armor, struct quipu_si
 
 /* Lines are gathered here, so that the sink is not called for each. */
 struct lines {
-    char text[64 * (AGE_LINE_CHARS + 1) + 1]; /* and the NUL that libsodium writes */
+    char text[64 * (AGE_LINE_CHARS + 1)];
     size_t len;
 };
 
 static void lines_add(struct lines *lines, const uint8_t *bytes, size_t len)
 {
-    char *into = lines->text + lines->len;
-    (void)sodium_bin2base64(into, AGE_LINE_CHARS + 1, bytes, len,
-                            sodium_base64_VARIANT_ORIGINAL); /* fits, so it cannot fail */
-    size_t chars = (len + 2) / 3 * 4;
-    into[chars] = '\n';
-    lines->len += chars + 1;
+    lines->len += age_base64_encode(quipu_slice(bytes, len), true, lines->text + lines->len);
+    lines->text[lines->len++] = '\n';
 }
 
 static enum quipu_status lines_flush(struct lines *lines, struct quipu_sink sink,
@@ -197,12 +192,16 @@ static enum quipu_status armor_write(void *ctx, struct quipu_slice bytes, struct
     enum quipu_status status = QUIPU_OK;
     lines.len = 0;
     while (armor->pending_len + bytes.len >= AGE_LINE_BYTES && status == QUIPU_OK) {
+        const uint8_t *line = bytes.data;
         size_t take = AGE_LINE_BYTES - armor->pending_len;
-        memcpy(armor->pending + armor->pending_len, bytes.data, take);
+        if (armor->pending_len > 0) {
+            memcpy(armor->pending + armor->pending_len, bytes.data, take);
+            line = armor->pending;
+            armor->pending_len = 0;
+        }
+        lines_add(&lines, line, AGE_LINE_BYTES);
         bytes = quipu_slice(bytes.data + take, bytes.len - take);
-        lines_add(&lines, armor->pending, AGE_LINE_BYTES);
-        armor->pending_len = 0;
-        if (sizeof lines.text - lines.len <= AGE_LINE_CHARS + 1) {
+        if (sizeof lines.text - lines.len < AGE_LINE_CHARS + 1) {
             status = lines_flush(&lines, armor->sink, err);
         }
     }

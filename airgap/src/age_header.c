@@ -32,26 +32,6 @@ static enum quipu_status refuse(uint64_t at, const char *what, struct quipu_erro
     return quipu_error_set_at(err, QUIPU_AGE_HEADER, at, "age header: %s", what);
 }
 
-bool age_base64(struct quipu_slice text, int variant, uint8_t *out, size_t cap, size_t *len)
-{
-    /* libsodium's reader takes some bytes above ASCII for characters of base64. */
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] >= 0x80) {
-            return false;
-        }
-    }
-    return sodium_base642bin(out, cap, (const char *)text.data, text.len, NULL, len, NULL,
-                             variant) == 0;
-}
-
-bool age_base64_exact(struct quipu_slice text, uint8_t *out, size_t len)
-{
-    size_t bytes = 0;
-    return text.len == (len * 4 + 2) / 3 &&
-           age_base64(text, sodium_base64_VARIANT_ORIGINAL_NO_PADDING, out, len, &bytes) &&
-           bytes == len;
-}
-
 /* The next line, without its LF; valid until the next one is taken. `*at` is where it begins. */
 static enum quipu_status take_line(struct age_input *input, struct age_header *header,
                                    struct quipu_slice *out, uint64_t *at, struct quipu_error *err)
@@ -213,8 +193,7 @@ static enum quipu_status read_body(struct age_input *input, struct age_header *h
             return status;
         }
         if (line.len > AGE_LINE_CHARS ||
-            !age_base64(line, sodium_base64_VARIANT_ORIGINAL_NO_PADDING, bytes, sizeof bytes,
-                        &len)) {
+            !age_base64_decode(line, false, bytes, sizeof bytes, &len)) {
             return refuse(at,
                           "a line of a stanza's body is not canonical base64 of at most 64 "
                           "columns without padding",
@@ -320,12 +299,11 @@ void age_header_release(struct age_header *header)
 
 /* ------------------------------------------------------------------ out */
 
+/* At most 32 bytes. */
 static void write_base64(struct quipu_buf *out, const uint8_t *bytes, size_t len)
 {
     char text[AGE_BASE64_32];
-    (void)sodium_bin2base64(text, sizeof text, bytes, len,
-                            sodium_base64_VARIANT_ORIGINAL_NO_PADDING); /* at most 32 bytes */
-    quipu_buf_append_text(out, text);
+    quipu_buf_append(out, text, age_base64_encode(quipu_slice(bytes, len), false, text));
 }
 
 void age_header_write_stanza(struct quipu_buf *out, const struct age_stanza *stanza)

@@ -22,8 +22,8 @@
 #define AGE_MAC_BYTES      crypto_auth_hmacsha256_BYTES
 #define AGE_LINE_CHARS     64u /* of base64, in a stanza's body as in armor */
 #define AGE_LINE_BYTES     48u
-/* Base64 of 32 bytes without padding, and the NUL that libsodium adds. */
-#define AGE_BASE64_32 44u
+/* Characters of 32 bytes without padding. */
+#define AGE_BASE64_32 43u
 
 /* ------------------------------------------------------------------ secret memory (age_secrets.c)
  */
@@ -199,9 +199,13 @@ void age_header_write_stanza(struct quipu_buf *out, const struct age_stanza *sta
 /* Append the line of the MAC behind "---". */
 void age_header_write_mac(struct quipu_buf *out, const uint8_t mac[AGE_MAC_BYTES]);
 
-/* All of `text`, canonical base64 of one of libsodium's variants, into at most `cap` bytes. */
-QUIPU_MUST_CHECK bool age_base64(struct quipu_slice text, int variant, uint8_t *out, size_t cap,
-                                 size_t *len);
+/* ------------------------------------------------------------------ base64 (age_base64.c) */
+
+/* Characters into `out`, without a NUL; their number. */
+size_t age_base64_encode(struct quipu_slice bytes, bool is_padded, char *out);
+/* All of `text`, canonical, into at most `cap` bytes. */
+QUIPU_MUST_CHECK bool age_base64_decode(struct quipu_slice text, bool is_padded, uint8_t *out,
+                                        size_t cap, size_t *len);
 /* Exactly `len` bytes from canonical base64 without padding. */
 QUIPU_MUST_CHECK bool age_base64_exact(struct quipu_slice text, uint8_t *out, size_t len);
 
