@@ -54,15 +54,34 @@ enum quipu_status quipu_upkeep_take(const struct quipu_upkeep_options *given, co
 
 /* ------------------------------------------------------------------ 1: merging */
 
-/* Where no merge is under way, begin one of the newest runs, as many as one may have. Inputs are of
- * one level: that of the oldest. */
+/* How many of the newest runs can become one: as many as a merge may have, and a run may cover. */
+static uint32_t runs_to_merge(const struct quipu_manifest *manifest)
+{
+    uint32_t inputs = 0;
+    uint64_t events = 0;
+    while (inputs < manifest->run_count && inputs < QUIPU_FAN_OUT_MAX) {
+        events += quipu_run_events(&manifest->runs[manifest->run_count - 1 - inputs]);
+        if (events >= QUIPU_RUN_EVENTS_MAX) {
+            break;
+        }
+        inputs++;
+    }
+    return inputs;
+}
+
+static bool has_work(const struct quipu_manifest *manifest)
+{
+    return manifest->merge_count > 0 || manifest->trash_count > 0 || runs_to_merge(manifest) > 1;
+}
+
+/* Where no merge is under way, begin one of the newest runs. Inputs are of one level: that of the
+ * oldest. */
 static void begin_merge(struct quipu_manifest *manifest, const struct quipu_store_tuning *tuning)
 {
-    if (manifest->merge_count > 0 || manifest->run_count < 2) {
+    uint32_t inputs = runs_to_merge(manifest);
+    if (manifest->merge_count > 0 || inputs < 2) {
         return;
     }
-    uint32_t inputs =
-        manifest->run_count < QUIPU_FAN_OUT_MAX ? manifest->run_count : QUIPU_FAN_OUT_MAX;
     struct quipu_run *oldest = &manifest->runs[manifest->run_count - inputs];
     for (uint32_t i = 1; i < inputs; i++) {
         oldest[i].level = oldest->level;
@@ -109,8 +128,7 @@ static enum quipu_status merge_some(struct quipu_store *store, struct quipu_comp
     report->events = txn->last_position;
     if (status == QUIPU_OK) {
         report->runs_after = manifest->run_count;
-        *has_more =
-            manifest->run_count > 1 || manifest->merge_count > 0 || manifest->trash_count > 0;
+        *has_more = has_work(manifest);
     }
     if (status == QUIPU_OK && *has_more) {
         status = merge_step(txn, err);
