@@ -15,7 +15,8 @@
     X(CLI_EXIT_MACHINE, "this machine failed: input or output, memory, disk full, permission")     \
     X(CLI_EXIT_USAGE, "wrong options or arguments")                                                \
     X(CLI_EXIT_INPUT, "bad input")                                                                 \
-    X(CLI_EXIT_CONFLICT, "conflict: version, event_id, exists already, busy, fork, gap")           \
+    X(CLI_EXIT_CONFLICT,                                                                           \
+      "conflict: version, event_id, exists already, busy, parked, paused, fork, gap")              \
     X(CLI_EXIT_NOT_FOUND, "not found")                                                             \
     X(CLI_EXIT_DAMAGED, "damaged, not a store or bundle, bad signature, or a newer format")        \
     X(CLI_EXIT_OFFLINE, "no server, no answer in time, or not provisioned")                        \
@@ -81,6 +82,8 @@ static const unsigned char codes[] = {
     CODE(BUSY, CLI_EXIT_CONFLICT),
     CODE(FORK, CLI_EXIT_CONFLICT),
     CODE(GAP, CLI_EXIT_CONFLICT),
+    CODE(PARKED, CLI_EXIT_CONFLICT),
+    CODE(PAUSED, CLI_EXIT_CONFLICT),
     CODE(NOT_FOUND, CLI_EXIT_NOT_FOUND),
     CODE(NOT_A_STORE, CLI_EXIT_DAMAGED),
     CODE(FORMAT_NEWER, CLI_EXIT_DAMAGED),
@@ -149,6 +152,10 @@ static const char *cure_here(enum quipu_status status)
         return "wait until that process has finished, then run it again";
     case QUIPU_STOPPED:
         return "run it again to go on";
+    case QUIPU_PARKED:
+        return "see `quipu projections list`, then `quipu projections retry` or `skip`";
+    case QUIPU_PAUSED:
+        return "let it go on with `quipu projections resume`";
     case QUIPU_NO_MEMORY:
         return "free memory, then run it again";
     case QUIPU_IO:

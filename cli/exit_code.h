@@ -15,7 +15,7 @@ enum cli_exit {
     CLI_EXIT_MACHINE = 1,   /* input or output, memory, disk full, permission on this machine */
     CLI_EXIT_USAGE = 2,     /* options or arguments */
     CLI_EXIT_INPUT = 3,     /* the input is not what it must be */
-    CLI_EXIT_CONFLICT = 4,  /* version, event_id, exists, busy, fork, gap */
+    CLI_EXIT_CONFLICT = 4,  /* version, event_id, exists, busy, parked, paused, fork, gap */
     CLI_EXIT_NOT_FOUND = 5, /* store, event, block, file */
     CLI_EXIT_DAMAGED = 6,   /* damaged, not a store or bundle, bad signature, newer format */
     CLI_EXIT_OFFLINE = 7,   /* no server, timeout, not provisioned */

@@ -1,7 +1,5 @@
 /*
- * The registry of projections, and reading their rows: walk and digest. Each generation of a
- * projection's rows has a table number of its own, so a rebuild can fill a new one while readers go
- * on in the old one. Never applies an event (replay.c does).
+ * Reading a projection's rows: the walk and the digest, each in one snapshot. Never changes a row.
  *
  * Specification: docs/SPEC.md §7.
  *
@@ -10,69 +8,6 @@
 #include "engine_impl.h"
 #include "internal/bytes.h"
 #include "registry.h"
-#include "tables.h"
-
-#define ROW_BYTES 40
-
-/* ------------------------------------------------------------------ the registry */
-
-enum quipu_status registry_decode(struct quipu_slice value, struct registry_row *out,
-                                  struct quipu_error *err)
-{
-    if (value.len != ROW_BYTES) {
-        return quipu_error_set(err, QUIPU_CORRUPT, "projection: a row of %zu bytes, expected %d",
-                               value.len, ROW_BYTES);
-    }
-    out->table = quipu_load_be32(value.data);
-    out->beside = quipu_load_be32(value.data + 4);
-    out->version = quipu_load_be64(value.data + 8);
-    out->position = quipu_load_be64(value.data + 16);
-    out->beside_version = quipu_load_be64(value.data + 24);
-    out->beside_position = quipu_load_be64(value.data + 32);
-    return QUIPU_OK;
-}
-
-enum quipu_status registry_get(struct quipu_txn *txn, const char *name, struct registry_row *out,
-                               struct quipu_error *err)
-{
-    struct quipu_slice value;
-    enum quipu_status status =
-        quipu_txn_table_get(txn, TABLE_PROJECTIONS, quipu_slice_text(name), &value, err);
-    if (status == QUIPU_NOT_FOUND) {
-        return quipu_error_set(err, QUIPU_NOT_FOUND,
-                               "projection %s has never been replayed in this store", name);
-    }
-    return status == QUIPU_OK ? registry_decode(value, out, err) : status;
-}
-
-enum quipu_status registry_put(struct quipu_txn *txn, const char *name,
-                               const struct registry_row *row, struct quipu_error *err)
-{
-    uint8_t value[ROW_BYTES];
-    quipu_store_be32(value, row->table);
-    quipu_store_be32(value + 4, row->beside);
-    quipu_store_be64(value + 8, row->version);
-    quipu_store_be64(value + 16, row->position);
-    quipu_store_be64(value + 24, row->beside_version);
-    quipu_store_be64(value + 32, row->beside_position);
-    return quipu_txn_table_put(txn, TABLE_PROJECTIONS, quipu_slice_text(name),
-                               quipu_slice(value, sizeof value), err);
-}
-
-enum quipu_status registry_new_table(struct quipu_txn *txn, uint32_t *out, struct quipu_error *err)
-{
-    uint64_t next = 0;
-    enum quipu_status status = meta_get_u64(txn, META_ROWS_NEXT, &next, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    next = next == 0 ? TABLE_ROWS_FIRST : next;
-    if (next < TABLE_ROWS_FIRST || next > UINT32_MAX) {
-        return quipu_error_set(err, QUIPU_CORRUPT, "meta row %s: no table number", META_ROWS_NEXT);
-    }
-    *out = (uint32_t)next;
-    return meta_put_u64(txn, META_ROWS_NEXT, next + 1, err);
-}
 
 /* ------------------------------------------------------------------ reading rows */
 
@@ -118,6 +53,7 @@ enum quipu_status quipu_projection_each_row(struct quipu_engine *engine, const c
 struct digest_state {
     struct quipu_sha256_stream stream;
     uint64_t rows;
+    uint64_t skipped;
 };
 
 static void digest_u64(struct quipu_sha256_stream *stream, uint64_t value)
@@ -144,6 +80,55 @@ static enum quipu_status digest_row(void *ctx, struct quipu_slice key, struct qu
     return QUIPU_OK;
 }
 
+/* Go over the events up to the checkpoint that were skipped by name, and put them into the digest
+ * where `stream` is not NULL. */
+static enum quipu_status skips_visit(struct quipu_txn *txn, const struct generation *generation,
+                                     uint64_t position, struct quipu_sha256_stream *stream,
+                                     uint64_t *count, struct quipu_error *err)
+{
+    struct skip skip = {.skip = {.position = 0}};
+    *count = 0;
+    for (;;) {
+        enum quipu_status status = skip_next(txn, generation, skip.skip.position, &skip, err);
+        if (status == QUIPU_DONE || (status == QUIPU_OK && skip.skip.position > position)) {
+            return QUIPU_OK;
+        }
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        ++*count;
+        if (stream != NULL) {
+            uint8_t cid[QUIPU_CID_BYTES];
+            quipu_cid_to_bytes(&skip.skip.cid, cid);
+            digest_u64(stream, skip.skip.position);
+            digest_bytes(stream, quipu_slice(cid, sizeof cid));
+        }
+    }
+}
+
+/* All in front of the rows. A digest without skips says nothing of them; one with skips begins
+ * otherwise, so that neither can be taken for the other. */
+static enum quipu_status digest_head(struct digest_state *state, struct quipu_txn *txn,
+                                     const struct generation *generation, uint64_t position,
+                                     struct quipu_error *err)
+{
+    struct quipu_sha256_stream *stream = &state->stream;
+    enum quipu_status status = skips_visit(txn, generation, position, NULL, &state->skipped, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    const char *kind = state->skipped == 0 ? "quipu projection 1" : "quipu projection 2";
+    digest_bytes(stream, quipu_slice_text(kind));
+    digest_bytes(stream, quipu_slice_text(generation->name));
+    digest_u64(stream, generation->version);
+    digest_u64(stream, position);
+    if (state->skipped == 0) {
+        return QUIPU_OK;
+    }
+    digest_u64(stream, state->skipped);
+    return skips_visit(txn, generation, position, stream, &state->skipped, err);
+}
+
 enum quipu_status projection_digest(struct quipu_engine *engine, const char *name,
                                     struct quipu_replay_report *report, struct quipu_error *err)
 {
@@ -156,16 +141,17 @@ enum quipu_status projection_digest(struct quipu_engine *engine, const char *nam
     if (status != QUIPU_OK) {
         goto done;
     }
+    const struct generation generation = {name, row.version, row.table};
     struct digest_state state = {.rows = 0};
     quipu_sha256_stream_init(&state.stream);
-    digest_bytes(&state.stream, quipu_slice_text("quipu projection 1"));
-    digest_bytes(&state.stream, quipu_slice_text(name));
-    digest_u64(&state.stream, row.version);
-    digest_u64(&state.stream, row.position);
-    status = rows_visit(txn, row.table, quipu_slice(NULL, 0), digest_row, &state, err);
+    status = digest_head(&state, txn, &generation, row.position, err);
+    if (status == QUIPU_OK) {
+        status = rows_visit(txn, row.table, quipu_slice(NULL, 0), digest_row, &state, err);
+    }
     quipu_sha256_stream_final(&state.stream, report->digest);
     report->rows = state.rows;
     report->position = row.position;
+    report->skipped = state.skipped;
 done:
     quipu_txn_abort(&txn);
     return status;

@@ -1,5 +1,6 @@
 /*
- * Which projections there are, where their rows are and how far they have come.
+ * Which projections there are, where their rows are and how far they have come; and the events that
+ * stopped them: the one that each is parked in front of, and those that were skipped by name.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -21,11 +22,18 @@ struct registry_row {
     uint64_t position;
     uint64_t beside_version;
     uint64_t beside_position;
+    uint64_t reacted; /* events up to here were reacted to */
+    bool is_paused;
+    bool is_dropped; /* gone for all but those who delete its rows */
 };
 
-/* @retval QUIPU_NOT_FOUND, QUIPU_CORRUPT */
+/* The row, if it is not dropped. @retval QUIPU_NOT_FOUND, QUIPU_CORRUPT */
 QUIPU_MUST_CHECK enum quipu_status registry_get(struct quipu_txn *txn, const char *name,
                                                 struct registry_row *out, struct quipu_error *err);
+/* The row, also where it is dropped. */
+QUIPU_MUST_CHECK enum quipu_status registry_get_any(struct quipu_txn *txn, const char *name,
+                                                    struct registry_row *out,
+                                                    struct quipu_error *err);
 QUIPU_MUST_CHECK enum quipu_status registry_put(struct quipu_txn *txn, const char *name,
                                                 const struct registry_row *row,
                                                 struct quipu_error *err);
@@ -36,9 +44,74 @@ registry_decode(struct quipu_slice value, struct registry_row *out, struct quipu
 QUIPU_MUST_CHECK enum quipu_status registry_new_table(struct quipu_txn *txn, uint32_t *out,
                                                       struct quipu_error *err);
 
-/* Fill in rows, position and digest of `report` from one snapshot (SPEC §7). */
+/* Change a projection's row in a transaction of its own. `change` may say QUIPU_DONE: nothing to
+ * write. */
+typedef enum quipu_status (*registry_change_fn)(struct quipu_engine *engine, struct quipu_txn *txn,
+                                                const char *name, struct registry_row *row,
+                                                void *ctx, struct quipu_error *err);
+QUIPU_MUST_CHECK enum quipu_status registry_change(struct quipu_engine *engine, const char *name,
+                                                   registry_change_fn change, void *ctx,
+                                                   struct quipu_error *err);
+
+/* Fill in rows, position, skips and digest of `report` from one snapshot (SPEC §7). */
 QUIPU_MUST_CHECK enum quipu_status projection_digest(struct quipu_engine *engine, const char *name,
                                                      struct quipu_replay_report *report,
                                                      struct quipu_error *err);
+
+/* ------------------------------------------------------------------ deleting rows */
+
+/* Delete up to a slice of rows of a table. `*is_empty` says whether none is left. */
+QUIPU_MUST_CHECK enum quipu_status table_clear_slice(struct quipu_txn *txn, uint32_t table,
+                                                     bool *is_empty, struct quipu_error *err);
+/* Delete the rows beside, in slices; those of a rebuild only where it may be taken over. */
+QUIPU_MUST_CHECK enum quipu_status beside_clear(struct quipu_engine *engine, const char *name,
+                                                bool may_take_over, struct quipu_error *err);
+/* Delete what a dropped projection left, in slices. Nothing to do: QUIPU_OK. */
+QUIPU_MUST_CHECK enum quipu_status drop_finish(struct quipu_engine *engine, const char *name,
+                                               struct quipu_error *err);
+
+/* ------------------------------------------------------------------ events that stopped it */
+
+/* What a table of a projection is parked in front of. Its checkpoint does not move meanwhile. */
+struct park {
+    uint64_t position;
+    enum quipu_status status;
+    int64_t unix_us;
+    struct quipu_slice line; /* borrowed from the transaction */
+};
+
+/* @retval QUIPU_NOT_FOUND, QUIPU_CORRUPT */
+QUIPU_MUST_CHECK enum quipu_status park_get(struct quipu_txn *txn, const char *name, uint32_t table,
+                                            struct park *out, struct quipu_error *err);
+QUIPU_MUST_CHECK enum quipu_status park_put(struct quipu_txn *txn, const char *name, uint32_t table,
+                                            const struct park *park, struct quipu_error *err);
+/* QUIPU_OK too where there is none. */
+QUIPU_MUST_CHECK enum quipu_status park_forget(struct quipu_txn *txn, const char *name,
+                                               uint32_t table, struct quipu_error *err);
+/* Is the table parked? @retval QUIPU_PARKED  with the line that says so */
+QUIPU_MUST_CHECK enum quipu_status park_check(struct quipu_txn *txn, const char *name,
+                                              uint32_t table, struct quipu_error *err);
+
+/* One table of a projection. */
+struct generation {
+    const char *name;
+    uint64_t version;
+    uint32_t table;
+};
+
+/* A skip counts for the table it was made in and for those that came later. */
+struct skip {
+    struct quipu_projection_skip skip;
+    uint32_t table;
+};
+
+/* The first skip behind `after` that counts for this table. @retval QUIPU_DONE  none */
+QUIPU_MUST_CHECK enum quipu_status skip_next(struct quipu_txn *txn,
+                                             const struct generation *generation, uint64_t after,
+                                             struct skip *out, struct quipu_error *err);
+
+/* Forget up to a slice of parks and skips of `name`. */
+QUIPU_MUST_CHECK enum quipu_status stops_forget_slice(struct quipu_txn *txn, const char *name,
+                                                      bool *is_empty, struct quipu_error *err);
 
 #endif

@@ -13,7 +13,7 @@
 #include "quipu/projection.h"
 #include "quipu/store.h"
 
-/* Changes of one slice are written before they take more than this. */
+/* A slice ends when the changes of its projections take this much. */
 #define ROWS_CHANGES_BYTES_MAX ((size_t)16 << 20)
 
 struct row_change;
@@ -40,18 +40,13 @@ struct quipu_rows {
 void rows_init(struct quipu_rows *rows);
 void rows_release(struct quipu_rows *rows);
 
-/* Work on `table` in this write transaction from now on; no change is waiting. */
+/* Look for what is not among the changes in `table` in this transaction from now on; to flush, it
+ * must be a write transaction. */
 void rows_attach(struct quipu_rows *rows, struct quipu_txn *txn, struct quipu_table table);
 
 /* The event before is done; what comes now can be taken back by itself. */
 void rows_event_begin(struct quipu_rows *rows);
 void rows_event_undo(struct quipu_rows *rows);
-
-/* Is it time to write? */
-static inline bool rows_are_many(const struct quipu_rows *rows)
-{
-    return rows->bytes >= ROWS_CHANGES_BYTES_MAX;
-}
 
 /* Write all changes in the order of their keys, and forget them. */
 QUIPU_MUST_CHECK enum quipu_status rows_flush(struct quipu_rows *rows, struct quipu_error *err);

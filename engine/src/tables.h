@@ -23,6 +23,7 @@
 #define TABLE_FORKS        ((struct quipu_table){9})
 #define TABLE_PLACES       ((struct quipu_table){12})
 #define TABLE_TIPS         ((struct quipu_table){13})
+#define TABLE_STOPS        ((struct quipu_table){11})
 /* Rows of projections: each generation gets the next number. */
 #define TABLE_ROWS_FIRST 0x10000u
 

@@ -24,6 +24,8 @@ static const struct {
     {QUIPU_EXISTS, 4},
     {QUIPU_BUSY, 4},
     {QUIPU_STOPPED, 1},
+    {QUIPU_PARKED, 4},
+    {QUIPU_PAUSED, 4},
     {QUIPU_NO_MEMORY, 1},
     {QUIPU_IO, 1},
     {QUIPU_NO_SPACE, 1},

@@ -76,7 +76,20 @@ enum quipu_status counts_replay(struct kit *kit, struct counting *counting,
                                 enum quipu_replay_mode mode, struct quipu_replay_report *report)
 {
     struct quipu_projection projection = counts(counting);
-    return quipu_replay(kit->engine, &projection, mode, report, &kit->err);
+    struct quipu_replay_options options = QUIPU_REPLAY_OPTIONS_INIT;
+    options.mode = mode;
+    /* Slices of 10,000 events, however slow this machine is. */
+    options.slice_events = 10000;
+    options.slice_us = 60000000;
+    return quipu_replay_with(kit->engine, &projection, &options, report, &kit->err);
+}
+
+void counts_park(struct kit *kit, struct counting *counting)
+{
+    *counting = (struct counting){.poison = 3, .fail_with = QUIPU_INVALID};
+    kit_append_many(kit, 5);
+    cr_assert_eq(counts_replay(kit, counting, QUIPU_REPLAY_CATCH_UP, NULL), QUIPU_INVALID);
+    counting->calls = 0;
 }
 
 void kit_append_many(struct kit *kit, size_t count)

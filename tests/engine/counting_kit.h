@@ -26,6 +26,9 @@ enum quipu_status counts_replay(struct kit *kit, struct counting *counting,
 void counts_assert_rows(struct kit *kit, const char *name, const char *prefix,
                         const char *expected);
 
+/* Append five events of "a", the third of which cannot be applied, and park in front of it. */
+void counts_park(struct kit *kit, struct counting *counting);
+
 /* Append so many events of aggregate "a". */
 void kit_append_many(struct kit *kit, size_t count);
 

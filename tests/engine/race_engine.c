@@ -76,7 +76,7 @@ static void *flush_and_project(void *ctx)
 {
     struct race *race = ctx;
     struct quipu_error err;
-    struct quipu_projection projection = {"last", 1, count_event, NULL};
+    struct quipu_projection projection = {.name = "last", .version = 1, .apply = count_event};
     bool is_last = false;
     while (!is_last) {
         is_last = atomic_load(&race->writers_left) == 0;

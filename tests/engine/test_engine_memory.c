@@ -220,7 +220,7 @@ static enum quipu_status put_row(void *ctx, struct quipu_rows *rows,
 
 static enum quipu_status rebuild(void)
 {
-    struct quipu_projection projection = {"rows", 1, put_row, NULL};
+    struct quipu_projection projection = {.name = "rows", .version = 1, .apply = put_row};
     struct quipu_replay_report report;
     return quipu_replay(kit.engine, &projection, QUIPU_REPLAY_REBUILD, &report, &kit.err);
 }

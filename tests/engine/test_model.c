@@ -334,7 +334,8 @@ static enum quipu_status compare_sum(void *ctx, struct quipu_slice key, struct q
 
 static void step_replay(void)
 {
-    struct quipu_projection projection = {"sums", 1 + roll(2), sum_event, NULL};
+    struct quipu_projection projection = {
+        .name = "sums", .version = 1 + roll(2), .apply = sum_event};
     struct quipu_replay_report report;
     uint8_t sums[MODEL_AGGREGATES] = {0};
     kit_assert_ok(&kit, quipu_replay(kit.engine, &projection,

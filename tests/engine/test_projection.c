@@ -221,7 +221,8 @@ static enum quipu_status exercise_rows(void *ctx, struct quipu_rows *rows,
 Test(projection, reads_its_own_writes_and_holds_rows_to_their_limits)
 {
     int calls = 0;
-    struct quipu_projection projection = {"rows", 1, exercise_rows, &calls};
+    struct quipu_projection projection = {
+        .name = "rows", .version = 1, .apply = exercise_rows, .ctx = &calls};
     kit_append(&kit, "a", 1);
     kit_append(&kit, "a", 2);
     kit_assert_ok(&kit,
@@ -282,7 +283,8 @@ static enum quipu_status compare_row(void *ctx, struct quipu_slice key, struct q
 Test(projection, agrees_with_a_model_over_random_changes_and_slices)
 {
     struct rows_model model = {.state = 3};
-    struct quipu_projection projection = {"model", 1, random_change, &model};
+    struct quipu_projection projection = {
+        .name = "model", .version = 1, .apply = random_change, .ctx = &model};
     static const size_t pieces[] = {1, 5, 100, 12000, 3};
     for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
         kit_append_many(&kit, pieces[i]);
@@ -309,7 +311,7 @@ static enum quipu_status put_much(void *ctx, struct quipu_rows *rows,
 
 Test(projection, writes_before_its_changes_take_much_memory)
 {
-    struct quipu_projection projection = {"much", 1, put_much, NULL};
+    struct quipu_projection projection = {.name = "much", .version = 1, .apply = put_much};
     struct quipu_replay_report report;
     kit_append_many(&kit, 50);
     kit_assert_ok(&kit,
@@ -334,14 +336,6 @@ Test(projection, stops_in_front_of_the_event_that_fails_and_keeps_the_ones_befor
     cr_assert_not_null(strstr(kit.err.message, "poison"), "%s", kit.err.message);
     cr_assert_eq(report.applied, 99, "untouched");
     counts_assert_rows(&kit, "counts", "", "a=2");
-    counting.calls = 0;
-    cr_assert_eq(counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, &report), QUIPU_INVALID);
-    cr_assert_eq(counting.calls, 1, "the ones before are not applied again");
-
-    counting.poison = 0;
-    kit_assert_ok(&kit, counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, &report));
-    cr_assert_eq(report.applied, 2);
-    counts_assert_rows(&kit, "counts", "", "a=3 b=1");
 }
 
 Test(projection, calls_a_handler_that_ends_the_walk_misuse)
@@ -351,4 +345,239 @@ Test(projection, calls_a_handler_that_ends_the_walk_misuse)
     kit_append(&kit, "a", 2);
     cr_assert_eq(counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, NULL), QUIPU_MISUSE);
     counts_assert_rows(&kit, "counts", "", "a=1");
+}
+
+Test(projection, is_tried_again_where_the_failure_was_not_the_events)
+{
+    static const enum quipu_status passing[] = {QUIPU_STOPPED,  QUIPU_BUSY,     QUIPU_NO_MEMORY,
+                                                QUIPU_IO,       QUIPU_NO_SPACE, QUIPU_PERMISSION,
+                                                QUIPU_NO_RANDOM};
+    kit_append(&kit, "a", 1);
+    kit_append(&kit, "a", 2);
+    for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++) {
+        struct counting counting = {.poison = 2, .fail_with = passing[i]};
+        cr_assert_eq(counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, NULL), passing[i]);
+        counts_assert_rows(&kit, "counts", "", "a=1");
+    }
+    struct counting counting = {0};
+    kit_assert_ok(&kit, counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, NULL));
+    cr_assert_eq(counting.calls, 1);
+    counts_assert_rows(&kit, "counts", "", "a=2");
+}
+
+/* ------------------------------------------------------------------ filters, upcasting */
+
+Test(projection, gets_only_events_of_its_types_and_moves_over_the_others)
+{
+    static const char *const types[] = {"thing.changed", "thing.made", NULL};
+    static const char *const aggregates[] = {"thing", NULL};
+    static const char *const nothing[] = {NULL};
+    static const char *const part_of_a_type[] = {"thing", "thing.change", "thing.changed.", NULL};
+    static const struct {
+        const char *const *event_types;
+        const char *const *aggregate_types;
+        uint64_t calls;
+    } filters[] = {
+        {NULL, NULL, 4},    {types, NULL, 3},   {NULL, aggregates, 3},     {types, aggregates, 2},
+        {nothing, NULL, 0}, {NULL, nothing, 0}, {part_of_a_type, NULL, 0},
+    };
+    struct quipu_event event = kit_event(&kit, "a", 1);
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
+    event.type = "thing.broken";
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
+    event.type = "thing.made";
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
+    event.aggregate.type = "other";
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
+        struct counting counting = {0};
+        struct quipu_projection projection = counts(&counting);
+        struct quipu_replay_report report;
+        projection.version = i + 1;
+        projection.event_types = filters[i].event_types;
+        projection.aggregate_types = filters[i].aggregate_types;
+        kit_assert_ok(
+            &kit, quipu_replay(kit.engine, &projection, QUIPU_REPLAY_CATCH_UP, &report, &kit.err));
+        cr_assert_eq(counting.calls, filters[i].calls, "filter %zu: %lu calls", i,
+                     (unsigned long)counting.calls);
+        cr_assert_eq(report.applied, filters[i].calls);
+        cr_assert_eq(report.position, 4);
+    }
+}
+
+struct upcasting {
+    struct quipu_slice payload; /* what it puts there */
+    uint64_t poison;
+    uint64_t applied;
+    uint64_t reacted;
+};
+
+static enum quipu_status upcast(void *ctx, struct quipu_event_view *event, struct quipu_error *err)
+{
+    const struct upcasting *upcasting = ctx;
+    cr_assert_eq(event->envelope.schema, 1);
+    if (event->position == upcasting->poison) {
+        return quipu_error_set(err, QUIPU_FORMAT_NEWER, "schema 9 is not known");
+    }
+    event->envelope.schema = 7;
+    event->payload = upcasting->payload;
+    return QUIPU_OK;
+}
+
+static void assert_upcast(const struct upcasting *upcasting, const struct quipu_event_view *event)
+{
+    cr_assert_eq(event->envelope.schema, 7);
+    cr_assert(quipu_slice_equal(event->payload, upcasting->payload));
+}
+
+static enum quipu_status upcast_apply(void *ctx, struct quipu_rows *rows,
+                                      const struct quipu_event_view *event, struct quipu_error *err)
+{
+    struct upcasting *upcasting = ctx;
+    assert_upcast(upcasting, event);
+    upcasting->applied++;
+    return quipu_rows_put(rows, event->envelope.aggregate_id, event->payload, err);
+}
+
+static enum quipu_status upcast_react(void *ctx, const struct quipu_event_view *event,
+                                      struct quipu_error *err)
+{
+    struct upcasting *upcasting = ctx;
+    (void)err;
+    assert_upcast(upcasting, event);
+    upcasting->reacted++;
+    return QUIPU_OK;
+}
+
+Test(projection, hands_both_callbacks_what_the_upcast_hook_made)
+{
+    struct upcasting upcasting = {.payload = quipu_slice_text("new"), .poison = 3};
+    struct quipu_projection projection = {.name = "up",
+                                          .version = 1,
+                                          .apply = upcast_apply,
+                                          .ctx = &upcasting,
+                                          .react = upcast_react,
+                                          .upcast = upcast,
+                                          .upcast_ctx = &upcasting};
+    struct quipu_projection_status status;
+    for (int i = 1; i <= 3; i++) {
+        kit_append(&kit, "a", i);
+    }
+
+    cr_assert_eq(quipu_replay(kit.engine, &projection, QUIPU_REPLAY_CATCH_UP, NULL, &kit.err),
+                 QUIPU_FORMAT_NEWER);
+
+    cr_assert_eq(upcasting.applied, 2);
+    cr_assert_eq(upcasting.reacted, 2);
+    counts_assert_rows(&kit, "up", "", "a=new");
+    kit_assert_ok(&kit, quipu_projection_status(kit.engine, "up", &status, &kit.err));
+    cr_assert_eq(status.parked_position, 3);
+    cr_assert_str_eq(status.parked_line, "schema 9 is not known");
+    kit_assert_sound(&kit, 3);
+}
+
+/* ------------------------------------------------------------------ options */
+
+struct watching {
+    uint64_t slices;
+    uint64_t stop_after; /* slices; 0: never */
+    struct quipu_replay_progress last;
+};
+
+static bool watch_stop(void *ctx)
+{
+    const struct watching *watching = ctx;
+    return watching->stop_after != 0 && watching->slices >= watching->stop_after;
+}
+
+static void watch_progress(void *ctx, const struct quipu_replay_progress *progress)
+{
+    struct watching *watching = ctx;
+    watching->slices++;
+    cr_assert_geq(progress->done, watching->last.done);
+    watching->last = *progress;
+}
+
+static struct quipu_replay_options watch(struct watching *watching)
+{
+    struct quipu_replay_options options = QUIPU_REPLAY_OPTIONS_INIT;
+    options.slice_events = 100;
+    options.slice_us = 60000000;
+    options.stop = watch_stop;
+    options.progress = watch_progress;
+    options.ctx = watching;
+    return options;
+}
+
+Test(projection, tells_how_far_it_is_and_stops_between_slices)
+{
+    struct counting counting = {0};
+    struct quipu_projection projection = counts(&counting);
+    struct watching watching = {.stop_after = 3};
+    struct quipu_replay_options options = watch(&watching);
+    struct quipu_replay_report report;
+    kit_append_many(&kit, 1050);
+
+    cr_assert_eq(quipu_replay_with(kit.engine, &projection, &options, NULL, &kit.err),
+                 QUIPU_STOPPED);
+
+    cr_assert_eq(watching.slices, 3);
+    cr_assert_eq(watching.last.position, 300);
+    cr_assert_eq(watching.last.done, 300);
+    cr_assert_eq(watching.last.total, 1050);
+    cr_assert_eq(watching.last.per_second > 0, watching.last.left_us >= 0,
+                 "where the clock has not moved there is neither");
+    counts_assert_rows(&kit, "counts", "", "a=300");
+
+    watching = (struct watching){0};
+    kit_assert_ok(&kit, quipu_replay_with(kit.engine, &projection, &options, &report, &kit.err));
+    cr_assert_eq(watching.slices, 8);
+    cr_assert_eq(watching.last.done, 750);
+    cr_assert_eq(watching.last.total, 750);
+    cr_assert_eq(watching.last.left_us, 0);
+    cr_assert_eq(report.applied, 750);
+    counts_assert_rows(&kit, "counts", "", "a=1050");
+}
+
+Test(projection, replays_up_to_a_position_as_if_the_log_ended_there)
+{
+    struct counting counting = {0};
+    struct quipu_projection projection = counts(&counting);
+    struct quipu_replay_options options = QUIPU_REPLAY_OPTIONS_INIT;
+    struct quipu_replay_report report;
+    kit_append_many(&kit, 10);
+    options.until = 4;
+    kit_assert_ok(&kit, quipu_replay_with(kit.engine, &projection, &options, &report, &kit.err));
+    cr_assert_eq(report.position, 4);
+    counts_assert_rows(&kit, "counts", "", "a=4");
+    kit_assert_ok(&kit, quipu_replay_with(kit.engine, &projection, NULL, &report, &kit.err));
+    cr_assert_eq(report.position, 10);
+    options.mode = QUIPU_REPLAY_REBUILD;
+    options.until = 6;
+    kit_assert_ok(&kit, quipu_replay_with(kit.engine, &projection, &options, &report, &kit.err));
+    cr_assert_eq(report.position, 6);
+    counts_assert_rows(&kit, "counts", "", "a=6");
+    options.mode = QUIPU_REPLAY_CATCH_UP;
+    options.until = 99;
+    kit_assert_ok(&kit, quipu_replay_with(kit.engine, &projection, &options, &report, &kit.err));
+    cr_assert_eq(report.position, 10);
+}
+
+Test(projection, refuses_options_that_are_none)
+{
+    struct counting counting = {0};
+    struct quipu_projection projection = counts(&counting);
+    for (int over = -1; over <= 1; over++) {
+        struct quipu_replay_options options = QUIPU_REPLAY_OPTIONS_INIT;
+        options.slice_events = (uint32_t)(QUIPU_SLICE_EVENTS_MAX + over);
+        cr_assert_eq(quipu_replay_with(kit.engine, &projection, &options, NULL, &kit.err),
+                     over > 0 ? QUIPU_MISUSE : QUIPU_OK);
+    }
+    struct quipu_replay_options options = QUIPU_REPLAY_OPTIONS_INIT;
+    options.slice_us = -1;
+    cr_assert_eq(quipu_replay_with(kit.engine, &projection, &options, NULL, &kit.err),
+                 QUIPU_MISUSE);
+    options = (struct quipu_replay_options){.size = 3};
+    cr_assert_eq(quipu_replay_with(kit.engine, &projection, &options, NULL, &kit.err),
+                 QUIPU_MISUSE);
 }

@@ -28,6 +28,8 @@ extern "C" {
     X(EXISTS, 17, "exists already")                                                                \
     X(BUSY, 18, "another process is doing this")                                                   \
     X(STOPPED, 19, "stopped on request")                                                           \
+    X(PARKED, 20, "parked in front of an event that could not be applied")                         \
+    X(PAUSED, 21, "paused on request")                                                             \
     X(NO_MEMORY, 30, "out of memory")                                                              \
     X(IO, 31, "input or output failed")                                                            \
     X(NO_SPACE, 32, "disk full")                                                                   \

@@ -2,11 +2,18 @@
  * Projections: state that is rebuilt from events. A projection's rows live in the same environment
  * and are committed together with its checkpoint, so each event takes effect exactly once.
  *
+ * What may be done with one: bring it up to date (quipu_replay, quipu_replay_with), keep several up
+ * to date in one pass over the log (quipu_projections_run), build it anew beside its old rows, look
+ * at it (quipu_projection_status, quipu_each_projection), pause and resume it, retry or skip the
+ * event that it is parked in front of, drop it.
+ *
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef QUIPU_PROJECTION_H
 #define QUIPU_PROJECTION_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "quipu/engine.h"
@@ -16,12 +23,19 @@ extern "C" {
 #endif
 
 #define QUIPU_PROJECTION_NAME_BYTES_MAX 64
-#define QUIPU_ROW_VALUE_BYTES_MAX       (1u << 20)
+/** Longest reason of a skip. */
+#define QUIPU_PROJECTION_WHY_BYTES_MAX 400
+#define QUIPU_ROW_VALUE_BYTES_MAX      (1u << 20)
+/** Greatest slice, and greatest number of projections that one run keeps. */
+#define QUIPU_SLICE_EVENTS_MAX    100000
+#define QUIPU_PROJECTIONS_RUN_MAX 64
+
+/* ------------------------------------------------------------------ rows */
 
 /** The rows of one projection, ordered bytewise by key, for the time of a callback. */
 struct quipu_rows;
 
-/** @retval QUIPU_NOT_FOUND, QUIPU_TOO_LARGE. The value lives until the next put or delete. */
+/** @retval QUIPU_NOT_FOUND, QUIPU_TOO_LARGE. The value lives until the callback returns. */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_rows_get(struct quipu_rows *rows,
                                                             struct quipu_slice key,
                                                             struct quipu_slice *value,
@@ -34,14 +48,56 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_rows_put(struct quipu_rows *r
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_rows_delete(struct quipu_rows *rows, struct quipu_slice key, struct quipu_error *err);
 
-/** A projection: a name, the version of its logic, and what an event does to its rows. */
+/* ------------------------------------------------------------------ what a projection is */
+
+/** A projection: a name, the version of its logic, and what an event does to its rows. Append-only:
+ * members that are zero mean what they meant before they were there. Borrowed for the call. */
 struct quipu_projection {
     const char *name; /* tokens of [a-z0-9_-], 1 to 64 bytes */
     uint64_t version; /* ≥ 1; another version means: rebuild */
+    /**
+     * Change `rows` for `event`; both are valid during the call. It must depend on nothing but
+     * them: it is called again for events whose slice was not committed. It runs while others
+     * read and append, but must not write to the store itself.
+     *
+     * A failure takes its changes back and parks the projection in front of the event, but for
+     * QUIPU_STOPPED, QUIPU_BUSY and the failures of this machine (NO_MEMORY, IO, NO_SPACE,
+     * PERMISSION, NO_RANDOM): these end the replay, and the next one tries again.
+     */
     enum quipu_status (*apply)(void *ctx, struct quipu_rows *rows,
                                const struct quipu_event_view *event, struct quipu_error *err);
     void *ctx;
+
+    /** Only events of these types, NULL: of all. Ended by NULL. An event that is left out costs
+     * neither a call nor decoding; the checkpoint moves over it. Part of the logic: a change of
+     * either list wants another version. */
+    const char *const *event_types;
+    const char *const *aggregate_types;
+
+    /**
+     * Side effects: called in the order of the log for each event that took effect, after the
+     * commit that made it so, at least once: a crash between the call and the commit of the
+     * watermark behind it brings the last ones again, and two processes that replay at the same
+     * time may both call it, so the other side should drop doubles by event->envelope.event_id.
+     * Events that a rebuild applies again are not reacted to again, nor is one that was skipped.
+     * May append events. A failure ends the reactions until the next replay, which begins with the
+     * event that failed; rows go on meanwhile.
+     */
+    enum quipu_status (*react)(void *ctx, const struct quipu_event_view *event,
+                               struct quipu_error *err);
+    /** Events up to this position never reach `react`: where it is added to an old log. */
+    uint64_t react_after;
+
+    /**
+     * Called before `apply` and `react` with a copy of the view; may replace `payload` and
+     * `envelope.schema`. What it puts there must live until it is called the next time. A failure
+     * is one of the callback it was called for. NULL: none.
+     */
+    enum quipu_status (*upcast)(void *ctx, struct quipu_event_view *event, struct quipu_error *err);
+    void *upcast_ctx;
 };
+
+/* ------------------------------------------------------------------ replaying */
 
 enum quipu_replay_mode {
     /** Go on from the checkpoint (from the start where there is none or the version is another). */
@@ -54,24 +110,122 @@ struct quipu_replay_report {
     uint64_t applied;  /* events applied by this call */
     uint64_t position; /* checkpoint afterwards */
     uint64_t rows;     /* rows afterwards */
-    /** SHA-256 over name, version, position and every row in order (SPEC §7): two stores with the
-     * same digest reached the same state. */
+    /** SHA-256 over name, version, position, skipped events and every row in order (SPEC §7): two
+     * stores with the same digest reached the same state. */
     uint8_t digest[QUIPU_SHA256_BYTES];
+    uint64_t skipped; /* events up to `position` that were skipped by name: the digest says so */
 };
 
 /**
  * Bring the projection up to the end of the log, in slices, each with its checkpoint in one
- * transaction. A failure of `apply` stops it in front of that event, with the position in err; what
- * was committed stays.
- * @retval QUIPU_OK, QUIPU_INVALID (name or version), QUIPU_CORRUPT, or what `apply` says
- * @retval QUIPU_BUSY  another rebuild of this projection got in the way; nothing is harmed
- * @threads one replay of a projection at a time; readers go on
+ * transaction. `apply` runs in a read transaction; the write transaction only takes the changes.
+ *
+ * A failure of `apply` parks it in front of that event, and is returned with the position in err;
+ * what was committed stays. From then on QUIPU_PARKED is returned at once, until
+ * quipu_projection_retry or quipu_projection_skip, or another version. An explicit rebuild always
+ * tries. A rebuild for another version goes on where an earlier one of that version ended.
+ *
+ * @param report  may be NULL; its digest reads every row
+ * @retval QUIPU_OK, QUIPU_INVALID (name or version), QUIPU_CORRUPT, or what `apply` or `react` says
+ * @retval QUIPU_PARKED  an event could not be applied; err names it, and why
+ * @retval QUIPU_PAUSED  quipu_projection_pause
+ * @retval QUIPU_BUSY    another rebuild of this projection got in the way; nothing is harmed
+ * @retval QUIPU_NOT_FOUND  it was dropped meanwhile
+ * @threads any; of several at the same time each slice takes effect once; readers and writers go on
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_replay(struct quipu_engine *engine,
                                                           const struct quipu_projection *projection,
                                                           enum quipu_replay_mode mode,
                                                           struct quipu_replay_report *report,
                                                           struct quipu_error *err);
+
+/** How far a replay has come, told after each slice. */
+struct quipu_replay_progress {
+    const struct quipu_projection *projection; /* the hindmost one of a run */
+    uint64_t position;
+    uint64_t done;       /* events gone over by this call (a run: since it last was up to date) */
+    uint64_t total;      /* what it will be, as the log is now */
+    uint64_t per_second; /* events, since the call began */
+    int64_t left_us;     /* at that rate; 0 where it is done, -1 where there is no rate yet */
+};
+
+struct quipu_replay_options {
+    size_t size; /* sizeof this struct */
+    enum quipu_replay_mode mode;
+    /** Up to and with this position, as if the log ended there; 0: to its end. */
+    uint64_t until;
+    /** A slice ends behind so many events (0: 50,000; up to QUIPU_SLICE_EVENTS_MAX) or after so
+     * many microseconds of applying (0: 50,000). */
+    uint32_t slice_events;
+    int64_t slice_us;
+    /** Asked before each slice, on the caller's thread; true: end with QUIPU_STOPPED, all that was
+     * done is committed. May be NULL. */
+    bool (*stop)(void *ctx);
+    /** Called after each slice, between transactions. May be NULL. */
+    void (*progress)(void *ctx, const struct quipu_replay_progress *progress);
+    void *ctx;
+};
+
+#define QUIPU_REPLAY_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        .size = sizeof(struct quipu_replay_options)                                                \
+    }
+
+/**
+ * quipu_replay with options; NULL: all defaults, which is quipu_replay to catch up.
+ * @retval QUIPU_STOPPED  `stop` said so
+ * @retval QUIPU_MISUSE   size or a limit of a slice. As quipu_replay
+ * @threads as quipu_replay
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_replay_with(struct quipu_engine *engine, const struct quipu_projection *projection,
+                  const struct quipu_replay_options *options, struct quipu_replay_report *report,
+                  struct quipu_error *err);
+
+struct quipu_run_options {
+    size_t size;           /* sizeof this struct */
+    uint32_t slice_events; /* as in struct quipu_replay_options */
+    int64_t slice_us;
+    bool (*stop)(void *ctx);
+    void (*progress)(void *ctx, const struct quipu_replay_progress *progress);
+    /**
+     * Called when every projection that can is at `position`, the end of the log. Return QUIPU_OK
+     * when there may be more (nothing is lost where there is not, or where there was before),
+     * QUIPU_DONE to end well, any failure to end with it. NULL: end when all are up to date.
+     */
+    enum quipu_status (*wait)(void *ctx, uint64_t position, struct quipu_error *err);
+    /** Told when a projection cannot go on (parked, paused, a failing reaction…) while the others
+     * do. May be NULL. */
+    void (*held)(void *ctx, const struct quipu_projection *projection,
+                 const struct quipu_error *why);
+    void *ctx;
+};
+
+#define QUIPU_RUN_OPTIONS_INIT                                                                     \
+    {                                                                                              \
+        .size = sizeof(struct quipu_run_options)                                                   \
+    }
+
+/**
+ * Keep several projections up to date until told to stop: one pass over the log feeds all of them,
+ * each with its own checkpoint. One that is parked or paused waits; it is looked at again after
+ * each wait. One whose version is another is rebuilt in the same pass.
+ *
+ * @param projections  1 to QUIPU_PROJECTIONS_RUN_MAX, with different names; borrowed
+ * @param options      NULL: defaults: once to the end
+ * @retval QUIPU_OK       all are up to date (without `wait`, or it said QUIPU_DONE)
+ * @retval QUIPU_STOPPED  `stop` said so; all that was done is committed
+ * @retval QUIPU_MISUSE   count, size, limits, two of the same name
+ * @retval QUIPU_PARKED, QUIPU_PAUSED, QUIPU_BUSY…  as for quipu_replay: at the end without `wait`,
+ *         what held the first one that could not go on; the others are up to date
+ * @threads as quipu_replay
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_projections_run(struct quipu_engine *engine,
+                      const struct quipu_projection *const *projections, size_t count,
+                      const struct quipu_run_options *options, struct quipu_error *err);
+
+/* ------------------------------------------------------------------ reading rows */
 
 typedef enum quipu_status (*quipu_row_fn)(void *ctx, struct quipu_slice key,
                                           struct quipu_slice value, struct quipu_error *err);
@@ -81,6 +235,108 @@ typedef enum quipu_status (*quipu_row_fn)(void *ctx, struct quipu_slice key,
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_projection_each_row(struct quipu_engine *engine, const char *name, struct quipu_slice prefix,
                           quipu_row_fn visit, void *ctx, struct quipu_error *err);
+
+/* ------------------------------------------------------------------ how they are */
+
+enum quipu_projection_state {
+    QUIPU_PROJECTION_LIVE = 0,    /* at the end of the log */
+    QUIPU_PROJECTION_CATCHING_UP, /* behind */
+    QUIPU_PROJECTION_REBUILDING,  /* a second table is being filled beside the one that is read */
+    QUIPU_PROJECTION_PAUSED,      /* by name */
+    QUIPU_PROJECTION_PARKED,      /* in front of an event that it could not apply */
+};
+
+/** "live", "catching up", "rebuilding", "paused", "parked". Static text. Any thread. */
+QUIPU_API const char *quipu_projection_state_text(enum quipu_projection_state state);
+
+struct quipu_projection_status {
+    char name[QUIPU_PROJECTION_NAME_BYTES_MAX + 1];
+    /** The first that holds of: paused, parked, rebuilding, catching up, live. */
+    enum quipu_projection_state state;
+    uint64_t version; /* of the rows that are read */
+    uint64_t position;
+    uint64_t lag;            /* events behind the end of the log */
+    uint64_t reacted;        /* events up to here were reacted to */
+    uint64_t skipped;        /* events skipped by name, up to `position` */
+    uint64_t shadow_version; /* of the rebuild beside, 0: none */
+    uint64_t shadow_position;
+    /** The event that could not be applied, 0: none; by the rebuild beside where parked_version is
+     * shadow_version. */
+    uint64_t parked_position;
+    uint64_t parked_version;
+    enum quipu_status parked_status;
+    int64_t parked_unix_us;
+    char parked_line[QUIPU_ERROR_MESSAGE_BYTES];
+};
+
+/** @retval QUIPU_NOT_FOUND  never replayed in this store, or dropped. @retval QUIPU_CORRUPT
+ * @cost a few look-ups. @threads any */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_projection_status(struct quipu_engine *engine, const char *name,
+                        struct quipu_projection_status *out, struct quipu_error *err);
+
+typedef enum quipu_status (*quipu_projection_fn)(void *ctx,
+                                                 const struct quipu_projection_status *projection,
+                                                 struct quipu_error *err);
+
+/** Call `visit` for each projection of the store, by name, in one snapshot. QUIPU_DONE from the
+ * callback ends well. */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_each_projection(struct quipu_engine *engine,
+                                                                   quipu_projection_fn visit,
+                                                                   void *ctx,
+                                                                   struct quipu_error *err);
+
+/* ------------------------------------------------------------------ what a person may do */
+
+/** Replays of it, also those that run, end with QUIPU_PAUSED until it is resumed. Either is
+ * idempotent. @retval QUIPU_NOT_FOUND, QUIPU_CORRUPT, QUIPU_IO, … @threads any */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_projection_pause(struct quipu_engine *engine, const char *name, struct quipu_error *err);
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_projection_resume(struct quipu_engine *engine, const char *name, struct quipu_error *err);
+
+/** The cause is gone: let the next replay try the event again that it is parked in front of. Where
+ * it is not parked, nothing happens. @retval QUIPU_NOT_FOUND, … @threads any */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_projection_retry(struct quipu_engine *engine, const char *name, struct quipu_error *err);
+
+/**
+ * Give up on the event that it is parked in front of: this version of the projection, and its
+ * rebuilds, go over it. It is kept with the time and `why`, and the digest names it.
+ * @param why  for people: valid UTF-8, 1 to QUIPU_PROJECTION_WHY_BYTES_MAX bytes
+ * @retval QUIPU_NOT_FOUND  no such projection, or not parked in front of `position`; err says where
+ * @retval QUIPU_INVALID    `why`
+ * @threads any
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_projection_skip(struct quipu_engine *engine, const char *name, uint64_t position,
+                      const char *why, struct quipu_error *err);
+
+struct quipu_projection_skip {
+    uint64_t version;
+    uint64_t position;
+    struct quipu_cid cid; /* of the event's envelope */
+    int64_t skipped_unix_us;
+    struct quipu_slice why; /* borrowed for the call */
+};
+
+typedef enum quipu_status (*quipu_projection_skip_fn)(void *ctx,
+                                                      const struct quipu_projection_skip *skip,
+                                                      struct quipu_error *err);
+
+/** Call `visit` for each skip of the projection, by version and position, in one snapshot.
+ * QUIPU_DONE from the callback ends well. @retval QUIPU_NOT_FOUND */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_projection_each_skip(struct quipu_engine *engine, const char *name,
+                           quipu_projection_skip_fn visit, void *ctx, struct quipu_error *err);
+
+/**
+ * Forget the projection: its rows, in slices, its checkpoint, skips and watermark of reactions. It
+ * is gone for readers at once; after a crash, the next drop or replay of it ends the work. The
+ * events stay. @retval QUIPU_NOT_FOUND, … @threads any
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_projection_drop(struct quipu_engine *engine, const char *name, struct quipu_error *err);
 
 #ifdef __cplusplus
 }
