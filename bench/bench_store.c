@@ -29,7 +29,7 @@
 static const struct peer *const PEERS[] = {
     &PEER_RAW,         &PEER_LMDB,
 #ifdef QUIPU_BENCH_SQLITE
-    &PEER_SQLITE_FULL, &PEER_SQLITE_NORMAL,
+    &PEER_SQLITE_FULL, &PEER_SQLITE_NORMAL, &PEER_SQLITE_DEFAULT,
 #endif
 #ifdef QUIPU_BENCH_ROCKSDB
     &PEER_ROCKSDB,

@@ -41,7 +41,12 @@ void folder_evict(const char *path);
 #define AGGREGATE_ID_BYTES  16
 #define ENVELOPE_BYTES_MAX  400
 #define PAYLOAD_BYTES_MAX   300
-#define LANES_MAX           65
+#define LANES_MAX           66
+#define DEDUP_LANE          65
+#define TYPE_COMMON         "key.generated"
+#define TYPE_RARE           "key.destroyed" /* as long as the other */
+#define RARE_EVERY          101             /* the first event is, then every so many */
+#define CORRELATION_EVENTS  10              /* one after the other in the log share one */
 #define PREFILL_GRANULARITY 10000
 #define AGGREGATES_IN_TURN  (PREFILL_GRANULARITY / AGGREGATE_EVENTS)
 
@@ -50,7 +55,9 @@ void folder_evict(const char *path);
 struct sample {
     char aggregate_id[AGGREGATE_ID_BYTES];
     uint64_t version;
-    uint8_t event_id[EVENT_ID_BYTES]; /* UUIDv7 */
+    const char *type;
+    uint8_t event_id[EVENT_ID_BYTES]; /* UUIDv7, in lane DEDUP_LANE as random as UUIDv4 */
+    uint8_t correlation_id[EVENT_ID_BYTES];
     uint8_t envelope_digest[DIGEST_BYTES];
     uint8_t payload_digest[DIGEST_BYTES];
     size_t envelope_bytes;
@@ -60,7 +67,8 @@ struct sample {
 };
 
 /* How far each writer of a store has come. Lane 0 fills blocks of 100 aggregates with 100 events
- * each in turns; a lane of a thread fills one aggregate of 100 after the other. */
+ * each in turns, and so does DEDUP_LANE; a lane of a thread fills one aggregate of 100 after the
+ * other. */
 struct lanes {
     uint64_t next[LANES_MAX];
 };
@@ -71,6 +79,7 @@ void samples_make(struct lanes *lanes, unsigned lane, struct sample *out, size_t
 size_t sample_record_bytes(void);
 /* What a lane-0 event has. */
 void sample_digest(uint64_t number, uint8_t out[DIGEST_BYTES]);
+void sample_correlation_id(uint64_t number, uint8_t out[EVENT_ID_BYTES]);
 void sample_aggregate_id(uint64_t aggregate, char out[AGGREGATE_ID_BYTES]);
 uint64_t random_next(uint64_t *state);
 
@@ -93,6 +102,7 @@ struct peer {
     const char *note;
     const char *folder; /* below the folder of the size; peers with the same one share the store */
     bool appends_only;  /* nothing but appends is measured */
+    bool reads_only;    /* no appends are */
     void *(*open)(const char *path, enum open_mode mode);
     void (*close)(void *store);
     /* What one thread works with. */
@@ -106,6 +116,14 @@ struct peer {
     void (*get)(void *session, const uint8_t digest[DIGEST_BYTES]);
     /* Read all of an aggregate; returns how many events it has. */
     uint64_t (*aggregate)(void *session, const char *aggregate_id);
+    /* What follows is not measured where it is NULL. Append the events whose event_id is not known
+     * yet; returns how many these were. */
+    uint64_t (*append_new)(void *session, const struct sample *samples, size_t count);
+    /* Read the events of an aggregate from a version on, of a type, of a correlation; return how
+     * many there are. */
+    uint64_t (*from_version)(void *session, const char *aggregate_id, uint64_t version);
+    uint64_t (*by_type)(void *session, const char *type);
+    uint64_t (*by_correlation)(void *session, const uint8_t id[EVENT_ID_BYTES]);
     /* The envelope digest of lane 0's event; NULL: sample_digest. */
     void (*digest)(void *session, uint64_t number, uint8_t out[DIGEST_BYTES]);
 };
@@ -116,6 +134,7 @@ extern const struct peer PEER_QUIPU;
 #ifdef QUIPU_BENCH_SQLITE
 extern const struct peer PEER_SQLITE_FULL;
 extern const struct peer PEER_SQLITE_NORMAL;
+extern const struct peer PEER_SQLITE_DEFAULT;
 #endif
 #ifdef QUIPU_BENCH_ROCKSDB
 extern const struct peer PEER_ROCKSDB;
@@ -129,7 +148,7 @@ void blocks_touch(const uint8_t *envelope, size_t envelope_bytes, const uint8_t 
 
 /* ------------------------------------------------------------------ the measurements */
 
-#define PEERS_MAX  6
+#define PEERS_MAX  8
 #define ROUNDS_MAX 99
 #define SIZES_MAX  8
 
@@ -142,10 +161,15 @@ enum case_kind {
     CASE_HASHED,
     CASE_GET,
     CASE_AGGREGATE,
+    CASE_VERSION,
+    CASE_TYPE,
+    CASE_CORRELATION,
     CASE_APPEND,
     CASE_THREADS,
     CASE_HANDED_OVER,
     CASE_TO_DEVICE,
+    CASE_DEDUP_NEW,
+    CASE_DEDUP_KNOWN,
     CASE_OPEN_COLD,
 };
 
@@ -159,7 +183,7 @@ struct bench_case {
 
 extern const struct bench_case CASES[];
 extern const size_t CASE_COUNT;
-#define CASES_MAX 24
+#define CASES_MAX 32
 
 /* Medians of the rounds; 0 where nothing was measured. */
 struct results {

@@ -27,6 +27,8 @@ static struct sample template_sample;
 static size_t at_event_id;
 static size_t at_aggregate_id;
 static size_t at_payload_digest;
+static size_t at_type;
+static size_t at_correlation_id;
 static size_t at_serial;
 static pthread_once_t template_once = PTHREAD_ONCE_INIT;
 
@@ -85,7 +87,7 @@ static void make_template(void)
 {
     struct sample *sample = &template_sample;
     struct quipu_envelope envelope = {
-        .event_type = quipu_slice("key.generated", strlen("key.generated")),
+        .event_type = quipu_slice(TYPE_COMMON, strlen(TYPE_COMMON)),
         .schema = 1,
         .aggregate_type = quipu_slice(AGGREGATE_TYPE, strlen(AGGREGATE_TYPE)),
         .aggregate_id = quipu_slice(AGGREGATE_MARK, sizeof AGGREGATE_MARK - 1),
@@ -116,6 +118,9 @@ static void make_template(void)
         find_bytes(sample->envelope, out.len, AGGREGATE_MARK, sizeof AGGREGATE_MARK - 1);
     at_payload_digest =
         find_bytes(sample->envelope, out.len, envelope.payload.digest, DIGEST_BYTES);
+    at_type = find_bytes(sample->envelope, out.len, TYPE_COMMON, strlen(TYPE_COMMON));
+    at_correlation_id =
+        find_bytes(sample->envelope, out.len, envelope.correlation_id.bytes, EVENT_ID_BYTES);
     at_serial = find_bytes(sample->payload, sample->payload_bytes, serial, DIGEST_BYTES);
 }
 
@@ -128,6 +133,11 @@ size_t sample_record_bytes(void)
 void sample_digest(uint64_t number, uint8_t out[DIGEST_BYTES])
 {
     fill_random(number * 3 + 1, out, DIGEST_BYTES);
+}
+
+void sample_correlation_id(uint64_t number, uint8_t out[EVENT_ID_BYTES])
+{
+    fill_random(~(number / CORRELATION_EVENTS), out, EVENT_ID_BYTES);
 }
 
 void sample_aggregate_id(uint64_t aggregate, char out[AGGREGATE_ID_BYTES])
@@ -154,20 +164,30 @@ static void sample_make(unsigned lane, uint64_t at, struct sample *out)
 {
     uint64_t number = (uint64_t)lane << LANE_SHIFT | at;
     *out = template_sample;
-    if (lane == 0) {
+    if (lane == 0 || lane == DEDUP_LANE) {
         uint64_t block = at / PREFILL_GRANULARITY;
         sample_aggregate_id(block * AGGREGATES_IN_TURN + at % AGGREGATES_IN_TURN,
                             out->aggregate_id);
+        out->aggregate_id[0] = lane == 0 ? 'k' : 'd';
         out->version = at % PREFILL_GRANULARITY / AGGREGATES_IN_TURN + 1;
     } else {
         (void)snprintf(out->aggregate_id, sizeof out->aggregate_id, "t%02u-%07" PRIu64, lane % 100,
                        at / AGGREGATE_EVENTS % 10000000);
         out->version = at % AGGREGATE_EVENTS + 1;
     }
+    out->type = at % RARE_EVERY == 0 ? TYPE_RARE : TYPE_COMMON;
+    sample_correlation_id(number, out->correlation_id);
     fill_event_id(number * 3, out->event_id);
+    if (lane == DEDUP_LANE) {
+        fill_random(number * 3, out->event_id, EVENT_ID_BYTES);
+        out->event_id[6] = (uint8_t)(0x40 | (out->event_id[6] & 0x0f));
+        out->event_id[8] = (uint8_t)(0x80 | (out->event_id[8] & 0x3f));
+    }
     sample_digest(number, out->envelope_digest);
     fill_random(number * 3 + 2, out->payload_digest, DIGEST_BYTES);
     memcpy(out->envelope + at_event_id, out->event_id, EVENT_ID_BYTES);
+    memcpy(out->envelope + at_type, out->type, strlen(TYPE_COMMON));
+    memcpy(out->envelope + at_correlation_id, out->correlation_id, EVENT_ID_BYTES);
     memcpy(out->envelope + at_aggregate_id, out->aggregate_id, sizeof AGGREGATE_MARK - 1);
     memcpy(out->envelope + at_payload_digest, out->payload_digest, DIGEST_BYTES);
     memcpy(out->payload + at_serial, out->envelope_digest, DIGEST_BYTES);

@@ -144,6 +144,25 @@ static void plain_append_one(struct plain *plain, MDB_txn *txn, uint64_t positio
     must(mdb_put(txn, plain->head, &key, &found, 0), "put head");
 }
 
+static uint64_t plain_append_new(void *session, const struct sample *samples, size_t count)
+{
+    struct plain *plain = session;
+    MDB_txn *txn;
+    uint64_t made = 0;
+    must(mdb_txn_begin(plain->env, NULL, 0, &txn), "begin");
+    uint64_t last = plain_last(plain, txn);
+    for (size_t i = 0; i < count; i++) {
+        MDB_val key = value_of(samples[i].event_id, EVENT_ID_BYTES);
+        MDB_val found;
+        if (mdb_get(txn, plain->event_id, &key, &found) != 0) {
+            made++;
+            plain_append_one(plain, txn, last + made, &samples[i]);
+        }
+    }
+    must(mdb_txn_commit(txn), "commit");
+    return made;
+}
+
 static void plain_append(void *session, const struct sample *samples, size_t count)
 {
     struct plain *plain = session;
@@ -156,7 +175,8 @@ static void plain_append(void *session, const struct sample *samples, size_t cou
     must(mdb_txn_commit(txn), "commit");
 }
 
-static uint64_t plain_touch(const MDB_val *value, enum scan_kind kind)
+/* Its back-pointer and its version. */
+static struct plain_record plain_touch(const MDB_val *value, enum scan_kind kind)
 {
     struct plain_record record;
     const uint8_t *bytes = value->mv_data;
@@ -164,7 +184,7 @@ static uint64_t plain_touch(const MDB_val *value, enum scan_kind kind)
     const uint8_t *envelope = bytes + sizeof record;
     blocks_touch(envelope, record.envelope_bytes, envelope + record.envelope_bytes,
                  record.payload_bytes, kind);
-    return record.previous;
+    return record;
 }
 
 static uint64_t plain_scan(void *session, enum scan_kind kind, uint64_t count)
@@ -200,7 +220,7 @@ static void plain_get(void *session, const uint8_t digest[DIGEST_BYTES])
     mdb_txn_abort(txn);
 }
 
-static uint64_t plain_aggregate(void *session, const char *aggregate_id)
+static uint64_t plain_from_version(void *session, const char *aggregate_id, uint64_t version)
 {
     struct plain *plain = session;
     struct plain_head head;
@@ -215,11 +235,17 @@ static uint64_t plain_aggregate(void *session, const char *aggregate_id)
     while (position != 0) {
         key = value_of(&position, sizeof position);
         must(mdb_get(txn, plain->log, &key, &value), "get record");
-        position = plain_touch(&value, SCAN_RECORDS);
+        struct plain_record record = plain_touch(&value, SCAN_RECORDS);
+        position = record.version > version ? record.previous : 0;
         seen++;
     }
     mdb_txn_abort(txn);
     return seen;
+}
+
+static uint64_t plain_aggregate(void *session, const char *aggregate_id)
+{
+    return plain_from_version(session, aggregate_id, 1);
 }
 
 const struct peer PEER_LMDB = {
@@ -234,4 +260,6 @@ const struct peer PEER_LMDB = {
     .scan = plain_scan,
     .get = plain_get,
     .aggregate = plain_aggregate,
+    .append_new = plain_append_new,
+    .from_version = plain_from_version,
 };

@@ -19,6 +19,10 @@
 #define ROUND_SHARE         20
 #define SCAN_EVENTS_MAX     200000
 #define READS_BETWEEN_LOOKS 16
+#define VERSION_FROM        91
+#define DEDUP_BATCH         10000
+#define DEDUP_EVENTS_MAX    100000
+#define DEDUP_SHARE         10
 
 const struct bench_case CASES[] = {
     {"append, batch 1", CASE_APPEND, 1, "events/s", false},
@@ -37,6 +41,11 @@ const struct bench_case CASES[] = {
     {"replay, re-hashed", CASE_HASHED, 0, "events/s", false},
     {"get by CID", CASE_GET, 0, "gets/s", false},
     {"aggregate of 100", CASE_AGGREGATE, 0, "aggregates/s", false},
+    {"aggregate from version 91", CASE_VERSION, 0, "aggregates/s", false},
+    {"by event type, 1 in 101", CASE_TYPE, 0, "events/s", false},
+    {"by correlation of 10", CASE_CORRELATION, 0, "correlations/s", false},
+    {"dedup, random ids, new", CASE_DEDUP_NEW, 0, "events/s", false},
+    {"dedup, random ids, known", CASE_DEDUP_KNOWN, 0, "events/s", false},
     {"bytes on disk", CASE_DISK, 0, "bytes/event", true},
     {"open + first get, warm", CASE_OPEN_WARM, 0, "ms", true},
     {"open + first get, cold", CASE_OPEN_COLD, 0, "ms", true},
@@ -55,6 +64,7 @@ struct place {
     void *store;
     void *session;
     uint64_t random;
+    uint64_t deduped; /* events of DEDUP_LANE that were appended a second time */
 };
 
 static void place_open(struct place *place)
@@ -244,6 +254,81 @@ static double measure_aggregate(struct place *place, double seconds)
     return (double)reads / spent;
 }
 
+static double measure_version(struct place *place, double seconds)
+{
+    double spent = 0;
+    uint64_t reads = 0;
+    while (spent < seconds) {
+        char id[AGGREGATE_ID_BYTES];
+        sample_aggregate_id(random_next(&place->random) % (place->size / AGGREGATE_EVENTS), id);
+        double start = now_seconds();
+        uint64_t events = place->peer->from_version(place->session, id, VERSION_FROM);
+        spent += now_seconds() - start;
+        if (events != AGGREGATE_EVENTS - VERSION_FROM + 1) {
+            die("%s: %s has %llu events from version %d on", place->peer->name, id,
+                (unsigned long long)events, VERSION_FROM);
+        }
+        reads++;
+    }
+    return (double)reads / spent;
+}
+
+static double measure_type(struct place *place)
+{
+    uint64_t wanted = (place->size + RARE_EVERY - 1) / RARE_EVERY;
+    double start = now_seconds();
+    uint64_t seen = place->peer->by_type(place->session, TYPE_RARE);
+    if (seen != wanted) {
+        die("%s: %llu events of the type, not %llu", place->peer->name, (unsigned long long)seen,
+            (unsigned long long)wanted);
+    }
+    return (double)seen / (now_seconds() - start);
+}
+
+static double measure_correlation(struct place *place, double seconds)
+{
+    double spent = 0;
+    uint64_t reads = 0;
+    while (spent < seconds) {
+        uint8_t id[EVENT_ID_BYTES];
+        sample_correlation_id(random_next(&place->random) % place->size, id);
+        double start = now_seconds();
+        uint64_t events = place->peer->by_correlation(place->session, id);
+        spent += now_seconds() - start;
+        if (events != CORRELATION_EVENTS) {
+            die("%s: a correlation has %llu events", place->peer->name, (unsigned long long)events);
+        }
+        reads++;
+    }
+    return (double)reads / spent;
+}
+
+/* Events a second of a delivery with random event_ids: a first one, or the oldest one that has not
+ * been repeated yet, again. */
+static double measure_dedup(struct place *place, bool is_known)
+{
+    struct sample *samples = must_alloc(DEDUP_BATCH, sizeof *samples);
+    struct lanes again = {{0}};
+    struct lanes *lanes = is_known ? &again : place->lanes;
+    uint64_t share = place->size / DEDUP_SHARE;
+    uint64_t count = share < DEDUP_EVENTS_MAX ? share : DEDUP_EVENTS_MAX;
+    double spent = 0;
+    again.next[DEDUP_LANE] = place->deduped;
+    for (uint64_t done = 0; done < count; done += DEDUP_BATCH) {
+        samples_make(lanes, DEDUP_LANE, samples, DEDUP_BATCH);
+        double start = now_seconds();
+        uint64_t appended = place->peer->append_new(place->session, samples, DEDUP_BATCH);
+        spent += now_seconds() - start;
+        if (appended != (is_known ? 0 : DEDUP_BATCH)) {
+            die("%s: %llu events of a batch were new", place->peer->name,
+                (unsigned long long)appended);
+        }
+    }
+    place->deduped = again.next[DEDUP_LANE];
+    free(samples);
+    return (double)count / spent;
+}
+
 /* Milliseconds to open and find one event. The digest is looked up in an opening before. */
 static double measure_open(struct place *place, bool is_cold)
 {
@@ -269,8 +354,15 @@ static bool case_applies(const struct plan *plan, const struct bench_case *what,
 {
     bool is_append = what->kind == CASE_APPEND || what->kind == CASE_THREADS ||
                      what->kind == CASE_HANDED_OVER || what->kind == CASE_TO_DEVICE;
-    return (plan->only == NULL || strstr(what->name, plan->only) != NULL) &&
-           (is_append || (place->size > 0 && !place->peer->appends_only));
+    bool is_dedup = what->kind == CASE_DEDUP_NEW || what->kind == CASE_DEDUP_KNOWN;
+    const struct peer *peer = place->peer;
+    bool can = is_append || is_dedup ? !peer->reads_only : !peer->appends_only;
+    can = can && (!is_dedup || peer->append_new != NULL) &&
+          (what->kind != CASE_VERSION || peer->from_version != NULL) &&
+          (what->kind != CASE_TYPE || peer->by_type != NULL) &&
+          (what->kind != CASE_CORRELATION || peer->by_correlation != NULL);
+    return can && (plan->only == NULL || strstr(what->name, plan->only) != NULL) &&
+           (is_append || place->size > 0);
 }
 
 static double measure_once(const struct plan *plan, struct place *place,
@@ -293,6 +385,16 @@ static double measure_once(const struct plan *plan, struct place *place,
         return measure_get(place, plan->seconds);
     case CASE_AGGREGATE:
         return measure_aggregate(place, plan->seconds);
+    case CASE_VERSION:
+        return measure_version(place, plan->seconds);
+    case CASE_TYPE:
+        return measure_type(place);
+    case CASE_CORRELATION:
+        return measure_correlation(place, plan->seconds);
+    case CASE_DEDUP_NEW:
+        return measure_dedup(place, false);
+    case CASE_DEDUP_KNOWN:
+        return measure_dedup(place, true);
     case CASE_OPEN_WARM:
         return measure_open(place, false);
     case CASE_OPEN_COLD:
@@ -356,8 +458,8 @@ static void measure_cases(const struct plan *plan, size_t size, struct place *pl
     for (size_t p = 0; p < plan->peer_count && plan->sizes[size] > 0; p++) {
         place_open(&places[p]);
     }
-    measure_kinds(plan, size, places, CASE_SCAN, CASE_AGGREGATE, results);
-    measure_kinds(plan, size, places, CASE_APPEND, CASE_TO_DEVICE, results);
+    measure_kinds(plan, size, places, CASE_SCAN, CASE_CORRELATION, results);
+    measure_kinds(plan, size, places, CASE_APPEND, CASE_DEDUP_KNOWN, results);
     for (size_t p = 0; p < plan->peer_count; p++) {
         place_close(&places[p]);
     }

@@ -63,10 +63,10 @@ static void knots_session_close(void *opened)
     free(session);
 }
 
-static void knots_append(void *opened, const struct sample *samples, size_t count)
+/* The events of the samples, with the samples' event_ids or without. */
+static void make_events(struct knots_session *session, const struct sample *samples, size_t count,
+                        bool has_ids)
 {
-    struct knots_session *session = opened;
-    struct quipu_error err;
     if (session->cap < count) {
         free(session->events);
         session->events = must_alloc(count, sizeof *session->events);
@@ -74,14 +74,42 @@ static void knots_append(void *opened, const struct sample *samples, size_t coun
     }
     for (size_t i = 0; i < count; i++) {
         struct quipu_event *event = &session->events[i];
-        event->type = "key.generated";
+        event->type = samples[i].type;
         event->aggregate.type = AGGREGATE_TYPE;
         event->aggregate.id = samples[i].aggregate_id;
         event->payload = quipu_slice(samples[i].payload, samples[i].payload_bytes);
         event->expected = quipu_expect_exact(samples[i].version - 1);
+        memcpy(event->correlation_id.bytes, samples[i].correlation_id, EVENT_ID_BYTES);
+        memset(event->event_id.bytes, 0, EVENT_ID_BYTES);
+        if (has_ids) {
+            memcpy(event->event_id.bytes, samples[i].event_id, EVENT_ID_BYTES);
+        }
     }
+}
+
+static void knots_append(void *opened, const struct sample *samples, size_t count)
+{
+    struct knots_session *session = opened;
+    struct quipu_error err;
+    make_events(session, samples, count, false);
     must(quipu_append_batch(session->knots->engine, session->events, count, NULL, NULL, &err), &err,
          "append");
+}
+
+static uint64_t knots_append_new(void *opened, const struct sample *samples, size_t count)
+{
+    struct knots_session *session = opened;
+    struct quipu_error err;
+    struct quipu_appended *appended = must_alloc(count, sizeof *appended);
+    uint64_t fresh = 0;
+    make_events(session, samples, count, true);
+    must(quipu_append_batch(session->knots->engine, session->events, count, appended, NULL, &err),
+         &err, "append");
+    for (size_t i = 0; i < count; i++) {
+        fresh += appended[i].was_duplicate ? 0 : 1;
+    }
+    free(appended);
+    return fresh;
 }
 
 static void touch_record(const struct quipu_record *record)
@@ -168,6 +196,29 @@ static uint64_t knots_aggregate(void *opened, const char *aggregate_id)
     return each_event(session->knots, &filter, false);
 }
 
+static uint64_t knots_from_version(void *opened, const char *aggregate_id, uint64_t version)
+{
+    struct knots_session *session = opened;
+    struct quipu_filter filter = {
+        .aggregate_type = AGGREGATE_TYPE, .aggregate_id = aggregate_id, .from_version = version};
+    return each_event(session->knots, &filter, false);
+}
+
+static uint64_t knots_by_type(void *opened, const char *type)
+{
+    struct knots_session *session = opened;
+    struct quipu_filter filter = {.event_type = type};
+    return each_event(session->knots, &filter, false);
+}
+
+static uint64_t knots_by_correlation(void *opened, const uint8_t id[EVENT_ID_BYTES])
+{
+    struct knots_session *session = opened;
+    struct quipu_filter filter = {.event_type = NULL};
+    memcpy(filter.correlation_id.bytes, id, EVENT_ID_BYTES);
+    return each_event(session->knots, &filter, false);
+}
+
 static void knots_digest(void *opened, uint64_t number, uint8_t out[DIGEST_BYTES])
 {
     struct knots_session *session = opened;
@@ -192,5 +243,9 @@ const struct peer PEER_QUIPU = {
     .scan = knots_scan,
     .get = knots_get,
     .aggregate = knots_aggregate,
+    .append_new = knots_append_new,
+    .from_version = knots_from_version,
+    .by_type = knots_by_type,
+    .by_correlation = knots_by_correlation,
     .digest = knots_digest,
 };

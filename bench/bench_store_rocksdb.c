@@ -219,14 +219,14 @@ static void rocks_append(void *session, const struct sample *samples, size_t cou
     rocksdb_writebatch_destroy(batch);
 }
 
-static uint64_t rocks_touch(const char *bytes, enum scan_kind kind)
+static struct rocks_record rocks_touch(const char *bytes, enum scan_kind kind)
 {
     struct rocks_record record;
     memcpy(&record, bytes, sizeof record);
     const uint8_t *envelope = (const uint8_t *)bytes + sizeof record;
     blocks_touch(envelope, record.envelope_bytes, envelope + record.envelope_bytes,
                  record.payload_bytes, kind);
-    return record.previous;
+    return record;
 }
 
 static uint64_t rocks_scan(void *session, enum scan_kind kind, uint64_t count)
@@ -249,8 +249,8 @@ static uint64_t rocks_scan(void *session, enum scan_kind kind, uint64_t count)
     return seen;
 }
 
-/* Touch the record at a position; returns the aggregate's one before it. */
-static uint64_t rocks_touch_at(struct rocks *rocks, uint64_t position)
+/* Touch the record at a position. */
+static struct rocks_record rocks_touch_at(struct rocks *rocks, uint64_t position)
 {
     struct rocks_key key = log_key(position);
     rocksdb_pinnableslice_t *found = rocks_find(rocks, &key);
@@ -258,9 +258,10 @@ static uint64_t rocks_touch_at(struct rocks *rocks, uint64_t position)
         die("rocksdb: position %llu is not there", (unsigned long long)position);
     }
     size_t len;
-    uint64_t previous = rocks_touch(rocksdb_pinnableslice_value(found, &len), SCAN_RECORDS);
+    struct rocks_record record =
+        rocks_touch(rocksdb_pinnableslice_value(found, &len), SCAN_RECORDS);
     rocksdb_pinnableslice_destroy(found);
-    return previous;
+    return record;
 }
 
 static void rocks_get(void *session, const uint8_t digest[DIGEST_BYTES])
@@ -278,7 +279,7 @@ static void rocks_get(void *session, const uint8_t digest[DIGEST_BYTES])
     (void)rocks_touch_at(rocks, position); /* the back-pointer is for aggregates */
 }
 
-static uint64_t rocks_aggregate(void *session, const char *aggregate_id)
+static uint64_t rocks_from_version(void *session, const char *aggregate_id, uint64_t version)
 {
     struct rocks *rocks = session;
     struct sample wanted = {.version = 1};
@@ -286,10 +287,39 @@ static uint64_t rocks_aggregate(void *session, const char *aggregate_id)
     uint64_t position = rocks_head_of(rocks, &wanted, 0, 0).position;
     uint64_t seen = 0;
     while (position != 0) {
-        position = rocks_touch_at(rocks, position);
+        struct rocks_record record = rocks_touch_at(rocks, position);
+        position = record.version > version ? record.previous : 0;
         seen++;
     }
     return seen;
+}
+
+static uint64_t rocks_aggregate(void *session, const char *aggregate_id)
+{
+    return rocks_from_version(session, aggregate_id, 1);
+}
+
+static bool rocks_knows(struct rocks *rocks, const struct sample *sample)
+{
+    struct rocks_key key = key_of('e', sample->event_id, EVENT_ID_BYTES);
+    rocksdb_pinnableslice_t *found = rocks_find(rocks, &key);
+    if (found != NULL) {
+        rocksdb_pinnableslice_destroy(found);
+    }
+    return found != NULL;
+}
+
+/* A delivery is known as a whole or new as a whole: rocks_add takes heads from the same batch. */
+static uint64_t rocks_append_new(void *session, const struct sample *samples, size_t count)
+{
+    uint64_t known = 0;
+    for (size_t i = 0; i < count; i++) {
+        known += rocks_knows(session, &samples[i]) ? 1 : 0;
+    }
+    if (known == 0) {
+        rocks_append(session, samples, count);
+    }
+    return count - known;
 }
 
 const struct peer PEER_ROCKSDB = {
@@ -304,4 +334,6 @@ const struct peer PEER_ROCKSDB = {
     .scan = rocks_scan,
     .get = rocks_get,
     .aggregate = rocks_aggregate,
+    .append_new = rocks_append_new,
+    .from_version = rocks_from_version,
 };
