@@ -7,15 +7,16 @@
  * without quipu_event_view_verify or quipu_verify saying so. And where it is in a record of the
  * log, its key included: verify finds it or the store is refused. In the record itself verify names
  * the position, and no event that differs passes quipu_event_view_verify; a key that says another
- * position leaves an event that is sound at a place that is not its own, which verify says. LMDB's
- * own pages carry no checksums and LMDB trusts them, so a bit in its structure (headers, offsets,
- * branches) may end the process; that is counted, and allowed nowhere else. Rows of tables have no
- * hashes either: that theirs are changed unseen is counted.
+ * position leaves an event that is sound at a place that is not its own, which verify says. Where
+ * it is in an index or a head, quipu_store_repair mends it. LMDB's own pages carry no checksums and
+ * LMDB trusts them, so a bit in its structure (headers, offsets, branches) may end the process;
+ * that is counted, and allowed nowhere else. Rows of tables have no hashes either: that theirs are
+ * changed unseen is counted.
  *
  * Which byte belongs to what is asked of LMDB: it hands out pointers into its map.
  *
  * usage: crash_bits [--every-bit] [--stride N] [--from BYTE]
- *   One bit of each byte, or all eight; outside the pages of the log every Nth byte (default 1).
+ *   One bit of each byte, or all eight; outside of the log, heads and indexes every Nth byte.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -82,13 +83,13 @@ struct known {
     struct quipu_uuid event_id;
 };
 
-/* Shared with the child that does the flips, which may die. */
+/* Shared with the child that does the flips, which may die. `why`: what the last one led to. */
 struct board {
     uint64_t next; /* byte to flip */
     unsigned bit;
     uint64_t counts[PLACES][OUTCOMES];
     uint64_t wrong;
-    char why[160]; /* what the last flip led to, in words */
+    char why[600];
 };
 
 struct bits {
@@ -217,7 +218,6 @@ static void mark_rest_of_pages(struct bits *bits, size_t at, size_t len, enum pl
             }
         }
     }
-    /* A large value begins behind the header of its page: whole pages, the last one included. */
 }
 
 /* Where LMDB has mapped the file: it does not say so itself. */
@@ -371,6 +371,36 @@ static void note_problem(void *ctx, uint64_t position, const char *line)
     seen->is_named |= position == seen->position;
 }
 
+/* What derives from the log is made from it again, and all is well. */
+static bool is_repaired(const struct bits *bits)
+{
+    struct quipu_store *store = NULL;
+    struct quipu_engine *engine = NULL;
+    struct quipu_txn *txn = NULL;
+    struct quipu_verify_report report = {0};
+    struct seen seen = {.is_same = true};
+    struct quipu_error err;
+    enum quipu_status status = quipu_store_repair(bits->path, NULL, NULL, &err);
+    if (status == QUIPU_OK) {
+        status = store_open(bits, &store, &engine, &err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_verify(engine, NULL, &report, &err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_txn_begin_read(store, &txn, &err);
+    }
+    if (status == QUIPU_OK) {
+        read_all(bits, txn, &seen);
+        quipu_txn_abort(&txn);
+    }
+    quipu_engine_close(&engine);
+    quipu_store_close(&store);
+    (void)snprintf(bits->board->why, sizeof bits->board->why, "not repaired: %s",
+                   status == QUIPU_OK ? "events do not all read" : err.message);
+    return status == QUIPU_OK && seen.is_same;
+}
+
 /* The flip is done; the store is closed. */
 static enum outcome look(const struct bits *bits, size_t at)
 {
@@ -395,14 +425,13 @@ static enum outcome look(const struct bits *bits, size_t at)
         } else {
             seen.is_same = false;
         }
-        bool is_clean = status == QUIPU_OK;
         (void)snprintf(bits->board->why, sizeof bits->board->why,
                        "%s, %" PRIu64 " problems, position %snamed, %s", quipu_status_name(status),
                        report.problems, seen.is_named ? "" : "not ",
                        seen.is_other_good ? "another event reads well"
                        : seen.is_same     ? "events read as before"
                                           : "events do not all read");
-        if (!is_clean) {
+        if (status != QUIPU_OK) {
             outcome = OUTCOME_FOUND;
         } else if (!seen.is_same || is_record) {
             outcome = OUTCOME_WRONG; /* nobody says so; in a record, every bit means something */
@@ -417,6 +446,10 @@ static enum outcome look(const struct bits *bits, size_t at)
     }
     quipu_engine_close(&engine);
     quipu_store_close(&store);
+    bool is_derived = place == PLACE_CID_INDEX || place == PLACE_ID_INDEX || place == PLACE_HEAD;
+    if (is_derived && outcome == OUTCOME_FOUND && !is_repaired(bits)) {
+        outcome = OUTCOME_WRONG;
+    }
     return outcome;
 }
 
@@ -432,9 +465,10 @@ static void write_image(const struct bits *bits, size_t at, unsigned bit)
             "data.mdb is written");
 }
 
-static bool is_log_page(enum place place)
+/* What is tried byte by byte, whatever the stride. */
+static bool is_promised(enum place place)
 {
-    return place == PLACE_LOG_RECORD || place == PLACE_LOG_KEY || place == PLACE_LOG_PAGE;
+    return place >= PLACE_LOG_RECORD && place <= PLACE_HEAD;
 }
 
 /* To the next bit that is wanted; false behind the last. */
@@ -447,7 +481,7 @@ static bool step(const struct bits *bits)
     do {
         board->next++;
     } while (board->next < bits->image_len && board->next % bits->stride != 0 &&
-             !is_log_page((enum place)bits->places[board->next]));
+             !is_promised((enum place)bits->places[board->next]));
     board->bit = bits->is_every_bit ? 0 : (unsigned)(board->next * 5 % 8);
     return board->next < bits->image_len;
 }

@@ -1,9 +1,9 @@
 /*
  * The program whose writes are recorded: single appends, batches, projections, outbox receipts,
- * backups, a reopening and a compaction, drawn by a seed; on request imports of many events in one
- * transaction, or threads that append side by side while one of them acknowledges and one backs up.
- * It prints what it is about to do and, after the call has returned, what was acknowledged; by
- * plain write(2), so that the recorder sees each line at its moment.
+ * backups, a reopening, a compaction and a repair, drawn by a seed; on request imports of many
+ * events in one transaction, or threads that append side by side while one of them acknowledges and
+ * one backs up. It prints what it is about to do and, after the call has returned, what was
+ * acknowledged; by plain write(2), so that the recorder sees each line at its moment.
  *
  *   try EVENTS               an append begins; it leads to this many events
  *   source KEY               the store has a signing key
@@ -157,14 +157,16 @@ static void close_both(struct work *work)
     quipu_store_close(&work->store);
 }
 
-/* The compacted file takes the place of the other one; so does its place in the record. */
-static void compact(struct work *work)
+/* A new file takes the place of the store's. */
+static void renew(struct work *work, bool is_repair)
 {
     char path[512];
     struct quipu_error err;
     (void)snprintf(path, sizeof path, "%s/store", work->folder);
     close_both(work);
-    must(quipu_store_compact(path, NULL, NULL, &err), &err);
+    must(is_repair ? quipu_store_repair(path, NULL, NULL, &err)
+                   : quipu_store_compact(path, NULL, NULL, &err),
+         &err);
     open_both(work);
 }
 
@@ -352,7 +354,7 @@ static void step(struct work *work, uint64_t number, uint64_t steps)
         close_both(work);
         open_both(work);
     } else if (number == steps / 3 || number == steps - steps / 4) {
-        compact(work);
+        renew(work, number != steps / 3);
     } else if (work->has_imports && kind < 3) {
         import(work);
     } else if (kind < 5) {

@@ -1,10 +1,10 @@
 /*
  * A disk that fails: the n-th write, the n-th short write, the n-th sync, the n-th change of a name
- * or of a length, once or from then on, for every n; while a store is made, appended to, compacted
- * and backed up, and rows of its tables are written. This program defines the system's calls
- * itself, so that LMDB and quipu call these; they pass everything on, but for the one that is to
- * fail. What was acknowledged is there afterwards, nothing else is, reading goes on, and the same
- * call goes well once the disk does.
+ * or of a length, once or from then on, for every n; while a store is made, appended to, compacted,
+ * repaired and backed up, and rows of its tables are written. This program defines the system's
+ * calls itself, so that LMDB and quipu call these; they pass everything on, but for the one that is
+ * to fail. What was acknowledged is there afterwards, nothing else is, reading goes on, and the
+ * same call goes well once the disk does.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -454,7 +454,14 @@ static bool run_copying(enum fault_kind kind, long n, bool is_lasting)
     return failures > 0;
 }
 
-static bool run_compacting(enum fault_kind kind, long n, bool is_lasting)
+static enum quipu_status renew(const struct fixture *fixture, bool is_repair,
+                               struct quipu_error *err)
+{
+    return is_repair ? quipu_store_repair(fixture->path, NULL, NULL, err)
+                     : quipu_store_compact(fixture->path, NULL, NULL, err);
+}
+
+static bool run_renewing(enum fault_kind kind, long n, bool is_lasting, bool is_repair)
 {
     struct fixture fixture;
     struct quipu_store_tuning tuning = tuning_small();
@@ -464,7 +471,7 @@ static bool run_compacting(enum fault_kind kind, long n, bool is_lasting)
     quipu_store_close(&fixture.store);
 
     fault_arm(kind, n, is_lasting);
-    enum quipu_status status = quipu_store_compact(fixture.path, NULL, NULL, &err);
+    enum quipu_status status = renew(&fixture, is_repair, &err);
     long failures = fault_disarm();
 
     assert_status(status, kind, n, failures);
@@ -474,9 +481,19 @@ static bool run_compacting(enum fault_kind kind, long n, bool is_lasting)
     samples_commit(fixture.store, 20, 30, 5);
     cr_assert_eq(problems_of(fixture.store), 0);
     quipu_store_close(&fixture.store);
-    cr_assert_eq(quipu_store_compact(fixture.path, NULL, NULL, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(renew(&fixture, is_repair, &err), QUIPU_OK, "%s", err.message);
     fixture_release(&fixture);
     return failures > 0;
+}
+
+static bool run_compacting(enum fault_kind kind, long n, bool is_lasting)
+{
+    return run_renewing(kind, n, is_lasting, false);
+}
+
+static bool run_repairing(enum fault_kind kind, long n, bool is_lasting)
+{
+    return run_renewing(kind, n, is_lasting, true);
 }
 
 Test(store_faults, a_store_can_be_made_after_the_failure_of_every_call_that_makes_it)
@@ -500,5 +517,13 @@ Test(store_faults, compacting_leaves_a_good_store_after_the_failure_of_every_cal
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         sweep(run_compacting, kinds[i].kind, false, kinds[i].calls_to_compact);
         sweep(run_compacting, kinds[i].kind, true, kinds[i].calls_to_compact);
+    }
+}
+
+Test(store_faults, repairing_leaves_a_good_store_after_the_failure_of_every_call)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        sweep(run_repairing, kinds[i].kind, false, kinds[i].calls_to_compact);
+        sweep(run_repairing, kinds[i].kind, true, kinds[i].calls_to_compact);
     }
 }
