@@ -13,17 +13,18 @@
 
 #include "quipu/store.h"
 
-#define TABLE_META         ((struct quipu_table){1})
-#define TABLE_RECEIPTS     ((struct quipu_table){2})
-#define TABLE_DEAD_LETTERS ((struct quipu_table){3})
-#define TABLE_QUARANTINE   ((struct quipu_table){4})
-#define TABLE_PROJECTIONS  ((struct quipu_table){5})
-#define TABLE_NUMBERS      ((struct quipu_table){6})
-#define TABLE_WAITING      ((struct quipu_table){7})
-#define TABLE_FORKS        ((struct quipu_table){9})
-#define TABLE_PLACES       ((struct quipu_table){12})
-#define TABLE_TIPS         ((struct quipu_table){13})
-#define TABLE_STOPS        ((struct quipu_table){11})
+#define TABLE_META          ((struct quipu_table){1})
+#define TABLE_RECEIPTS      ((struct quipu_table){2})
+#define TABLE_DEAD_LETTERS  ((struct quipu_table){3})
+#define TABLE_QUARANTINE    ((struct quipu_table){4})
+#define TABLE_PROJECTIONS   ((struct quipu_table){5})
+#define TABLE_NUMBERS       ((struct quipu_table){6})
+#define TABLE_WAITING       ((struct quipu_table){7})
+#define TABLE_FORKS         ((struct quipu_table){9})
+#define TABLE_PLACES        ((struct quipu_table){12})
+#define TABLE_TIPS          ((struct quipu_table){13})
+#define TABLE_STOPS         ((struct quipu_table){11})
+#define TABLE_SUBSCRIPTIONS ((struct quipu_table){10})
 /* Rows of projections: each generation gets the next number. */
 #define TABLE_ROWS_FIRST 0x10000u
 
