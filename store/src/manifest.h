@@ -21,8 +21,8 @@ enum quipu_index { QUIPU_INDEX_CID = 0, QUIPU_INDEX_EVENT_ID, QUIPU_INDEX_TERM, 
 /* Over all indexes. */
 #define QUIPU_EVENT_ENTRIES_MAX 5
 
-/* A run has fewer positions, so that one within it takes 32 bits. */
-#define QUIPU_RUN_EVENTS_MAX UINT32_MAX
+/* A run has fewer positions, so that one within it and a bit beside it take 32 bits. */
+#define QUIPU_RUN_EVENTS_MAX (UINT32_MAX >> 1)
 
 /* Bounds of the manifest. The schedule of the merges keeps far below them. */
 #define QUIPU_RUNS_MAX    512
@@ -101,7 +101,7 @@ static inline uint64_t quipu_run_entries(const struct quipu_run *run, enum quipu
 /* Bytes of one entry; what they are: entry.h. */
 static inline size_t quipu_entry_bytes(enum quipu_index index)
 {
-    return index == QUIPU_INDEX_TERM ? 8 : 16;
+    return index == QUIPU_INDEX_TERM ? 8 : 12;
 }
 
 /* Segments of so many entries. */

@@ -26,7 +26,7 @@ struct quipu_store_tuning {
     uint32_t walk_events;
 };
 
-/* 1,024 events; ×8; 16,384 entries (256 KiB); 24; 100,000 (400 MiB); 262,144 (6 MiB). */
+/* 1,024 events; ×8; 16,384 entries (up to 192 KiB); 24; 100,000 (400 MiB); 262,144 (6 MiB). */
 struct quipu_store_tuning quipu_store_tuning_default(void);
 
 /* quipu_store_open with other sizes; `tuning` is copied. */
