@@ -1,20 +1,17 @@
 /*
- * quipu log: history, oldest first, one event a line; with --follow it goes on as events come in.
+ * quipu log: history, oldest first, one event a line; with --follow it goes on as events come in,
+ * woken by each commit of whatever process.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 
 #include "cli.h"
 #include "print.h"
 #include "quipu/event_json.h"
-
-/* How long --follow rests before it looks again; a look at an unchanged store costs microseconds.
- */
-#define FOLLOW_EVERY_MS 100
+#include "quipu/subscription.h"
 
 struct log_values {
     struct cli_selection selection;
@@ -28,15 +25,17 @@ struct log_run {
     const struct cli *cli;
     struct quipu_buf line;
     uint64_t shown;
-    uint64_t last; /* position of the event shown last */
 };
 
+/* For the signal handler. */
 static volatile sig_atomic_t is_stopped;
+static struct quipu_subscription *followed;
 
 static void stop(int number)
 {
     (void)number;
     is_stopped = 1;
+    quipu_subscription_stop(followed); /* ends its wait, also one that is yet to begin */
 }
 
 static enum quipu_status show_json(struct log_run *run, const struct quipu_event_view *event,
@@ -83,7 +82,6 @@ static enum quipu_status show(void *ctx, const struct quipu_event_view *event,
     if (is_stopped) {
         return QUIPU_DONE;
     }
-    run->last = event->position;
     run->shown++;
     if (run->cli->is_json) {
         return show_json(run, event, err);
@@ -92,31 +90,72 @@ static enum quipu_status show(void *ctx, const struct quipu_event_view *event,
     return QUIPU_OK;
 }
 
-static enum quipu_status follow(struct log_run *run, struct quipu_filter *filter,
+/* A subscription takes over history and the wait for more; wanted is what the filter says. */
+static enum quipu_status follow_open(const struct log_run *run, const struct quipu_filter *filter,
+                                     struct quipu_subscription **out, struct quipu_error *err)
+{
+    struct quipu_txn *txn = NULL;
+    enum quipu_status status =
+        quipu_txn_begin_read(quipu_engine_store(run->cli->engine), &txn, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    uint64_t last = quipu_txn_last_position(txn);
+    quipu_txn_abort(&txn);
+    const char *const types[] = {filter->event_type, NULL};
+    struct quipu_subscription_options options = QUIPU_SUBSCRIPTION_OPTIONS_INIT;
+    options.start = QUIPU_START_AFTER;
+    options.after = filter->after < last ? filter->after : last;
+    options.event_types = filter->event_type == NULL ? NULL : types;
+    options.aggregate_type = filter->aggregate_type;
+    options.aggregate_id = filter->aggregate_id;
+    options.correlation_id = filter->correlation_id;
+    return quipu_subscription_open(run->cli->engine, &options, out, err);
+}
+
+/* Show what is there. @retval QUIPU_DONE  --limit is reached */
+static enum quipu_status follow_show(struct log_run *run, const struct quipu_filter *filter,
+                                     struct quipu_subscription *subscription,
+                                     struct quipu_error *err)
+{
+    struct quipu_event_view event;
+    enum quipu_status status;
+    while ((status = quipu_subscription_next(subscription, &event, err)) == QUIPU_OK) {
+        /* --since may name a position that is still to come. */
+        if (event.position > filter->after) {
+            status = show(run, &event, err);
+        }
+        if (status != QUIPU_OK || (filter->limit > 0 && run->shown >= filter->limit)) {
+            return status == QUIPU_OK ? QUIPU_DONE : status;
+        }
+    }
+    return status == QUIPU_DONE ? QUIPU_OK : status;
+}
+
+static enum quipu_status follow(struct log_run *run, const struct quipu_filter *filter,
                                 struct quipu_error *err)
 {
+    struct quipu_subscription *subscription = NULL;
+    enum quipu_status status = follow_open(run, filter, &subscription, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    followed = subscription;
     struct sigaction action = {.sa_handler = stop};
     (void)sigaction(SIGINT, &action, NULL);  /* a valid signal and handler: cannot fail */
     (void)sigaction(SIGTERM, &action, NULL); /* the same */
-    uint64_t limit = filter->limit;
-    enum quipu_status status = QUIPU_OK;
     while (status == QUIPU_OK && !is_stopped) {
-        if (run->last > filter->after) {
-            filter->after = run->last;
+        status = follow_show(run, filter, subscription, err);
+        if (status != QUIPU_OK || is_stopped || fflush(stdout) != 0) {
+            break; /* main reports what stdout has */
         }
-        if (limit > 0) {
-            if (run->shown >= limit) {
-                break;
-            }
-            filter->limit = limit - run->shown;
-        }
-        if (fflush(stdout) != 0) {
-            break; /* main reports it */
-        }
-        (void)poll(NULL, 0, FOLLOW_EVERY_MS); /* a signal ends the rest early */
-        status = quipu_each_event(run->cli->engine, filter, show, run, err);
+        status = quipu_subscription_wait(subscription, -1, err);
     }
-    return status;
+    action.sa_handler = SIG_DFL;
+    (void)sigaction(SIGINT, &action, NULL);  /* as above */
+    (void)sigaction(SIGTERM, &action, NULL); /* as above */
+    quipu_subscription_close(&subscription);
+    return status == QUIPU_DONE ? QUIPU_OK : status;
 }
 
 static int run(struct cli *cli, const void *values, int argc, char **argv)
@@ -149,10 +188,9 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     }
     struct quipu_error err;
     struct log_run state = {.cli = cli};
-    enum quipu_status status = quipu_each_event(cli->engine, &filter.filter, show, &state, &err);
-    if (status == QUIPU_OK && log_values->is_follow) {
-        status = follow(&state, &filter.filter, &err);
-    }
+    enum quipu_status status =
+        log_values->is_follow ? follow(&state, &filter.filter, &err)
+                              : quipu_each_event(cli->engine, &filter.filter, show, &state, &err);
     quipu_buf_release(&state.line);
     return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
 }

@@ -42,4 +42,32 @@ append five
 append six
 wait "$reader"
 equal "positions up to the limit" "$(member position <"$dir/out" | tr '\n' ' ')" "1 2 3 4 5 "
+
+# Filters hold for history and for what comes in, and --since may name what is still to come.
+correlation=0190b5d6-7c3a-7000-8000-000000000001
+used() {
+    printf '{"aggregate_type":"key","aggregate_id":"%s","event_type":"key.used","correlation_id":"%s","payload":1}\n' \
+        "$1" "$correlation" | "$quipu" append - >/dev/null
+}
+used one
+"$quipu" log --follow --type key.used --limit 2 --json >"$dir/type" &
+by_type=$!
+"$quipu" log --follow --aggregate key/two --limit 2 --json >"$dir/aggregate" &
+by_aggregate=$!
+"$quipu" log --follow --correlation "$correlation" --limit 2 --json >"$dir/correlation" &
+by_correlation=$!
+"$quipu" log --follow --since 9 --limit 1 --json >"$dir/since" &
+by_since=$!
+wait_for 1 "$dir/type"
+wait_for 1 "$dir/aggregate"
+wait_for 1 "$dir/correlation"
+append three
+used two
+append seven
+wait "$by_type" "$by_aggregate" "$by_correlation"
+wait "$by_since"
+equal "by type" "$(member position <"$dir/type" | tr '\n' ' ')" "7 9 "
+equal "by aggregate" "$(member position <"$dir/aggregate" | tr '\n' ' ')" "2 9 "
+equal "by correlation" "$(member position <"$dir/correlation" | tr '\n' ' ')" "7 9 "
+equal "since a position to come" "$(member position <"$dir/since" | tr '\n' ' ')" "9 "
 passed
