@@ -307,6 +307,9 @@ static double measure_correlation(struct place *place, double seconds)
  * been repeated yet, again. */
 static double measure_dedup(struct place *place, bool is_known)
 {
+    if (is_known && place->deduped == place->lanes->next[DEDUP_LANE]) {
+        (void)measure_dedup(place, false); /* there is nothing yet to be repeated */
+    }
     struct sample *samples = must_alloc(DEDUP_BATCH, sizeof *samples);
     struct lanes again = {{0}};
     struct lanes *lanes = is_known ? &again : place->lanes;

@@ -88,6 +88,7 @@ static enum quipu_status collect(struct quipu_aggregate_walk *walk, struct quipu
         }
         bool is_wanted = position <= range->position_max && record.version >= range->version_min;
         if (status == QUIPU_OK && is_wanted) {
+            quipu_prefetch(value.data, value.len);
             status = note(walk, position, value, err);
         }
         if (status != QUIPU_OK) {

@@ -152,6 +152,17 @@ struct quipu_store {
 
 /* ------------------------------------------------------------------ small helpers */
 
+/* Ask for the lines of memory that hold a record, or its first part, before they are needed. Never
+ * faults, whatever the address. */
+static inline void quipu_prefetch(const uint8_t *at, size_t len)
+{
+    enum { LINE_BYTES = 64, BYTES_MAX = 1024 };
+    size_t wanted = len < BYTES_MAX ? len : BYTES_MAX;
+    for (size_t i = 0; i < wanted + LINE_BYTES; i += LINE_BYTES) {
+        __builtin_prefetch((const void *)((uintptr_t)at + i));
+    }
+}
+
 /* LMDB's value type has no const; it does not write through what it is given to put or to seek. */
 static inline MDB_val quipu_val(const void *data, size_t len)
 {

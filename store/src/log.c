@@ -15,9 +15,7 @@ uint64_t quipu_txn_last_position(const struct quipu_txn *txn)
     return txn->last_position;
 }
 
-#define LINE_BYTES         64
-#define PREFETCH_BYTES_MAX 1024
-#define PREFETCH_PAGES     2
+#define PREFETCH_PAGES 2
 
 /* Whoever steps through the log waits for memory more than for anything else: records lie in a page
  * from its end to its front, so the processor does not see where the next one is. An appended log
@@ -27,10 +25,7 @@ uint64_t quipu_txn_last_position(const struct quipu_txn *txn)
 static void prefetch_ahead(size_t page_bytes, const MDB_val *val)
 {
     uintptr_t at = (uintptr_t)val->mv_data + PREFETCH_PAGES * page_bytes;
-    size_t len = val->mv_size < PREFETCH_BYTES_MAX ? val->mv_size : PREFETCH_BYTES_MAX;
-    for (size_t i = 0; i < len + LINE_BYTES; i += LINE_BYTES) {
-        __builtin_prefetch((const void *)(at + i));
-    }
+    quipu_prefetch((const uint8_t *)at, val->mv_size);
 }
 
 /* A snapshot is mostly read in order, and a cursor's next step is far cheaper than a descent. */
