@@ -16,6 +16,9 @@
 /* How often a write looks at the room that is left. */
 #define ROOM_CHECK_WRITES 64
 
+/* Commits, of all processes together, between two looks for readers that were killed. */
+#define DEAD_READERS_COMMITS 256
+
 /* For good: a cursor of a read transaction does not end with it. */
 static void snapshot_end(struct quipu_txn *txn)
 {
@@ -273,6 +276,16 @@ static void end_read(struct quipu_txn *txn)
 
 /* ------------------------------------------------------------------ write */
 
+/* Now and then is often enough to let go of what readers pin that were killed; who only writes rows
+ * must do it too. A failure of it is only a larger file. */
+static void release_dead_readers(const struct quipu_txn *txn)
+{
+    int dead = 0;
+    if (mdb_txn_id(txn->mdb) % DEAD_READERS_COMMITS == 0) {
+        (void)mdb_reader_check(txn->store->env, &dead);
+    }
+}
+
 enum quipu_status quipu_txn_begin_write(struct quipu_store *store, struct quipu_txn **out,
                                         struct quipu_error *err)
 {
@@ -298,6 +311,7 @@ enum quipu_status quipu_txn_begin_write(struct quipu_store *store, struct quipu_
         }
         code = mdb_txn_begin(store->env, NULL, 0, &txn->mdb);
         if (code == 0 && (code = last_position_of(txn)) == 0) {
+            release_dead_readers(txn);
             *out = txn;
             return QUIPU_OK;
         }

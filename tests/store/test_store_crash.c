@@ -7,7 +7,6 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,71 +276,6 @@ Test(store_processes, a_writer_that_is_killed_holds_nobody_up)
     cr_assert_eq(problems_of(store), 0);
     quipu_store_close(&store);
     temp_dir_release(&dir);
-}
-
-/* In a child: hold a snapshot and wait to be killed. */
-static pid_t hold_snapshot(const char *path)
-{
-    int pipes[2];
-    char ready = 0;
-    cr_assert_eq(pipe(pipes), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        struct quipu_store *store = NULL;
-        struct quipu_txn *txn = NULL;
-        bool is_held = quipu_store_open(path, NULL, &store, NULL) == QUIPU_OK &&
-                       quipu_txn_begin_read(store, &txn, NULL) == QUIPU_OK;
-        ssize_t written = write(pipes[1], is_held ? "r" : "f", 1);
-        (void)written;
-        pause();
-    }
-    cr_assert_eq(read(pipes[0], &ready, 1), 1);
-    cr_assert_eq(ready, 'r');
-    close(pipes[0]);
-    close(pipes[1]);
-    return pid;
-}
-
-enum reader { READER_NONE, READER_ALIVE, READER_KILLED };
-
-/* Bytes of the file after many small commits, while a reader does what is said. */
-static uint64_t bytes_after_commits(enum reader reader)
-{
-    struct fixture fixture;
-    struct quipu_store_tuning tuning = tuning_small();
-    struct quipu_store_stat stat;
-    struct quipu_txn *txn = NULL;
-    pid_t pid = -1;
-    fixture_init(&fixture, &tuning);
-    samples_commit(fixture.store, 0, 20, 5);
-    if (reader != READER_NONE) {
-        pid = hold_snapshot(fixture.path);
-    }
-    if (reader == READER_KILLED) {
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
-    }
-    samples_commit(fixture.store, 20, 1520, 2);
-    cr_assert_eq(quipu_txn_begin_read(fixture.store, &txn, NULL), QUIPU_OK);
-    cr_assert_eq(quipu_txn_stat(txn, &stat, NULL), QUIPU_OK);
-    quipu_txn_abort(&txn);
-    if (reader == READER_ALIVE) {
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
-    }
-    cr_assert_eq(problems_of(fixture.store), 0);
-    fixture_release(&fixture);
-    return stat.file_bytes;
-}
-
-Test(store_processes, a_reader_that_is_killed_pins_no_pages)
-{
-    uint64_t alone = bytes_after_commits(READER_NONE);
-    uint64_t pinned = bytes_after_commits(READER_ALIVE);
-    uint64_t after_kill = bytes_after_commits(READER_KILLED);
-
-    cr_assert_gt(pinned, 4 * alone, "a living one does: %" PRIu64 ", %" PRIu64, pinned, alone);
-    cr_assert_lt(after_kill, alone + alone / 4, "%" PRIu64 ", %" PRIu64, after_kill, alone);
 }
 
 /* ------------------------------------------------------------------ memory */
