@@ -155,17 +155,17 @@ static enum quipu_status run_begin(struct verify_run *run, struct quipu_error *e
     return QUIPU_OK;
 }
 
+static void index_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    verify_tell(ctx, "indexes", done, total);
+}
+
 static enum quipu_status indexes_check(struct verify_run *run, struct quipu_error *err)
 {
-    struct quipu_txn *txn = NULL;
-    enum quipu_status status = quipu_txn_begin_read(run->engine->store, &txn, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
     uint64_t problems = 0;
     struct quipu_error why = {0};
-    status = quipu_txn_check_indexes(txn, index_problem, run, &problems, &why);
-    quipu_txn_abort(&txn);
+    enum quipu_status status = quipu_store_check_indexes(run->engine->store, index_problem,
+                                                         index_progress, run, &problems, &why);
     if (status == QUIPU_CORRUPT) {
         /* Either its findings were noted one by one, or it could not go on. */
         if (problems == 0) {

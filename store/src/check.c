@@ -58,7 +58,7 @@ enum quipu_status quipu_check_found(struct quipu_check *check, uint64_t position
 }
 
 /* Three numbers as one that shows every bit of them. */
-static uint64_t mix(uint64_t a, uint64_t b, uint64_t c)
+uint64_t quipu_check_mix(uint64_t a, uint64_t b, uint64_t c)
 {
     const uint64_t parts[] = {a, b, c};
     uint64_t x = 0;
@@ -75,11 +75,9 @@ static uint64_t mix(uint64_t a, uint64_t b, uint64_t c)
 struct log_walk {
     /* Records less what points at them. */
     uint64_t chain_sum;
-    /* Of the run that covers the position, the one with this number in the manifest. */
-    uint64_t run_sums[QUIPU_INDEXES];
-    uint32_t run;
-    /* A record of that run could not be read, and its sums cannot agree. */
-    bool has_gap;
+    /* Of the run that covers the position. */
+    struct quipu_check_sums sums;
+    uint32_t run; /* its place in the manifest */
 };
 
 /* ------------------------------------------------------------------ one run */
@@ -109,7 +107,7 @@ static uint64_t sum_entries(struct quipu_check *check, const struct quipu_run *r
                 *is_sound = false;
             }
             before = entry;
-            sum += mix(index, entry.prefix, entry.rest);
+            sum += quipu_check_mix(index, entry.prefix, entry.rest);
         }
     }
     *is_sound = *is_sound && last_key == run->max_key[index];
@@ -117,13 +115,13 @@ static uint64_t sum_entries(struct quipu_check *check, const struct quipu_run *r
 }
 
 /* Compare a run with the sums over the records of its positions. */
-static enum quipu_status check_run(struct quipu_check *check, const struct quipu_run *run,
-                                   const struct log_walk *walk, struct quipu_error *err)
+enum quipu_status quipu_check_run(struct quipu_check *check, const struct quipu_run *run,
+                                  const struct quipu_check_sums *sums, struct quipu_error *err)
 {
     for (int k = 0; k < QUIPU_INDEXES; k++) {
         enum quipu_index index = (enum quipu_index)k;
         bool is_sound;
-        if (sum_entries(check, run, index, &is_sound) == walk->run_sums[k] && is_sound) {
+        if (sum_entries(check, run, index, &is_sound) == sums->of[k] && is_sound) {
             continue;
         }
         uint64_t before = check->problems;
@@ -132,7 +130,7 @@ static enum quipu_status check_run(struct quipu_check *check, const struct quipu
         if (status != QUIPU_OK) {
             return status;
         }
-        if (check->problems == before && !walk->has_gap) {
+        if (check->problems == before && !sums->has_gap) {
             quipu_check_report(check, run->first_position,
                                "run %" PRIu64 " of %s does not agree with its records", run->number,
                                quipu_db_name(quipu_index_db(index)));
@@ -143,24 +141,31 @@ static enum quipu_status check_run(struct quipu_check *check, const struct quipu
 
 /* ------------------------------------------------------------------ log */
 
-static void add_record(struct log_walk *walk, const struct quipu_record *record, uint64_t hash)
+uint64_t quipu_check_link(const struct quipu_record *record, uint64_t hash)
+{
+    uint64_t sum = quipu_check_mix(hash, record->position, record->version);
+    if (record->aggregate_prev_position != 0) {
+        sum -= quipu_check_mix(hash, record->aggregate_prev_position, record->version - 1);
+    }
+    return sum;
+}
+
+void quipu_check_add(struct quipu_check_sums *sums, const struct quipu_record *record)
 {
     uint64_t position = record->position;
-    walk->chain_sum += mix(hash, position, record->version);
-    if (record->aggregate_prev_position != 0) {
-        walk->chain_sum -= mix(hash, record->aggregate_prev_position, record->version - 1);
-    }
-    walk->run_sums[QUIPU_INDEX_CID] +=
-        mix(QUIPU_INDEX_CID, quipu_load_be64(record->envelope_cid.digest), position << 1) +
-        mix(QUIPU_INDEX_CID, quipu_load_be64(record->payload_cid.digest), position << 1 | 1);
-    walk->run_sums[QUIPU_INDEX_EVENT_ID] +=
-        mix(QUIPU_INDEX_EVENT_ID, quipu_load_be64(record->event_id.bytes), position);
+    sums->of[QUIPU_INDEX_CID] +=
+        quipu_check_mix(QUIPU_INDEX_CID, quipu_load_be64(record->envelope_cid.digest),
+                        position << 1) +
+        quipu_check_mix(QUIPU_INDEX_CID, quipu_load_be64(record->payload_cid.digest),
+                        position << 1 | 1);
+    sums->of[QUIPU_INDEX_EVENT_ID] +=
+        quipu_check_mix(QUIPU_INDEX_EVENT_ID, quipu_load_be64(record->event_id.bytes), position);
     uint32_t type;
     uint32_t correlation;
     quipu_record_terms(record, &type, &correlation);
-    walk->run_sums[QUIPU_INDEX_TERM] += mix(QUIPU_INDEX_TERM, type, position);
+    sums->of[QUIPU_INDEX_TERM] += quipu_check_mix(QUIPU_INDEX_TERM, type, position);
     if (correlation != 0) {
-        walk->run_sums[QUIPU_INDEX_TERM] += mix(QUIPU_INDEX_TERM, correlation, position);
+        sums->of[QUIPU_INDEX_TERM] += quipu_check_mix(QUIPU_INDEX_TERM, correlation, position);
     }
 }
 
@@ -175,9 +180,10 @@ static enum quipu_status check_log(struct quipu_check *check, const struct quipu
         uint64_t hash;
         enum quipu_status status = quipu_check_record(check, position, &record, &hash, &failure);
         if (status == QUIPU_OK) {
-            add_record(walk, &record, hash);
+            walk->chain_sum += quipu_check_link(&record, hash);
+            quipu_check_add(&walk->sums, &record);
         }
-        walk->has_gap = walk->has_gap || status != QUIPU_OK;
+        walk->sums.has_gap = walk->sums.has_gap || status != QUIPU_OK;
         status = quipu_check_found(check, position, status, &failure, err);
         if (status != QUIPU_OK) {
             return status;
@@ -186,13 +192,12 @@ static enum quipu_status check_log(struct quipu_check *check, const struct quipu
             position < manifest->runs[walk->run].last_position) {
             continue;
         }
-        status = check_run(check, &manifest->runs[walk->run], walk, err);
+        status = quipu_check_run(check, &manifest->runs[walk->run], &walk->sums, err);
         if (status != QUIPU_OK) {
             return status;
         }
         walk->run++;
-        walk->has_gap = false;
-        memset(walk->run_sums, 0, sizeof walk->run_sums);
+        walk->sums = (struct quipu_check_sums){.has_gap = false};
     }
     return QUIPU_OK;
 }
@@ -213,7 +218,7 @@ static bool take_head(struct quipu_check *check, struct log_walk *walk, MDB_val 
         !quipu_cid_equal(&record.envelope_cid, &head.envelope_cid)) {
         return false;
     }
-    walk->chain_sum -= mix(quipu_head_key_hash(name), head.position, head.version);
+    walk->chain_sum -= quipu_check_mix(quipu_head_key_hash(name), head.position, head.version);
     return true;
 }
 
@@ -286,9 +291,9 @@ static enum quipu_status check_merge(struct quipu_check *check,
     return quipu_check_entries(check, &run, index, taken, err);
 }
 
-static enum quipu_status check_values(struct quipu_check *check,
-                                      const struct quipu_manifest *manifest, enum quipu_index index,
-                                      struct quipu_error *err)
+enum quipu_status quipu_check_values(struct quipu_check *check,
+                                     const struct quipu_manifest *manifest, enum quipu_index index,
+                                     struct quipu_error *err)
 {
     uint64_t values = 0;
     for (uint32_t i = 0; i < manifest->run_count; i++) {
@@ -315,7 +320,7 @@ static enum quipu_status check_values(struct quipu_check *check,
 /* ------------------------------------------------------------------ all of it */
 
 /* The manifest, or an empty one where it is damaged, which is reported. */
-static enum quipu_status read_manifest(struct quipu_check *check, struct quipu_manifest *manifest,
+enum quipu_status quipu_check_manifest(struct quipu_check *check, struct quipu_manifest *manifest,
                                        struct quipu_error *err)
 {
     struct quipu_slice bytes;
@@ -339,7 +344,7 @@ static enum quipu_status check_all(struct quipu_check *check, struct quipu_manif
                                    struct quipu_error *err)
 {
     struct log_walk walk = {0};
-    enum quipu_status status = read_manifest(check, manifest, err);
+    enum quipu_status status = quipu_check_manifest(check, manifest, err);
     bool has_manifest = manifest->run_count > 0;
     if (status == QUIPU_OK) {
         status = check_log(check, manifest, &walk, err);
@@ -349,7 +354,7 @@ static enum quipu_status check_all(struct quipu_check *check, struct quipu_manif
     }
     for (int k = 0; k < QUIPU_INDEXES && has_manifest; k++) {
         if (status == QUIPU_OK && !check->has_stopped) {
-            status = check_values(check, manifest, (enum quipu_index)k, err);
+            status = quipu_check_values(check, manifest, (enum quipu_index)k, err);
         }
     }
     return status;

@@ -31,6 +31,37 @@ QUIPU_MUST_CHECK enum quipu_status quipu_check_record(struct quipu_check *check,
                                                       struct quipu_record *record, uint64_t *hash,
                                                       struct quipu_error *err);
 
+/* Three numbers as one that shows every bit of them. */
+uint64_t quipu_check_mix(uint64_t a, uint64_t b, uint64_t c);
+
+/* Sums over what the entries of a run should be. */
+struct quipu_check_sums {
+    uint64_t of[QUIPU_INDEXES];
+    /* A record of the run could not be read, and the sums cannot agree. */
+    bool has_gap;
+};
+void quipu_check_add(struct quipu_check_sums *sums, const struct quipu_record *record);
+
+/* A record less what it points at, see check.c. */
+uint64_t quipu_check_link(const struct quipu_record *record, uint64_t hash);
+
+/* Compare the entries of a run with the sums over the records of its positions. */
+QUIPU_MUST_CHECK enum quipu_status quipu_check_run(struct quipu_check *check,
+                                                   const struct quipu_run *run,
+                                                   const struct quipu_check_sums *sums,
+                                                   struct quipu_error *err);
+
+/* Directories, unfinished merges, and values that nobody knows. */
+QUIPU_MUST_CHECK enum quipu_status quipu_check_values(struct quipu_check *check,
+                                                      const struct quipu_manifest *manifest,
+                                                      enum quipu_index index,
+                                                      struct quipu_error *err);
+
+/* The manifest, or an empty one where it is damaged, which is reported. */
+QUIPU_MUST_CHECK enum quipu_status quipu_check_manifest(struct quipu_check *check,
+                                                        struct quipu_manifest *manifest,
+                                                        struct quipu_error *err);
+
 /* Follow every back-pointer and every head. */
 QUIPU_MUST_CHECK enum quipu_status quipu_check_chains(struct quipu_check *check,
                                                       struct quipu_error *err);

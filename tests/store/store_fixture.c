@@ -153,6 +153,10 @@ uint64_t problems_of(struct quipu_store *store)
     REQUIRE(quipu_txn_begin_read(store, &txn, &err), err);
     REQUIRE(quipu_txn_check_indexes(txn, print_problem, NULL, &problems, &err), err);
     quipu_txn_abort(&txn);
+    if (problems == 0) {
+        /* In slices it must say the same. */
+        REQUIRE(quipu_store_check_indexes(store, print_problem, NULL, NULL, &problems, &err), err);
+    }
     return problems;
 }
 

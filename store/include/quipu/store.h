@@ -339,6 +339,16 @@ quipu_txn_check_indexes(struct quipu_txn *txn,
                         bool (*problem)(void *ctx, uint64_t position, const char *line), void *ctx,
                         uint64_t *problems, struct quipu_error *err);
 
+/**
+ * The same for the store at large, in slices: no snapshot pins old pages for long, and others may
+ * append meanwhile. The log is checked up to where it ended at first. `progress` is called some
+ * times a second and may be NULL.
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_store_check_indexes(
+    struct quipu_store *store, bool (*problem)(void *ctx, uint64_t position, const char *line),
+    void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx, uint64_t *problems,
+    struct quipu_error *err);
+
 /* ------------------------------------------------------------------ tables */
 
 /**

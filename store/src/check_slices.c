@@ -1,0 +1,359 @@
+/*
+ * The check of check.c in slices, each a snapshot of its own, so that none pins old pages for long,
+ * and correct while others append and merge.
+ *
+ *   - Records never change: they are summed up to where the log ended at first.
+ *   - Runs never change either, but vanish when they are merged. A run that is gone half-way is
+ *     begun again with the one that covers its positions now.
+ *   - A head moves. What it was at the end that was fixed is where its chain, followed back, comes
+ *     to that end.
+ *
+ * One snapshot each is left for what has to be seen at one moment: values that nobody knows, and,
+ * where sums differ or a fork is there, the closer look of check_slow.c.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "check.h"
+#include "entry.h"
+#include "quipu/alloc.h"
+#include "quipu/buf.h"
+#include "record.h"
+
+/* What one snapshot is for, some tens of milliseconds, in events of a tail: 8,192 records or heads,
+ * a million entries; few where tests have small tails. */
+#define SLICE_RECORD_TAILS 8
+#define SLICE_ENTRY_TAILS  1024
+
+/* The entries of one index of the run, as far as they are summed. */
+struct entry_walk {
+    int index;
+    uint64_t segment;
+    struct quipu_entry before;
+    uint64_t first_key;
+    uint64_t last_key;
+    uint64_t sum;
+    bool is_sound; /* they rise, and can be read */
+};
+
+struct slices {
+    struct quipu_check check;
+    struct quipu_manifest manifest; /* of this slice */
+    uint64_t records_max;           /* of one slice, heads too */
+    uint64_t entries_max;
+    uint64_t end;    /* of the log, when it began */
+    uint64_t linked; /* records up to here are in link_sum */
+    uint64_t link_sum;
+    bool needs_chains;    /* a closer look at heads and back-pointers */
+    bool is_without_runs; /* the manifest is damaged, which has been reported */
+
+    uint64_t from; /* first position that no run was held against yet */
+    uint64_t run;  /* number of the one under way, 0: none */
+    uint64_t next; /* its next record */
+    struct quipu_check_sums sums;
+    struct entry_walk entries;
+    bool is_agreeing; /* the indexes of the run so far */
+};
+
+/* ------------------------------------------------------------------ records */
+
+static enum quipu_status take_record(struct slices *slices, uint64_t position,
+                                     struct quipu_error *err)
+{
+    struct quipu_error failure;
+    struct quipu_record record;
+    uint64_t hash = 0;
+    enum quipu_status status =
+        quipu_check_record(&slices->check, position, &record, &hash, &failure);
+    bool is_new = position > slices->linked && position <= slices->end;
+    if (status == QUIPU_OK) {
+        quipu_check_add(&slices->sums, &record);
+        slices->link_sum += is_new ? quipu_check_link(&record, hash) : 0;
+    } else {
+        slices->sums.has_gap = true;
+        bool is_finding = status == QUIPU_CORRUPT || status == QUIPU_NOT_FOUND;
+        if (is_new || !is_finding) {
+            status = quipu_check_found(&slices->check, position, status, &failure, err);
+        } else {
+            status = QUIPU_OK;
+        }
+    }
+    slices->linked = is_new ? position : slices->linked;
+    return status;
+}
+
+/* Records up to `last`, as many as a slice may. */
+static enum quipu_status take_records(struct slices *slices, uint64_t last, struct quipu_error *err)
+{
+    enum quipu_status status = QUIPU_OK;
+    for (uint64_t i = 0; i < slices->records_max && slices->next <= last && status == QUIPU_OK;
+         i++) {
+        status = take_record(slices, slices->next++, err);
+    }
+    return status;
+}
+
+/* ------------------------------------------------------------------ runs */
+
+static void add_segment(struct entry_walk *walk, const struct quipu_run *run,
+                        struct quipu_slice entries)
+{
+    enum quipu_index index = (enum quipu_index)walk->index;
+    for (size_t at = 0; at < entries.len; at += quipu_entry_bytes(index)) {
+        struct quipu_entry entry = quipu_entry_load(run, index, entries.data + at);
+        walk->last_key = quipu_load_be64(entries.data + at);
+        if (walk->segment == 0 && at == 0) {
+            walk->first_key = walk->last_key;
+        } else if (!quipu_entry_is_below(&walk->before, &entry)) {
+            walk->is_sound = false;
+        }
+        walk->before = entry;
+        walk->sum += quipu_check_mix(index, entry.prefix, entry.rest);
+    }
+}
+
+/* Entries of the run, as many as a slice may; `*is_done` where all indexes have been summed. */
+static void take_entries(struct slices *slices, const struct quipu_run *run, bool *is_done)
+{
+    struct entry_walk *walk = &slices->entries;
+    for (uint64_t taken = 0; taken < slices->entries_max && walk->index < QUIPU_INDEXES;) {
+        enum quipu_index index = (enum quipu_index)walk->index;
+        if (walk->segment * run->segment_entries < quipu_run_entries(run, index)) {
+            struct quipu_slice entries = quipu_slice(NULL, 0);
+            if (quipu_run_segment(slices->check.txn, index, run, walk->segment, &entries, NULL) !=
+                QUIPU_OK) {
+                walk->is_sound = false;
+            }
+            add_segment(walk, run, entries);
+            walk->segment++;
+            taken += run->segment_entries;
+            continue;
+        }
+        slices->is_agreeing =
+            slices->is_agreeing && walk->is_sound && walk->sum == slices->sums.of[index] &&
+            walk->first_key == run->min_key[index] && walk->last_key == run->max_key[index];
+        *walk = (struct entry_walk){.index = walk->index + 1, .is_sound = true};
+    }
+    *is_done = walk->index == QUIPU_INDEXES;
+}
+
+/* The run that covers `from` now; NULL: none does. */
+static const struct quipu_run *find_run(struct slices *slices)
+{
+    for (uint32_t i = 0; i < slices->manifest.run_count; i++) {
+        const struct quipu_run *run = &slices->manifest.runs[i];
+        if (run->first_position <= slices->from && slices->from <= run->last_position) {
+            return run;
+        }
+    }
+    return NULL;
+}
+
+static void begin_run(struct slices *slices, const struct quipu_run *run)
+{
+    slices->run = run->number;
+    slices->next = run->first_position;
+    slices->sums = (struct quipu_check_sums){.has_gap = false};
+    slices->entries = (struct entry_walk){.is_sound = true};
+    slices->is_agreeing = true;
+}
+
+static enum quipu_status run_slice(struct slices *slices, struct quipu_error *err)
+{
+    const struct quipu_run *run = find_run(slices);
+    if (run == NULL) {
+        /* Behind the last run: only links are left to be summed. */
+        slices->next = slices->from > slices->linked ? slices->from : slices->linked + 1;
+        enum quipu_status status = take_records(slices, slices->end, err);
+        slices->from = slices->next;
+        return status;
+    }
+    if (run->number != slices->run) {
+        begin_run(slices, run);
+    }
+    if (slices->next <= run->last_position) {
+        return take_records(slices, run->last_position, err);
+    }
+    bool is_done = false;
+    take_entries(slices, run, &is_done);
+    if (!is_done) {
+        return QUIPU_OK;
+    }
+    slices->from = run->last_position + 1;
+    slices->run = 0;
+    return slices->is_agreeing ? QUIPU_OK
+                               : quipu_check_run(&slices->check, run, &slices->sums, err);
+}
+
+static enum quipu_status take_manifest(struct slices *slices, struct quipu_error *err)
+{
+    uint64_t before = slices->check.problems;
+    memset(&slices->manifest, 0, sizeof slices->manifest);
+    if (slices->is_without_runs) {
+        return QUIPU_OK;
+    }
+    enum quipu_status status = quipu_check_manifest(&slices->check, &slices->manifest, err);
+    slices->is_without_runs = slices->check.problems > before;
+    return status;
+}
+
+/* ------------------------------------------------------------------ heads */
+
+/* What the head was where the log ended at first, off the sum. */
+static enum quipu_status take_head(struct slices *slices, struct quipu_slice key,
+                                   struct quipu_slice value)
+{
+    struct quipu_head head;
+    struct quipu_record record;
+    uint64_t hash;
+    enum quipu_status status = QUIPU_CORRUPT;
+    if (key.len >= 3 && key.data[0] != 0 && key.data[0] <= key.len - 2 &&
+        quipu_head_decode(value, &head, NULL) == QUIPU_OK) {
+        status = quipu_check_record(&slices->check, head.position, &record, &hash, NULL);
+    }
+    if (status != QUIPU_OK || head.has_fork || head.version_max != head.version ||
+        head.version != record.version ||
+        !quipu_cid_equal(&record.envelope_cid, &head.envelope_cid)) {
+        return QUIPU_CORRUPT;
+    }
+    while (record.position > slices->end) {
+        if (record.aggregate_prev_position == 0) {
+            return QUIPU_OK; /* the whole aggregate is newer */
+        }
+        status = quipu_check_record(&slices->check, record.aggregate_prev_position, &record, &hash,
+                                    NULL);
+        if (status != QUIPU_OK) {
+            return QUIPU_CORRUPT;
+        }
+    }
+    slices->link_sum -= quipu_check_mix(quipu_head_key_hash(key), record.position, record.version);
+    return QUIPU_OK;
+}
+
+/* Heads behind `after`, as many as a slice may. */
+static enum quipu_status head_slice(struct slices *slices, struct quipu_buf *after, bool *is_over,
+                                    struct quipu_error *err)
+{
+    struct quipu_txn *txn = slices->check.txn;
+    MDB_cursor *cursor = NULL;
+    MDB_val key = quipu_val_of(quipu_buf_slice(after));
+    MDB_val val;
+    int code = mdb_cursor_open(txn->mdb, txn->store->dbi[QUIPU_DB_HEAD], &cursor);
+    if (code == 0) {
+        code = mdb_cursor_get(cursor, &key, &val, after->len == 0 ? MDB_FIRST : MDB_SET_RANGE);
+    }
+    if (code == 0 && quipu_slice_equal(quipu_slice_of(key), quipu_buf_slice(after))) {
+        code = mdb_cursor_get(cursor, &key, &val, MDB_NEXT);
+    }
+    for (uint64_t i = 0; i < slices->records_max && code == 0 && !slices->needs_chains; i++) {
+        slices->needs_chains =
+            take_head(slices, quipu_slice_of(key), quipu_slice_of(val)) != QUIPU_OK;
+        quipu_buf_reset(after);
+        quipu_buf_append_slice(after, quipu_slice_of(key));
+        code = after->status == QUIPU_OK ? mdb_cursor_get(cursor, &key, &val, MDB_NEXT) : ENOMEM;
+    }
+    if (cursor != NULL) {
+        mdb_cursor_close(cursor);
+    }
+    *is_over = code == MDB_NOTFOUND || slices->needs_chains;
+    return code == 0 || code == MDB_NOTFOUND
+               ? QUIPU_OK
+               : quipu_lmdb_error(err, code, "%s: walk the heads", txn->store->path);
+}
+
+static enum quipu_status check_heads(struct slices *slices, struct quipu_store *store,
+                                     struct quipu_error *err)
+{
+    struct quipu_buf after = QUIPU_BUF_INIT;
+    enum quipu_status status = QUIPU_OK;
+    bool is_over = false;
+    while (status == QUIPU_OK && !is_over) {
+        status = quipu_txn_begin_read(store, &slices->check.txn, err);
+        if (status == QUIPU_OK) {
+            status = head_slice(slices, &after, &is_over, err);
+        }
+        quipu_txn_abort(&slices->check.txn);
+    }
+    quipu_buf_release(&after);
+    return status;
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+static enum quipu_status check_log(struct slices *slices, struct quipu_store *store,
+                                   void (*progress)(void *ctx, uint64_t done, uint64_t total),
+                                   struct quipu_error *err)
+{
+    enum quipu_status status = quipu_txn_begin_read(store, &slices->check.txn, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    slices->end = quipu_txn_last_position(slices->check.txn);
+    quipu_txn_abort(&slices->check.txn);
+    slices->from = 1;
+    while (status == QUIPU_OK && slices->from <= slices->end && !slices->check.has_stopped) {
+        status = quipu_txn_begin_read(store, &slices->check.txn, err);
+        if (status == QUIPU_OK) {
+            status = take_manifest(slices, err);
+        }
+        if (status == QUIPU_OK) {
+            status = run_slice(slices, err);
+        }
+        quipu_txn_abort(&slices->check.txn);
+        if (progress != NULL) {
+            progress(slices->check.ctx, slices->linked, slices->end);
+        }
+    }
+    return status;
+}
+
+/* What has to be seen at one moment. */
+static enum quipu_status check_rest(struct slices *slices, struct quipu_store *store,
+                                    struct quipu_error *err)
+{
+    enum quipu_status status = quipu_txn_begin_read(store, &slices->check.txn, err);
+    if (status == QUIPU_OK) {
+        status = take_manifest(slices, err);
+    }
+    if (status == QUIPU_OK && slices->needs_chains) {
+        status = quipu_check_chains(&slices->check, err);
+    }
+    for (int k = 0; k < QUIPU_INDEXES && slices->manifest.run_count > 0; k++) {
+        if (status == QUIPU_OK && !slices->check.has_stopped) {
+            status =
+                quipu_check_values(&slices->check, &slices->manifest, (enum quipu_index)k, err);
+        }
+    }
+    quipu_txn_abort(&slices->check.txn);
+    return status;
+}
+
+enum quipu_status
+quipu_store_check_indexes(struct quipu_store *store,
+                          bool (*problem)(void *ctx, uint64_t position, const char *line),
+                          void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+                          uint64_t *problems, struct quipu_error *err)
+{
+    struct slices *slices = quipu_alloc_zero(1, sizeof *slices);
+    if (slices == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to check %s", store->path);
+    }
+    slices->check = (struct quipu_check){.problem = problem, .ctx = ctx};
+    slices->records_max = (uint64_t)SLICE_RECORD_TAILS * store->tuning.tail_events;
+    slices->entries_max = (uint64_t)SLICE_ENTRY_TAILS * store->tuning.tail_events;
+    enum quipu_status status = check_log(slices, store, progress, err);
+    if (status == QUIPU_OK && !slices->check.has_stopped) {
+        status = check_heads(slices, store, err);
+        slices->needs_chains = slices->needs_chains || slices->link_sum != 0;
+    }
+    if (status == QUIPU_OK && !slices->check.has_stopped) {
+        status = check_rest(slices, store, err);
+    }
+    if (status == QUIPU_OK) {
+        *problems = slices->check.problems;
+    }
+    quipu_free(slices);
+    return status;
+}
