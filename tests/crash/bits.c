@@ -13,10 +13,9 @@
  * that is counted, and allowed nowhere else. Rows of tables have no hashes either: that theirs are
  * changed unseen is counted.
  *
- * Which byte belongs to what is asked of LMDB: it hands out pointers into its map.
- *
- * usage: crash_bits [--every-bit] [--stride N] [--from BYTE]
- *   One bit of each byte, or all eight; outside of the log, heads and indexes every Nth byte.
+ * usage: crash_bits [--every-bit] [--stride N] [--sparse]
+ *   One bit of each byte or all eight; outside of the log, heads and indexes (--sparse: anywhere)
+ *   of every Nth byte.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -103,6 +102,7 @@ struct bits {
     struct known known[EVENTS + 1];
     uint64_t rows_hash;
     bool is_every_bit;
+    bool is_sparse;
     uint64_t stride;
     struct board *board;
 };
@@ -481,7 +481,7 @@ static bool step(const struct bits *bits)
     do {
         board->next++;
     } while (board->next < bits->image_len && board->next % bits->stride != 0 &&
-             !is_promised((enum place)bits->places[board->next]));
+             (bits->is_sparse || !is_promised((enum place)bits->places[board->next])));
     board->bit = bits->is_every_bit ? 0 : (unsigned)(board->next * 5 % 8);
     return board->next < bits->image_len;
 }
@@ -557,14 +557,14 @@ static void parse_options(struct bits *bits, int argc, char **argv)
             bits->is_every_bit = true;
         } else if (strcmp(argv[i], "--stride") == 0 && i + 1 < argc) {
             bits->stride = strtoull(argv[++i], NULL, 10);
-        } else if (strcmp(argv[i], "--from") == 0 && i + 1 < argc) {
-            bits->board->next = strtoull(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--sparse") == 0) {
+            bits->is_sparse = true;
         } else {
             bits->stride = 0;
         }
     }
     if (bits->stride == 0) {
-        (void)fprintf(stderr, "usage: crash_bits [--every-bit] [--stride N] [--from BYTE]\n");
+        (void)fprintf(stderr, "usage: crash_bits [--every-bit] [--stride N] [--sparse]\n");
         exit(2);
     }
 }
@@ -585,7 +585,6 @@ int main(int argc, char **argv)
     make_store(&bits);
     load_image(&bits);
     find_places(&bits);
-    require(bits.board->next < bits.image_len, "--from is a byte of the file");
     flip_all(&bits);
     print(bits.board);
     temp_dir_release(&bits.dir);
