@@ -394,3 +394,30 @@ Test(store_terms, survive_the_failure_of_every_allocation)
     cr_assert_gt(n, 6);
     fixture_reopen(&fixture, &tuning);
 }
+
+Test(store_terms, a_walk_over_runs_that_are_known_allocates_nothing)
+{
+    struct countdown countdown = {0};
+    struct quipu_allocator allocator = {count_reallocate, count_release, &countdown};
+    struct quipu_record record;
+    struct sample sample;
+    samples_commit(fixture.store, 0, 200, 20);
+    sample_make(&sample, 77, 10, true);
+    struct quipu_term term = {QUIPU_TERM_EVENT_TYPE, sample.record.event_type};
+    cr_assert_eq(quipu_txn_begin_read(fixture.store, &txn, NULL), QUIPU_OK);
+    uint64_t events[2] = {0, 0};
+    for (int round = 0; round < 2; round++) {
+        uint64_t at = 0;
+        if (round == 1) {
+            quipu_alloc_set(&allocator);
+        }
+        while (quipu_txn_find_term(txn, term, at, QUIPU_SEEK_GT, &record, NULL) == QUIPU_OK) {
+            at = record.position;
+            events[round]++;
+        }
+        quipu_alloc_set(NULL);
+    }
+    cr_assert_gt(events[0], 10);
+    cr_assert_eq(events[1], events[0]);
+    cr_assert_eq(countdown.left, 0, "something was allocated");
+}
