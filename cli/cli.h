@@ -92,6 +92,8 @@ extern const struct cli_verb cli_verb_backup;
 extern const struct cli_verb cli_verb_compact;
 extern const struct cli_verb cli_verb_deadletter;
 extern const struct cli_verb cli_verb_quarantine;
+extern const struct cli_verb cli_verb_forks;
+extern const struct cli_verb cli_verb_merge;
 extern const struct cli_verb cli_verb_cid;
 extern const struct cli_verb cli_verb_car;
 extern const struct cli_verb cli_verb_demo;

@@ -182,7 +182,7 @@ static const char *cure_there(enum quipu_status status)
     case QUIPU_CORRUPT:
         return "list all damage with `quipu verify`, then restore a backup or import a bundle";
     case QUIPU_FORK:
-        return "two writers claim one place: decide which one is right, then import only that one";
+        return "take both branches with --keep-forks and join them with `quipu merge`, or leave it out";
     case QUIPU_GAP:
         return "import the bundle that holds the events before this one first";
     case QUIPU_BAD_SIGNATURE:

@@ -31,6 +31,8 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_pull,
     &cli_verb_deadletter,
     &cli_verb_quarantine,
+    &cli_verb_forks,
+    &cli_verb_merge,
     &cli_verb_cid,
     &cli_verb_car,
     &cli_verb_demo,

@@ -12,6 +12,7 @@
 struct import_values {
     struct cli_texts trust;
     bool is_dry_run;
+    bool keeps_forks;
 };
 
 static void say(const struct quipu_import_report *report, bool is_dry_run)
@@ -30,6 +31,7 @@ static enum quipu_status say_json(const struct quipu_import_report *report, bool
     struct cli_json json = {0};
     cli_json_begin(&json);
     cli_json_number(&json, "added", report->events.added);
+    cli_json_number(&json, "forks", report->events.forks);
     cli_json_number(&json, "known", report->events.known);
     cli_json_bool(&json, "dry_run", is_dry_run);
     cli_json_number(&json, "events", report->bundle.events);
@@ -62,6 +64,7 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     }
     struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
     options.is_dry_run = import_values->is_dry_run;
+    options.keeps_forks = import_values->keeps_forks;
     options.trusted = import_values->trust.count == 0 ? NULL : import_values->trust.items;
     options.trusted_count = import_values->trust.count;
     struct quipu_import_report report;
@@ -86,6 +89,8 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
 static const struct cli_option options[] = {
     {"dry-run", CLI_FLAG, offsetof(struct import_values, is_dry_run), NULL,
      "check everything against the store, write nothing"},
+    {"keep-forks", CLI_FLAG, offsetof(struct import_values, keeps_forks), NULL,
+     "take branches of an aggregate in, and record the conflict"},
     {"trust", CLI_TEXTS, offsetof(struct import_values, trust), "U…",
      "accept only this signer; several times for several"},
 };
@@ -98,7 +103,8 @@ const struct cli_verb cli_verb_import = {
                "before anything\n"
                "is written. Importing the same bundle again adds nothing. Without --trust any "
                "signature that\n"
-               "holds is accepted, and the signer is named.",
+               "holds is accepted, and the signer is named. A fork is refused unless it is to be "
+               "kept.",
     .example = "quipu import --trust UDOBVPEE… ceremony.car",
     .options = options,
     .option_count = sizeof options / sizeof options[0],

@@ -437,6 +437,7 @@ const struct cli_verb cli_verb_flush = {
 
 struct pull_values {
     struct network_values network;
+    struct cli_number pending;
 };
 
 static enum quipu_status say_pull(const struct cli *cli, const struct quipu_pull_report *report,
@@ -456,6 +457,7 @@ static enum quipu_status say_pull(const struct cli *cli, const struct quipu_pull
     struct cli_json json = {0};
     cli_json_begin(&json);
     cli_json_number(&json, "added", report->events.added);
+    cli_json_number(&json, "forks", report->events.forks);
     cli_json_number(&json, "known", report->events.known);
     cli_json_number(&json, "quarantined", report->events.quarantined);
     cli_json_number(&json, "last_sequence", report->last_sequence);
@@ -538,6 +540,7 @@ static int run_pull(struct cli *cli, const void *values, int argc, char **argv)
     struct quipu_pull_options options = {.size = sizeof options};
     options.progress = cli_progress;
     options.ctx = &progress;
+    options.pending_events_max = pull->pending.is_set ? pull->pending.value : 0;
     struct quipu_pull_report report = {0};
     int64_t began_us = cli_now_us();
     int64_t began_unix_us = unix_now_us();
@@ -555,6 +558,8 @@ static int run_pull(struct cli *cli, const void *values, int argc, char **argv)
 
 static const struct cli_option pull_options[] = {
     NETWORK_OPTIONS(pull_values, network),
+    {"pending", CLI_NUMBER, offsetof(struct pull_values, pending), "N",
+     "events that may wait in quarantine for others (100,000)"},
 };
 
 const struct cli_verb cli_verb_pull = {
@@ -565,7 +570,7 @@ const struct cli_verb cli_verb_pull = {
                "taken goes\n"
                "to quarantine and is never lost silently; then the exit code is 9. Own events come "
                "back as\n"
-               "known.",
+               "known. Forks are kept (`quipu forks`).",
     .example = "quipu pull --server nats://127.0.0.1:4222",
     .is_network = true,
     .options = pull_options,

@@ -30,7 +30,29 @@ static void list_text(const struct quipu_quarantined *event)
     (void)printf("%s  %s: ", cli_bytes(event->envelope.len + event->payload.len, bytes),
                  quipu_status_text(event->reason));
     cli_put_plain(event->line);
+    if (event->waits_for.kind == QUIPU_WAITS_FOR_NUMBER) {
+        (void)printf(" (waits for number %" PRIu64 ")", event->waits_for.source_seq);
+    } else if (event->waits_for.kind == QUIPU_WAITS_FOR_EVENT) {
+        quipu_cid_format(&event->waits_for.event, cid);
+        (void)printf(" (waits for %s)", cid);
+    }
     (void)fputc('\n', stdout);
+}
+
+static void waits_json(struct cli_json *json, const struct quipu_waits_for *waits)
+{
+    if (waits->kind == QUIPU_WAITS_FOR_NOTHING) {
+        cli_json_null(json, "waits_for");
+        return;
+    }
+    cli_json_object(json, "waits_for");
+    if (waits->kind == QUIPU_WAITS_FOR_EVENT) {
+        cli_json_cid(json, "cid", &waits->event);
+    } else {
+        cli_json_text(json, "source", waits->source);
+        cli_json_number(json, "source_seq", waits->source_seq);
+    }
+    cli_json_close(json, '}');
 }
 
 static enum quipu_status list_one(void *ctx, const struct quipu_quarantined *event,
@@ -54,6 +76,7 @@ static enum quipu_status list_one(void *ctx, const struct quipu_quarantined *eve
     }
     cli_json_number(&run->json, "envelope_bytes", event->envelope.len);
     cli_json_number(&run->json, "payload_bytes", event->payload.len);
+    waits_json(&run->json, &event->waits_for);
     cli_json_time(&run->json, "received_at", event->received_unix_us);
     return cli_json_end(&run->json, err);
 }
@@ -74,14 +97,16 @@ static enum quipu_status say_retry(const struct cli *cli, const struct quipu_ing
         char added[CLI_COUNT_BYTES];
         char known[CLI_COUNT_BYTES];
         char refused[CLI_COUNT_BYTES];
-        (void)printf("%s added, %s known already, %s refused again\n",
-                     cli_count(report->added, added), cli_count(report->known, known),
-                     cli_count(report->quarantined, refused));
+        char forks[CLI_COUNT_BYTES];
+        (void)printf("%s added (%s of them forks), %s known already, %s refused again\n",
+                     cli_count(report->added, added), cli_count(report->forks, forks),
+                     cli_count(report->known, known), cli_count(report->quarantined, refused));
         return QUIPU_OK;
     }
     struct cli_json json = {0};
     cli_json_begin(&json);
     cli_json_number(&json, "added", report->added);
+    cli_json_number(&json, "forks", report->forks);
     cli_json_number(&json, "known", report->known);
     cli_json_number(&json, "quarantined", report->quarantined);
     enum quipu_status status = cli_json_end(&json, err);
@@ -157,9 +182,10 @@ const struct cli_verb cli_verb_quarantine = {
     .details =
         "Each line of the list: the CID, where it came from, its size, and why it was refused. An "
         "event\n"
-        "that waits for the one before it comes in by itself when that one does; retry judges all "
-        "of them\n"
-        "again. A dropped one is forgotten here; it comes back when its carrier brings it again.",
+        "that waits for another one comes in by itself when that one does, and the line names it; "
+        "retry\n"
+        "judges all of them again, and keeps forks. A dropped one is forgotten here; it comes back "
+        "when its carrier brings it again.",
     .example = "quipu quarantine list --json",
     .arguments_min = 1,
     .arguments_max = 2,

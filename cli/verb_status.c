@@ -8,6 +8,7 @@
 #include "catalogue.h"
 #include "cli.h"
 #include "print.h"
+#include "quipu/forks.h"
 #include "quipu/ingest.h"
 #include "quipu/outbox.h"
 
@@ -18,6 +19,7 @@ struct figures {
     char source[QUIPU_SOURCE_TEXT_BYTES]; /* "" where it has none yet */
     struct quipu_outbox_status outbox;
     uint64_t quarantined;
+    struct quipu_fork_counts forks;
     struct {
         bool is_built;
         uint64_t rows;
@@ -66,6 +68,9 @@ static enum quipu_status gather(struct cli *cli, struct figures *out, struct qui
     if (status == QUIPU_OK) {
         status = quipu_each_quarantined(cli->engine, count_quarantined, &out->quarantined, err);
     }
+    if (status == QUIPU_OK) {
+        status = quipu_fork_count(cli->engine, &out->forks, err);
+    }
     for (size_t i = 0; status == QUIPU_OK && i < catalogue_projection_count; i++) {
         status = quipu_projection_each_row(cli->engine, catalogue_projections[i]->name,
                                            quipu_slice(NULL, 0), count_row,
@@ -102,6 +107,12 @@ static void say_text(const struct cli *cli, const struct figures *figures)
     print_count(cli, "dead letters", figures->outbox.dead);
     print_count(cli, "cursor", figures->outbox.cursor);
     print_count(cli, "quarantine", figures->quarantined);
+    if (figures->forks.aggregates_open > 0) {
+        print_count(cli, "open forks", figures->forks.aggregates_open);
+    }
+    if (figures->forks.sources > 0) {
+        print_count(cli, "used twice", figures->forks.sources);
+    }
     for (size_t i = 0; i < catalogue_projection_count; i++) {
         char rows[CLI_COUNT_BYTES];
         (void)printf("%s%-12s%s %s: %s%s\n", cli_paint(cli, CLI_DIM), "projection",
@@ -135,6 +146,11 @@ static enum quipu_status say_json(const struct cli *cli, const struct figures *f
     cli_json_number(&json, "dead", figures->outbox.dead);
     cli_json_close(&json, '}');
     cli_json_number(&json, "quarantined", figures->quarantined);
+    cli_json_object(&json, "forks");
+    cli_json_number(&json, "open", figures->forks.aggregates_open);
+    cli_json_number(&json, "aggregates", figures->forks.aggregates);
+    cli_json_number(&json, "sources", figures->forks.sources);
+    cli_json_close(&json, '}');
     cli_json_list(&json, "projections");
     for (size_t i = 0; i < catalogue_projection_count; i++) {
         cli_json_item(&json);
@@ -182,7 +198,10 @@ const struct cli_verb cli_verb_status = {
         "Published are the events with a receipt of a server; pending wait for `quipu flush`; "
         "dead\n"
         "letters were refused for good (`quipu deadletter`); quarantine holds what `quipu pull`\n"
-        "could not take in.",
+        "could not take in. Open forks are aggregates whose branches want `quipu merge`; used "
+        "twice "
+        "are\n"
+        "numbers of a source (`quipu forks`).",
     .example = "quipu status --json | jq .outbox.pending",
     .run = run,
 };

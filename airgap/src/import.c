@@ -86,13 +86,17 @@ static enum quipu_status refuse_changed(const char *path, struct quipu_error *er
 }
 
 /* The second pass; nothing of it stays unless the file was what the first pass saw. */
-static enum quipu_status take_all(struct quipu_engine *engine, int fd, bool is_dry_run,
+static enum quipu_status take_all(struct quipu_engine *engine, int fd,
+                                  const struct quipu_import_options *options,
                                   struct quipu_bundle_pass *pass,
                                   struct quipu_import_report *report, struct quipu_error *err)
 {
     struct import import = {0};
     struct quipu_bundle_report again;
-    enum quipu_status status = quipu_ingest_begin(engine, QUIPU_INGEST_STRICT, &import.ingest, err);
+    struct quipu_ingest_options taking = QUIPU_INGEST_OPTIONS_INIT;
+    taking.policy = QUIPU_INGEST_STRICT;
+    taking.forks = options->keeps_forks ? QUIPU_INGEST_FORKS_KEEP : QUIPU_INGEST_FORKS_REFUSE;
+    enum quipu_status status = quipu_ingest_begin_with(engine, &taking, &import.ingest, err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -110,7 +114,7 @@ static enum quipu_status take_all(struct quipu_engine *engine, int fd, bool is_d
     if (status == QUIPU_OK) {
         status = quipu_failpoint("airgap.import.commit", err);
     }
-    if (status == QUIPU_OK && !is_dry_run) {
+    if (status == QUIPU_OK && !options->is_dry_run) {
         status = quipu_ingest_commit(&import.ingest, &import.events, err);
     }
     quipu_ingest_abort(&import.ingest);
@@ -144,7 +148,7 @@ enum quipu_status quipu_import(struct quipu_engine *engine, const char *path,
         .name = path, .trusted = options->trusted, .trusted_count = options->trusted_count};
     status = quipu_bundle_read(fd, &pass, &found.bundle, err);
     if (status == QUIPU_OK) {
-        status = take_all(engine, fd, options->is_dry_run, &pass, &found, err);
+        status = take_all(engine, fd, options, &pass, &found, err);
     }
     (void)close(fd); /* was only read */
     if (status == QUIPU_OK && report != NULL) {

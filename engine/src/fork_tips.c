@@ -147,7 +147,7 @@ enum quipu_status tips_refuse_several(struct quipu_txn *txn, struct quipu_aggreg
     quipu_cid_format(&tips[1].cid, second);
     return quipu_error_set(err, QUIPU_FORK,
                            "aggregate %.*s/%.*s has %" PRIu64 " tips: %s of version %" PRIu64
-                           ", %s of version %" PRIu64 "%s; merge them first",
+                           ", %s of version %" PRIu64 "%s; join them by a merge (`quipu merge`)",
                            QUIPU_SLICE_FMT(aggregate.type), QUIPU_SLICE_FMT(aggregate.id), count,
                            first, tips[0].version, second, tips[1].version, count > 2 ? ", …" : "");
 }

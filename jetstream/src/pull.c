@@ -41,16 +41,31 @@ static enum quipu_status ingest_item(struct puller *puller, struct quipu_ingest 
     return QUIPU_OK;
 }
 
-/* One transaction for batch[from…to-1]. */
-static enum quipu_status ingest_run(struct puller *puller, size_t from, size_t to,
+enum quipu_status quipu_pull_ingest_begin(const struct puller *puller, struct quipu_ingest **out,
+                                          struct quipu_error *err)
+{
+    struct quipu_ingest_options options = QUIPU_INGEST_OPTIONS_INIT;
+    options.policy = QUIPU_INGEST_QUARANTINE;
+    options.forks = QUIPU_INGEST_FORKS_KEEP;
+    options.pending_events_max = puller->options.pending_events_max;
+    options.pending_bytes_max = puller->options.pending_bytes_max;
+    return quipu_ingest_begin_with(puller->engine, &options, out, err);
+}
+
+/* One transaction for batch[from…*to-1]. It ends early in front of an event that there is no room
+ * for in quarantine, unless that is the first; then it fails, and the stream keeps the event. */
+static enum quipu_status ingest_run(struct puller *puller, size_t from, size_t *to,
                                     struct quipu_error *err)
 {
     struct quipu_ingest *ingest = NULL;
     struct quipu_ingest_report report = {.added = 0};
-    enum quipu_status status =
-        quipu_ingest_begin(puller->engine, QUIPU_INGEST_QUARANTINE, &ingest, err);
-    for (size_t i = from; status == QUIPU_OK && i < to; i++) {
+    enum quipu_status status = quipu_pull_ingest_begin(puller, &ingest, err);
+    for (size_t i = from; status == QUIPU_OK && i < *to; i++) {
         status = ingest_item(puller, ingest, &puller->batch[i], err);
+        if (status == QUIPU_TOO_LARGE && i > from) {
+            *to = i;
+            status = QUIPU_OK;
+        }
     }
     if (status == QUIPU_OK) {
         status = quipu_failpoint("jetstream.pull.commit", err);
@@ -66,8 +81,9 @@ static enum quipu_status ingest_run(struct puller *puller, size_t from, size_t t
     puller->report.events.known += report.known;
     puller->report.events.quarantined += report.quarantined;
     puller->report.events.released += report.released;
-    puller->done += to - from;
-    for (size_t i = from; i < to; i++) {
+    puller->report.events.forks += report.forks;
+    puller->done += *to - from;
+    for (size_t i = from; i < *to; i++) {
         if (puller->batch[i].sequence > puller->place) {
             puller->place = puller->batch[i].sequence;
         }
@@ -96,7 +112,7 @@ static enum quipu_status take_batch(struct puller *puller, struct quipu_error *e
         size_t to = from;
         status = quipu_pull_payloads(puller, from, &to, err);
         if (status == QUIPU_OK) {
-            status = ingest_run(puller, from, to, err);
+            status = ingest_run(puller, from, &to, err);
         }
         if (status == QUIPU_OK) {
             status = quipu_failpoint("jetstream.pull.ack", err);

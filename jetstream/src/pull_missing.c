@@ -94,8 +94,7 @@ static enum quipu_status take_in(struct missing *missing, size_t from, size_t to
     struct puller *puller = missing->puller;
     struct quipu_ingest *ingest = NULL;
     struct quipu_ingest_report report = {.added = 0};
-    enum quipu_status status =
-        quipu_ingest_begin(puller->engine, QUIPU_INGEST_QUARANTINE, &ingest, err);
+    enum quipu_status status = quipu_pull_ingest_begin(puller, &ingest, err);
     for (size_t i = from; status == QUIPU_OK && i < to; i++) {
         const struct missing_event *event = &missing->events[i];
         struct quipu_foreign foreign = {
@@ -109,6 +108,9 @@ static enum quipu_status take_in(struct missing *missing, size_t from, size_t to
         enum quipu_ingest_outcome outcome;
         if (event->payload_len > 0) {
             status = quipu_ingest_event(ingest, &foreign, &outcome, err);
+            if (status == QUIPU_TOO_LARGE) {
+                status = QUIPU_OK; /* no more may wait: it stays in quarantine as it is */
+            }
         }
     }
     if (status == QUIPU_OK) {
@@ -120,6 +122,7 @@ static enum quipu_status take_in(struct missing *missing, size_t from, size_t to
         puller->report.events.added += report.added;
         puller->report.events.known += report.known;
         puller->report.events.released += report.released;
+        puller->report.events.forks += report.forks;
     }
     return status;
 }

@@ -76,4 +76,9 @@ void quipu_pull_batch_clear(struct puller *puller);
 /* Stream sequence in the reply subject of a delivered message; 0 where it is none. */
 uint64_t quipu_ack_subject_sequence(const char *reply);
 
+/* A transaction that takes events in: forks kept, as much waiting as the options say. */
+QUIPU_MUST_CHECK enum quipu_status quipu_pull_ingest_begin(const struct puller *puller,
+                                                           struct quipu_ingest **out,
+                                                           struct quipu_error *err);
+
 #endif

@@ -123,6 +123,8 @@ struct quipu_import_options {
     /** NKey texts "U…" of the signers that are trusted; NULL with count 0: any valid signature. */
     const char *const *trusted;
     size_t trusted_count;
+    /** Take forks in, with their conflicts recorded (forks.h); without it they are refused. */
+    bool keeps_forks;
 };
 
 #define QUIPU_IMPORT_OPTIONS_INIT                                                                  \

@@ -168,6 +168,9 @@ struct quipu_pull_options {
     /** Called now and then. May be NULL. */
     void (*progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;
+    /** As those of struct quipu_ingest_options. */
+    uint64_t pending_events_max;
+    uint64_t pending_bytes_max;
 };
 
 #define QUIPU_PULL_OPTIONS_INIT                                                                    \
@@ -186,10 +189,12 @@ struct quipu_pull_report {
  * consumer "quipu-<source>", which is made anew where it stands elsewhere. What is pulled counts as
  * published, unless the store's receipts speak of another stream. A message that is not a
  * quipu event, or whose payload is missing, goes to quarantine; payloads that were missing are
- * asked for again first. Takes the store's "puller" lock and makes its signing key where it has
- * none. The report (may be NULL) is filled in on failure too.
+ * asked for again first. Forks are kept (forks.h). Takes the store's "puller" lock and makes its
+ * signing key where it has none. The report (may be NULL) is filled in on failure too.
  * @retval QUIPU_OK  the end of the stream, as of the call, is reached
  * @retval QUIPU_BUSY  another process pulls into this store
+ * @retval QUIPU_TOO_LARGE  as many events wait in quarantine for others as may; what came before is
+ * taken in, and this message and those behind it stay in the stream
  * @retval QUIPU_NOT_PROVISIONED, QUIPU_DRIFT, QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_AUTH,
  * QUIPU_PERMISSION, QUIPU_SERVER, QUIPU_MISUSE, QUIPU_INVALID, and what the store says
  */
