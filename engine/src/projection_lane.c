@@ -4,7 +4,7 @@
  *
  *  1. In a read transaction, look where each lane stands: its table, its checkpoint, what it skips.
  *  2. Apply events behind the hindmost checkpoint to changes in memory (rows.c). Others append and
- *     read meanwhile, however slow a handler is.
+ *     read meanwhile, however slow a handler is; the read transaction is renewed now and then.
  *  3. In a write transaction, see that each lane still stands where it stood, write its changes in
  *     the order of their keys and its new checkpoint, commit.
  *
@@ -28,6 +28,9 @@
 
 /* The clock is looked at once in so many events. */
 #define CLOCK_EVERY 16
+
+/* Slices are not made smaller than that, but where options ask for it. */
+#define BYTES_LEAST ((size_t)64 << 10)
 
 bool status_is_passing(enum quipu_status status)
 {
@@ -283,24 +286,59 @@ static bool event_pass(struct slice *slice, struct passing *event, uint64_t posi
     return goes_on;
 }
 
-static void lanes_apply(struct slice *slice, struct quipu_txn *txn)
+/* A read transaction that is old makes the file grow: take a new one and look on there. Should
+ * another replay have moved a lane meanwhile, its changes will not be committed. */
+static enum quipu_status snapshot_renew(struct slice *slice, struct quipu_txn **txn,
+                                        struct slice_budget *budget, struct quipu_error *err)
+{
+    quipu_txn_abort(txn);
+    slice_budget_start(budget);
+    enum quipu_status status = quipu_txn_begin_read(slice->engine->store, txn, err);
+    for (size_t i = 0; i < slice->count && status == QUIPU_OK; i++) {
+        struct lane *lane = &slice->lanes[i];
+        rows_attach(&lane->rows, *txn, (struct quipu_table){lane->generation.table});
+    }
+    return status;
+}
+
+static bool slice_is_full(const struct slice *slice, int64_t began_ns)
+{
+    return slice->events >= slice->events_max || slice->bytes >= slice->bytes_max ||
+           (slice->events % CLOCK_EVERY == 0 && slice_now_ns() - began_ns >= slice->ns_max);
+}
+
+static enum quipu_status lanes_apply(struct slice *slice, struct quipu_txn **txn,
+                                     struct quipu_error *err)
 {
     struct passing event;
-    int64_t began_ns = slice_now_ns();
+    struct slice_budget budget;
     uint64_t from = pass_from(slice);
-    event.txn = txn;
+    slice_budget_start(&budget);
+    int64_t began_ns = budget.started_ns;
     slice->events = 0;
     slice->bytes = 0;
     for (uint64_t position = from; from != UINT64_MAX && position < slice->end;) {
+        event.txn = *txn;
         bool goes_on = event_pass(slice, &event, ++position);
         slice->events++;
-        bool is_late =
-            slice->events % CLOCK_EVERY == 0 && slice_now_ns() - began_ns >= slice->ns_max;
-        if (!goes_on || is_late || slice->events >= slice->events_max ||
-            slice->bytes >= ROWS_CHANGES_BYTES_MAX) {
-            return;
+        if (!goes_on || slice_is_full(slice, began_ns)) {
+            break;
+        }
+        budget.events++;
+        if (budget.events < SLICE_EVENTS_MAX &&
+            (slice->events % CLOCK_EVERY != 0 ||
+             slice_now_ns() - budget.started_ns < SLICE_NS_MAX)) {
+            continue;
+        }
+        if (slice->stop != NULL && slice->stop(slice->ctx)) {
+            break;
+        }
+        enum quipu_status status = snapshot_renew(slice, txn, &budget, err);
+        if (status != QUIPU_OK) {
+            return status;
         }
     }
+    return QUIPU_OK;
 }
 
 /* ------------------------------------------------------------------ committing */
@@ -449,6 +487,20 @@ static void lanes_end(struct slice *slice, enum quipu_status status)
     }
 }
 
+/* The store would not take so much at once, since the changes touch too many of its pages: as if
+ * the slice had not been, and the next one is smaller. */
+static void lanes_forget(struct slice *slice)
+{
+    slice->is_at_end = false;
+    slice->events = 0;
+    for (size_t i = 0; i < slice->count; i++) {
+        struct lane *lane = &slice->lanes[i];
+        lane->position = lane->from;
+        lane->held = lane->is_spent ? QUIPU_OK : lane->held;
+        lane->is_in = false;
+    }
+}
+
 enum quipu_status lanes_slice(struct slice *slice, struct quipu_error *err)
 {
     struct quipu_txn *txn = NULL;
@@ -458,7 +510,7 @@ enum quipu_status lanes_slice(struct slice *slice, struct quipu_error *err)
         status = lanes_load(slice, txn, err);
     }
     if (status == QUIPU_OK) {
-        lanes_apply(slice, txn);
+        status = lanes_apply(slice, &txn, err);
     }
     quipu_txn_abort(&txn);
     for (size_t i = 0; i < slice->count && status == QUIPU_OK; i++) {
@@ -468,5 +520,10 @@ enum quipu_status lanes_slice(struct slice *slice, struct quipu_error *err)
         status = lanes_commit(slice, err);
     }
     lanes_end(slice, status);
+    if (status == QUIPU_TOO_LARGE && slice->bytes_max > BYTES_LEAST) {
+        slice->bytes_max /= 2;
+        lanes_forget(slice);
+        return QUIPU_OK;
+    }
     return status;
 }

@@ -71,9 +71,12 @@ struct slice {
     struct quipu_engine *engine;
     struct lane *lanes;
     size_t count;
-    uint64_t until;      /* 0: the end of the log */
-    uint64_t events_max; /* a slice ends behind so many events… */
-    int64_t ns_max;      /* …or so much time */
+    uint64_t until;          /* 0: the end of the log */
+    uint64_t events_max;     /* a slice ends behind so many events… */
+    int64_t ns_max;          /* …or so much time */
+    size_t bytes_max;        /* …or so many bytes of changes */
+    bool (*stop)(void *ctx); /* ends it early; NULL: never */
+    void *ctx;
     /* Begin at the foremost lane that is not at the end, not at the hindmost one: so that a lane
      * that fills a new table does not keep the others from new events. */
     bool begin_foremost;

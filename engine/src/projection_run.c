@@ -65,6 +65,8 @@ static enum quipu_status run_init(struct run *run,
     run->slice.engine = run->engine;
     run->slice.lanes = run->lanes;
     run->slice.count = run->count;
+    run->slice.stop = run->options->stop;
+    run->slice.ctx = run->options->ctx;
     return status;
 }
 

@@ -13,9 +13,8 @@
 #include "projection_lane.h"
 #include "slice_budget.h"
 
-#define SLICE_EVENTS_DEFAULT 50000
-#define SLICE_US_DEFAULT     50000
-#define SLICE_US_MAX         INT64_C(60000000)
+#define SLICE_US_DEFAULT 500000
+#define SLICE_US_MAX     INT64_C(60000000)
 
 enum quipu_status slice_limits(struct slice *slice, uint32_t events, int64_t us,
                                struct quipu_error *err)
@@ -26,7 +25,8 @@ enum quipu_status slice_limits(struct slice *slice, uint32_t events, int64_t us,
                                "%" PRId64 " are allowed",
                                events, us, QUIPU_SLICE_EVENTS_MAX, SLICE_US_MAX);
     }
-    slice->events_max = events == 0 ? SLICE_EVENTS_DEFAULT : events;
+    slice->events_max = events == 0 ? QUIPU_SLICE_EVENTS_MAX : events;
+    slice->bytes_max = ROWS_CHANGES_BYTES_MAX;
     slice->ns_max = (us == 0 ? SLICE_US_DEFAULT : us) * 1000;
     return QUIPU_OK;
 }
@@ -73,6 +73,8 @@ static enum quipu_status replay_check(struct replay *replay, struct quipu_error 
         .lanes = &replay->lane,
         .count = 1,
         .until = options->until,
+        .stop = options->stop,
+        .ctx = options->ctx,
     };
     return slice_limits(&replay->slice, options->slice_events, options->slice_us, err);
 }

@@ -10,11 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quipu/buf.h"
 #include "quipu/projection.h"
 #include "quipu/store.h"
 
 /* A slice ends when the changes of its projections take this much. */
-#define ROWS_CHANGES_BYTES_MAX ((size_t)16 << 20)
+#define ROWS_CHANGES_BYTES_MAX ((size_t)32 << 20)
 
 struct row_change;
 struct row_undo;
@@ -28,13 +29,15 @@ struct quipu_rows {
     struct row_change *changes; /* dense, in order of first change */
     size_t changes_len;
     size_t changes_cap;
-    uint32_t *slots; /* hash table: index + 1, 0 free; a power of two */
+    uint64_t *slots; /* hash table: hash << 32 | index + 1, 0 free; a power of two */
     size_t slots_cap;
+    size_t last; /* change that was looked for last: a read is often followed by a write */
     struct row_undo *undos; /* what this event changed, to take it back */
     size_t undos_len;
     size_t undos_cap;
-    struct rows_chunk *chunks; /* keys and values; they never move */
-    size_t bytes;              /* in chunks */
+    struct quipu_buf undo_bytes; /* values that this event wrote over */
+    struct rows_chunk *chunks;   /* keys and values; they never move */
+    size_t bytes;                /* in chunks, changes and slots */
 };
 
 void rows_init(struct quipu_rows *rows);
@@ -48,7 +51,7 @@ void rows_attach(struct quipu_rows *rows, struct quipu_txn *txn, struct quipu_ta
 void rows_event_begin(struct quipu_rows *rows);
 void rows_event_undo(struct quipu_rows *rows);
 
-/* Write all changes in the order of their keys, and forget them. */
+/* Write all changes in the order of their keys. */
 QUIPU_MUST_CHECK enum quipu_status rows_flush(struct quipu_rows *rows, struct quipu_error *err);
 
 /* Forget all changes. */

@@ -27,7 +27,7 @@ extern "C" {
 #define QUIPU_PROJECTION_WHY_BYTES_MAX 400
 #define QUIPU_ROW_VALUE_BYTES_MAX      (1u << 20)
 /** Greatest slice, and greatest number of projections that one run keeps. */
-#define QUIPU_SLICE_EVENTS_MAX    100000
+#define QUIPU_SLICE_EVENTS_MAX    1000000
 #define QUIPU_PROJECTIONS_RUN_MAX 64
 
 /* ------------------------------------------------------------------ rows */
@@ -35,7 +35,7 @@ extern "C" {
 /** The rows of one projection, ordered bytewise by key, for the time of a callback. */
 struct quipu_rows;
 
-/** @retval QUIPU_NOT_FOUND, QUIPU_TOO_LARGE. The value lives until the callback returns. */
+/** @retval QUIPU_NOT_FOUND, QUIPU_TOO_LARGE. The value lives until the next put or delete. */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_rows_get(struct quipu_rows *rows,
                                                             struct quipu_slice key,
                                                             struct quipu_slice *value,
@@ -154,12 +154,13 @@ struct quipu_replay_options {
     enum quipu_replay_mode mode;
     /** Up to and with this position, as if the log ended there; 0: to its end. */
     uint64_t until;
-    /** A slice ends behind so many events (0: 50,000; up to QUIPU_SLICE_EVENTS_MAX) or after so
-     * many microseconds of applying (0: 50,000). */
+    /** A slice, which is what one commit makes durable, ends behind so many events (0:
+     * QUIPU_SLICE_EVENTS_MAX, which is the most), after so many microseconds of applying (0:
+     * 500,000), or with 32 MiB of changes. Others who write wait only while it is written. */
     uint32_t slice_events;
     int64_t slice_us;
-    /** Asked before each slice, on the caller's thread; true: end with QUIPU_STOPPED, all that was
-     * done is committed. May be NULL. */
+    /** Asked before each slice and about every 50 ms in it, on the caller's thread; true: end with
+     * QUIPU_STOPPED, all that was done is committed. May be NULL. */
     bool (*stop)(void *ctx);
     /** Called after each slice, between transactions. May be NULL. */
     void (*progress)(void *ctx, const struct quipu_replay_progress *progress);

@@ -1,0 +1,26 @@
+/*
+ * What the files of bench_projection share.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_BENCH_PROJECTION_H
+#define QUIPU_BENCH_PROJECTION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define KEY_BYTES    16
+#define BATCH_EVENTS 10000
+
+/* The key that event `number` (from 0) counts for: one of `keys`, at random, always the same. */
+uint64_t key_number(uint64_t number, uint64_t keys);
+/* Its text: "key-" and digits. */
+void key_text(uint64_t key, char out[KEY_BYTES]);
+
+#ifdef QUIPU_BENCH_SQLITE
+/* Seconds that SQLite takes for one UPSERT an event, in one transaction per 10,000 events with the
+ * checkpoint in it, into a fresh database in `path`. */
+double sqlite_upserts(const char *path, uint64_t events, uint64_t keys);
+#endif
+
+#endif
