@@ -23,7 +23,7 @@ struct rate {
 static struct rate rate_of(const struct cli_metered *now, int64_t elapsed_us)
 {
     struct rate rate = {.left_us = -1};
-    if (elapsed_us <= 0) {
+    if (elapsed_us < LINE_EVERY_US / 10) {
         return rate;
     }
     rate.bytes_per_second = (uint64_t)((double)now->bytes * 1e6 / (double)elapsed_us);
@@ -41,8 +41,10 @@ static void say_json(const struct cli_metered *now, const struct rate *rate)
         (void)fprintf(stderr, ",\"total\":%" PRIu64, now->total);
     }
     if (now->bytes > 0) {
-        (void)fprintf(stderr, ",\"bytes\":%" PRIu64 ",\"bytes_per_second\":%" PRIu64, now->bytes,
-                      rate->bytes_per_second);
+        (void)fprintf(stderr, ",\"bytes\":%" PRIu64, now->bytes);
+    }
+    if (rate->bytes_per_second > 0) {
+        (void)fprintf(stderr, ",\"bytes_per_second\":%" PRIu64, rate->bytes_per_second);
     }
     if (rate->left_us >= 0) {
         (void)fprintf(stderr, ",\"left_us\":%" PRId64, rate->left_us);
@@ -60,7 +62,9 @@ static void say_text(const struct cli_metered *now, const struct rate *rate, boo
     (void)fprintf(stderr, " %s", now->what);
     if (now->bytes > 0) {
         (void)fprintf(stderr, ", %s", cli_bytes(now->bytes, text));
-        (void)fprintf(stderr, ", %s/s", cli_bytes(rate->bytes_per_second, text));
+        if (rate->bytes_per_second > 0) {
+            (void)fprintf(stderr, ", %s/s", cli_bytes(rate->bytes_per_second, text));
+        }
     }
     if (rate->left_us > 0) {
         (void)fprintf(stderr, ", %s left", cli_duration(rate->left_us, text));
