@@ -219,6 +219,9 @@ static enum quipu_status cursor_change(struct quipu_engine *engine, const char *
         goto done;
     }
     status = subscription_cursor_get(txn, name, &before, err);
+    if (status == QUIPU_CORRUPT) {
+        status = QUIPU_OK; /* a damaged row is what this is the cure for */
+    }
     if (status == QUIPU_OK && position == NULL) {
         status = quipu_txn_table_delete(txn, TABLE_SUBSCRIPTIONS, quipu_slice_text(name), err);
     } else if (status == QUIPU_OK && *position > quipu_txn_last_position(txn)) {

@@ -173,6 +173,46 @@ Test(subscription_cursor, one_holder_at_a_time)
     kit_close(&kit);
 }
 
+static void put_cursor(struct kit *kit, const void *value, size_t len)
+{
+    struct quipu_txn *txn = NULL;
+    const struct quipu_table table = {10};
+    kit_assert_ok(kit, quipu_txn_begin_write(kit->store, &txn, &kit->err));
+    kit_assert_ok(kit, quipu_txn_table_put(txn, table, quipu_slice_text("mailer"),
+                                           quipu_slice(value, len), &kit->err));
+    kit_assert_ok(kit, quipu_txn_commit(&txn, &kit->err));
+}
+
+Test(subscription_cursor, a_damaged_cursor_is_told_and_can_be_reset)
+{
+    struct kit kit;
+    kit_open(&kit);
+    append_n(&kit, 2);
+    struct quipu_subscription_options options = QUIPU_SUBSCRIPTION_OPTIONS_INIT;
+    options.name = "mailer";
+    struct quipu_subscription *subscription = NULL;
+    uint8_t row[17] = {0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9};
+
+    put_cursor(&kit, row, sizeof row); /* too long */
+    cr_assert_eq(quipu_subscription_open(kit.engine, &options, &subscription, &kit.err),
+                 QUIPU_CORRUPT);
+    cr_assert_null(subscription);
+    kit_assert_ok(&kit, quipu_subscription_reset(kit.engine, "mailer", 2, &kit.err));
+    assert_list(&kit, "mailer at 2, 0 behind\n");
+    put_cursor(&kit, row, sizeof row);
+    kit_assert_ok(&kit, quipu_subscription_drop(kit.engine, "mailer", &kit.err));
+    assert_list(&kit, "");
+    put_cursor(&kit, row, 16); /* beyond the log's end */
+    cr_assert_eq(quipu_subscription_open(kit.engine, &options, &subscription, &kit.err),
+                 QUIPU_CORRUPT);
+    cr_assert(strstr(kit.err.message, "mailer") != NULL && strstr(kit.err.message, "3") != NULL);
+    kit_assert_ok(&kit, quipu_subscription_reset(kit.engine, "mailer", 1, &kit.err));
+    subscription = subscribe(&kit, "mailer");
+    cr_assert_eq(next_position(&kit, subscription), 2);
+    quipu_subscription_close(&subscription);
+    kit_close(&kit);
+}
+
 /* ------------------------------------------------------------------ crashes */
 
 enum { EVENTS = 80 };

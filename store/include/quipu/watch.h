@@ -31,7 +31,7 @@ struct quipu_watch;
 /**
  * Watch for commits from now on. The watch does not need the store any more and may outlive it.
  * It takes three descriptors, one of them an inotify instance, of which a system often grants 128
- * to a user; watches of one process can be shared by passing wakes on.
+ * to a user.
  * @retval QUIPU_IO      the system's limits; err names the one to raise
  * @retval QUIPU_MISUSE (after fork), QUIPU_NO_MEMORY, QUIPU_PERMISSION
  * @threads any; the handle: one thread at a time, but for quipu_watch_wake
