@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store_answers.h"
 #include "store_fixture.h"
 
 static struct fixture fixture;
@@ -189,4 +190,29 @@ Test(store_files, a_backup_while_another_process_writes_is_consistent)
     }
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
+}
+
+Test(store_files, a_backup_that_is_killed_behind_its_rename_is_whole)
+{
+#ifndef QUIPU_FAILPOINTS
+    fprintf(stderr, "skipped: built without failpoints\n");
+    return;
+#endif
+    char path[2 * TEMP_DIR_BYTES];
+    struct quipu_store_tuning tuning = tuning_small();
+    temp_dir_join(&fixture.dir, "copy", path);
+    samples_commit(fixture.store, 0, 50, 5);
+    uint64_t answers = answers_of(fixture.store);
+    quipu_store_close(&fixture.store);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setenv("QUIPU_FAILPOINT", "store.backup.rename:kill", 1);
+        fixture_reopen(&fixture, &tuning);
+        _exit(quipu_store_backup(fixture.store, path, NULL) == QUIPU_OK ? 0 : 1);
+    }
+    int status = -1;
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status 0x%x", (unsigned)status);
+    cr_assert_eq(answers_at(path), answers);
+    cr_assert_not(folder_has(path, "create.tmp"));
 }
