@@ -21,6 +21,11 @@ static enum quipu_status copy_to(struct quipu_store *store, int fd, const char *
     if (status != QUIPU_OK) {
         return status;
     }
+    mdb_filehandle_t own;
+    if (mdb_env_get_fd(store->env, &own) == 0) {
+        /* The copy follows the map, which is not read ahead (environment.c). A hint. */
+        (void)posix_fadvise(own, 0, 0, POSIX_FADV_WILLNEED);
+    }
     int code = mdb_env_copyfd2(store->env, fd, MDB_CP_COMPACT);
     quipu_store_leave(store);
     if (code == 0 && fsync(fd) != 0) {

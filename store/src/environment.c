@@ -253,7 +253,9 @@ enum quipu_status quipu_env_open(struct quipu_store *store, struct quipu_error *
         return status;
     }
     /* MDB_NOTLS: a read transaction belongs to its handle, not to its thread. */
-    unsigned flags = MDB_NOTLS;
+    /* Whoever looks for one event reads a page here and a page there, and the kernel would read 128
+     * KiB around each; whoever reads in order asks for what is next (log.c, backup.c). */
+    unsigned flags = MDB_NOTLS | MDB_NORDAHEAD;
     if (store->is_read_only) {
         flags |= MDB_RDONLY | MDB_NOLOCK;
     }

@@ -93,6 +93,7 @@ struct quipu_txn {
     bool has_old_cursor;
     MDB_cursor *table_cursor;
     uint64_t cursor_position; /* of log_cursor in a read transaction, 0: nowhere */
+    uintptr_t ahead_from;     /* what the disk was asked for last; see log.c */
     struct quipu_table_walk *walks;
     /* First failure; what is stored so far must not be committed. */
     struct quipu_error failure;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "internal.h"
@@ -16,6 +17,7 @@ uint64_t quipu_txn_last_position(const struct quipu_txn *txn)
 }
 
 #define PREFETCH_PAGES 2
+#define AHEAD_BYTES    ((size_t)1 << 20)
 
 /* Whoever steps through the log waits for memory more than for anything else: records lie in a page
  * from its end to its front, so the processor does not see where the next one is. An appended log
@@ -26,6 +28,24 @@ static void prefetch_ahead(size_t page_bytes, const MDB_val *val)
 {
     uintptr_t at = (uintptr_t)val->mv_data + PREFETCH_PAGES * page_bytes;
     quipu_prefetch((const uint8_t *)at, val->mv_size);
+}
+
+/* The map is not read ahead by itself: ask for the next part whenever the first half of the part
+ * that was asked for last is behind us. */
+static void read_ahead(struct quipu_txn *txn, const MDB_val *val)
+{
+    uintptr_t at = (uintptr_t)val->mv_data;
+    if (at >= txn->ahead_from && at - txn->ahead_from < AHEAD_BYTES / 2) {
+        return;
+    }
+    txn->ahead_from = at - at % txn->store->page_bytes;
+    /* Asking costs much more than looking whether the part's end is in memory already. Either may
+     * fail beyond the map's end: nothing is asked for then. */
+    unsigned char is_there = 0;
+    void *end = (void *)(txn->ahead_from + AHEAD_BYTES - txn->store->page_bytes);
+    if (mincore(end, txn->store->page_bytes, &is_there) == 0 && (is_there & 1) == 0) {
+        (void)madvise((void *)txn->ahead_from, AHEAD_BYTES, MADV_WILLNEED); /* a hint */
+    }
 }
 
 /* A snapshot is mostly read in order, and a cursor's next step is far cheaper than a descent. */
@@ -59,6 +79,7 @@ static int read_by_cursor(struct quipu_txn *txn, uint64_t position, MDB_val *val
     txn->cursor_position = position;
     if (op == MDB_NEXT) {
         prefetch_ahead(txn->store->page_bytes, val);
+        read_ahead(txn, val);
     }
     return 0;
 }
