@@ -22,6 +22,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_verify,
     &cli_verb_status,
     &cli_verb_replay,
+    &cli_verb_projections,
     &cli_verb_export,
     &cli_verb_import,
     &cli_verb_backup,

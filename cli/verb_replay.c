@@ -19,6 +19,15 @@ struct replay_values {
     bool is_show;
 };
 
+/* A slice while somebody looks on. */
+#define PROGRESS_US 100000
+
+struct progress {
+    const struct cli *cli;
+    const char *name;
+    bool is_shown;
+};
+
 struct show_run {
     const struct cli *cli;
     const char *projection;
@@ -89,6 +98,7 @@ static enum quipu_status say_json(const struct quipu_projection *projection,
     cli_json_number(&json, "position", report->position);
     cli_json_number(&json, "rows", report->rows);
     cli_json_number(&json, "applied", report->applied);
+    cli_json_number(&json, "skipped", report->skipped);
     cli_json_hex(&json, "digest", quipu_slice(report->digest, sizeof report->digest));
     cli_json_number(&json, "took_us", (uint64_t)took_us);
     enum quipu_status status = cli_json_end(&json, err);
@@ -96,16 +106,45 @@ static enum quipu_status say_json(const struct quipu_projection *projection,
     return status;
 }
 
+/* How far it is, at which rate, and how long it will take, on one line of the terminal that is
+ * written over after each slice. */
+static void progress_show(void *ctx, const struct quipu_replay_progress *now)
+{
+    struct progress *progress = ctx;
+    if (!progress->cli->has_progress) {
+        return;
+    }
+    char done[CLI_COUNT_BYTES];
+    char total[CLI_COUNTED_BYTES];
+    char rate[CLI_COUNT_BYTES];
+    char left[CLI_COUNT_BYTES];
+    (void)fprintf(stderr, "\r%s: %s of %s, %s/s, %s left\x1b[K", progress->name,
+                  cli_count(now->done, done), cli_counted(now->total, "event", total),
+                  cli_count(now->per_second, rate),
+                  now->left_us < 0 ? "?" : cli_duration(now->left_us, left));
+    (void)fflush(stderr);
+    progress->is_shown = true;
+}
+
 /* The rows are the result of --show; the figures then only stand in its way. */
 static enum quipu_status replay(const struct cli *cli, const struct replay_values *values,
                                 const struct quipu_projection *projection, struct quipu_error *err)
 {
     struct quipu_replay_report report;
-    enum quipu_replay_mode mode = values->is_rebuild ? QUIPU_REPLAY_REBUILD : QUIPU_REPLAY_CATCH_UP;
+    struct quipu_replay_options options = QUIPU_REPLAY_OPTIONS_INIT;
+    struct progress progress = {.cli = cli, .name = projection->name};
+    options.mode = values->is_rebuild ? QUIPU_REPLAY_REBUILD : QUIPU_REPLAY_CATCH_UP;
+    options.progress = progress_show;
+    options.ctx = &progress;
+    if (cli->has_progress) {
+        options.slice_us = PROGRESS_US;
+    }
     int64_t began_us = cli_now_us();
-    enum quipu_status status = quipu_replay(cli->engine, projection, mode, &report, err);
+    enum quipu_status status = quipu_replay_with(cli->engine, projection, &options, &report, err);
+    if (progress.is_shown) {
+        (void)fputs("\r\x1b[K", stderr);
+    }
     if (status != QUIPU_OK) {
-        (void)quipu_error_wrap(err, status, "projection %s", projection->name);
         return status;
     }
     int64_t took_us = cli_now_us() - began_us;
@@ -155,9 +194,9 @@ const struct cli_verb cli_verb_replay = {
     .name = "replay",
     .arguments = "",
     .summary = "Bring projections up to the end of the log",
-    .details = "The digest covers name, version, position and every row: two stores that show the "
-               "same one\n"
-               "reached the same state.",
+    .details = "The digest covers name, version, position, skipped events and every row: two "
+               "stores that show\n"
+               "the same one reached the same state. `quipu projections` shows how they are.",
     .example = "quipu replay --projection roles --show",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
