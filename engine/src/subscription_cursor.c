@@ -164,8 +164,8 @@ enum quipu_status quipu_subscription_acknowledge(struct quipu_subscription *subs
 
 /* ------------------------------------------------------------------ cursors by name */
 
-static enum quipu_status each_in(struct quipu_txn *txn, quipu_subscription_cursor_fn visit,
-                                 void *ctx, struct quipu_error *err)
+enum quipu_status subscription_each_in(struct quipu_txn *txn, quipu_subscription_cursor_fn visit,
+                                       void *ctx, struct quipu_error *err)
 {
     struct quipu_table_walk *walk = NULL;
     enum quipu_status status =
@@ -195,7 +195,7 @@ enum quipu_status quipu_each_subscription(struct quipu_engine *engine,
     struct quipu_txn *txn = NULL;
     enum quipu_status status = quipu_txn_begin_read(engine->store, &txn, err);
     if (status == QUIPU_OK) {
-        status = each_in(txn, visit, ctx, err);
+        status = subscription_each_in(txn, visit, ctx, err);
     }
     quipu_txn_abort(&txn);
     return status;

@@ -68,6 +68,11 @@ QUIPU_MUST_CHECK enum quipu_status subscription_cursor_put(struct quipu_engine *
                                                            uint64_t position,
                                                            struct quipu_error *err);
 
+/* quipu_each_subscription in a transaction of the caller's. */
+QUIPU_MUST_CHECK enum quipu_status subscription_each_in(struct quipu_txn *txn,
+                                                        quipu_subscription_cursor_fn visit,
+                                                        void *ctx, struct quipu_error *err);
+
 /* ------------------------------------------------------------------ subscription.c */
 
 /* The view of the event that is next in the buffer, which holds one. Does not hand it out. */

@@ -1,7 +1,7 @@
 /*
  * Verifying what stands beside the log: receipts, dead letters and their counters, the outbox
- * cursor, checkpoints of projections, quarantine. All in one snapshot; these tables are small
- * against the log.
+ * cursor, checkpoints of projections, cursors of subscriptions, quarantine. All in one snapshot;
+ * these tables are small against the log.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -13,6 +13,7 @@
 #include "quarantine.h"
 #include "receipts.h"
 #include "registry.h"
+#include "subscription_impl.h"
 #include "verify_run.h"
 
 /* Go through the runs; `*published` counts their receipts. */
@@ -197,6 +198,33 @@ static enum quipu_status projections_check(struct verify_run *run, struct quipu_
     return status == QUIPU_DONE ? QUIPU_OK : status;
 }
 
+struct subscriptions_run {
+    struct verify_run *run;
+    uint64_t last;
+};
+
+static enum quipu_status subscription_check(void *ctx,
+                                            const struct quipu_subscription_cursor *cursor,
+                                            struct quipu_error *err)
+{
+    (void)err;
+    const struct subscriptions_run *checked = ctx;
+    if (cursor->position > checked->last) {
+        verify_problem(checked->run, 0,
+                       "subscription %.*s: its cursor is at %" PRIu64
+                       ", beyond the log's end, %" PRIu64,
+                       QUIPU_SLICE_FMT(cursor->name), cursor->position, checked->last);
+    }
+    return QUIPU_OK;
+}
+
+static enum quipu_status subscriptions_check(struct verify_run *run, struct quipu_txn *txn,
+                                             struct quipu_error *err)
+{
+    struct subscriptions_run checked = {run, quipu_txn_last_position(txn)};
+    return subscription_each_in(txn, subscription_check, &checked, err);
+}
+
 static void fork_problem(void *ctx, uint64_t position, const char *line)
 {
     verify_problem(ctx, position, "%s", line);
@@ -227,6 +255,9 @@ enum quipu_status verify_tables(struct verify_run *run, struct quipu_error *err)
     }
     if (status == QUIPU_OK) {
         status = part_end(run, projections_check(run, txn, &why), &why, err);
+    }
+    if (status == QUIPU_OK) {
+        status = part_end(run, subscriptions_check(run, txn, &why), &why, err);
     }
     if (status == QUIPU_OK) {
         status = part_end(run, quarantine_check(txn, &why), &why, err);

@@ -183,6 +183,14 @@ static void put_cursor(struct kit *kit, const void *value, size_t len)
     kit_assert_ok(kit, quipu_txn_commit(&txn, &kit->err));
 }
 
+static void assert_verify_finds(struct kit *kit, const char *line)
+{
+    struct quipu_verify_report report = {0};
+    cr_assert_eq(quipu_verify(kit->engine, NULL, &report, &kit->err), QUIPU_CORRUPT);
+    cr_assert_eq(report.problems, 1);
+    cr_assert(strstr(kit->err.message, line) != NULL, "%s", kit->err.message);
+}
+
 Test(subscription_cursor, a_damaged_cursor_is_told_and_can_be_reset)
 {
     struct kit kit;
@@ -194,6 +202,7 @@ Test(subscription_cursor, a_damaged_cursor_is_told_and_can_be_reset)
     uint8_t row[17] = {0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9};
 
     put_cursor(&kit, row, sizeof row); /* too long */
+    assert_verify_finds(&kit, "subscription mailer: a cursor of 17 bytes, expected 16");
     cr_assert_eq(quipu_subscription_open(kit.engine, &options, &subscription, &kit.err),
                  QUIPU_CORRUPT);
     cr_assert_null(subscription);
@@ -203,6 +212,7 @@ Test(subscription_cursor, a_damaged_cursor_is_told_and_can_be_reset)
     kit_assert_ok(&kit, quipu_subscription_drop(kit.engine, "mailer", &kit.err));
     assert_list(&kit, "");
     put_cursor(&kit, row, 16); /* beyond the log's end */
+    assert_verify_finds(&kit, "mailer: its cursor is at 3, beyond the log's end, 2");
     cr_assert_eq(quipu_subscription_open(kit.engine, &options, &subscription, &kit.err),
                  QUIPU_CORRUPT);
     cr_assert(strstr(kit.err.message, "mailer") != NULL && strstr(kit.err.message, "3") != NULL);
@@ -210,6 +220,7 @@ Test(subscription_cursor, a_damaged_cursor_is_told_and_can_be_reset)
     subscription = subscribe(&kit, "mailer");
     cr_assert_eq(next_position(&kit, subscription), 2);
     quipu_subscription_close(&subscription);
+    kit_assert_sound(&kit, 2);
     kit_close(&kit);
 }
 
