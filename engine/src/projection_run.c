@@ -209,21 +209,35 @@ static enum quipu_status run_outcome(const struct run *run, struct quipu_error *
     return QUIPU_OK;
 }
 
+/* What the next round waits for. @retval QUIPU_DONE  end well */
+static enum quipu_status run_wait(const struct run *run, struct quipu_error *err)
+{
+    const struct quipu_run_options *options = run->options;
+    if (options->wait != NULL) {
+        return options->wait(options->ctx, run->slice.end, err);
+    }
+    return options->watch == NULL ? QUIPU_DONE : quipu_watch_wait(options->watch, -1, err);
+}
+
 static enum quipu_status run_all(struct run *run, struct quipu_error *err)
 {
     const struct quipu_run_options *options = run->options;
     enum quipu_status status = QUIPU_OK;
     run->pace.began_ns = slice_now_ns();
     for (bool is_first = true; status == QUIPU_OK; is_first = false) {
+        /* In this order a commit behind the look below wakes the wait. */
+        if (options->watch != NULL) {
+            quipu_watch_clear(options->watch);
+        }
         status = lanes_begin(run, is_first, err);
         if (status == QUIPU_OK) {
             status = run_to_end(run, err);
         }
-        if (status == QUIPU_OK && options->wait == NULL) {
+        if (status == QUIPU_OK && options->wait == NULL && options->watch == NULL) {
             return run_outcome(run, err);
         }
         if (status == QUIPU_OK) {
-            status = options->wait(options->ctx, run->slice.end, err);
+            status = run_wait(run, err);
         }
         for (size_t i = 0; i < run->count; i++) {
             run->lanes[i].react_held = QUIPU_OK; /* the next slice tries again */

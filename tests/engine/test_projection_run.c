@@ -352,6 +352,95 @@ Test(projections_run, refuses_what_is_no_set_of_projections)
 
 /* ------------------------------------------------------------------ at the same time */
 
+/* A run on a watch, which tells when it has seen so many events. */
+struct following {
+    struct quipu_watch *watch;
+    bool is_stopped;
+    pthread_mutex_t lock; /* guards position */
+    pthread_cond_t moved;
+    uint64_t position;
+    enum quipu_status end;
+};
+
+static bool following_stop(void *ctx)
+{
+    struct following *following = ctx;
+    return __atomic_load_n(&following->is_stopped, __ATOMIC_ACQUIRE);
+}
+
+static void following_moved(void *ctx, const struct quipu_replay_progress *progress)
+{
+    struct following *following = ctx;
+    (void)pthread_mutex_lock(&following->lock);
+    following->position = progress->position;
+    (void)pthread_cond_broadcast(&following->moved);
+    (void)pthread_mutex_unlock(&following->lock);
+}
+
+static void *follow_in_thread(void *ctx)
+{
+    struct following *following = ctx;
+    struct quipu_run_options options = QUIPU_RUN_OPTIONS_INIT;
+    struct quipu_error err;
+    options.stop = following_stop;
+    options.progress = following_moved;
+    options.watch = following->watch;
+    options.ctx = following;
+    following->end = quipu_projections_run(kit.engine, all, MANY, &options, &err);
+    return NULL;
+}
+
+static void child_append(void *ctx)
+{
+    (void)ctx;
+    kit_reopen(&kit);
+    kit_append(&kit, "a", 1);
+}
+
+Test(projections_run, follows_what_other_threads_and_processes_append_until_it_is_stopped)
+{
+    struct following following = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                                  .moved = PTHREAD_COND_INITIALIZER};
+    pthread_t thread;
+    (void)begin(NULL);
+    kit_append(&kit, "a", 1); /* makes the store's key before there are two processes */
+    kit_assert_ok(&kit, quipu_watch_open(kit.store, &following.watch, &kit.err));
+    (void)fflush(NULL);
+    int pipes[2];
+    cr_assert_eq(pipe(pipes), 0);
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        char go;
+        if (read(pipes[0], &go, 1) == 1) {
+            child_append(NULL);
+        }
+        _exit(0);
+    }
+    cr_assert_eq(pthread_create(&thread, NULL, follow_in_thread, &following), 0);
+    for (uint64_t events = 2; events <= 6; events++) {
+        if (events == 4) {
+            cr_assert_eq(write(pipes[1], "g", 1), 1);
+        } else {
+            kit_append(&kit, "a", 1);
+        }
+        (void)pthread_mutex_lock(&following.lock);
+        while (following.position < events) {
+            (void)pthread_cond_wait(&following.moved, &following.lock);
+        }
+        (void)pthread_mutex_unlock(&following.lock);
+    }
+    __atomic_store_n(&following.is_stopped, true, __ATOMIC_RELEASE);
+    quipu_watch_wake(following.watch);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_assert_eq(following.end, QUIPU_STOPPED);
+    assert_all("a=6");
+    cr_assert_eq(waitpid(pid, NULL, 0), pid);
+    (void)close(pipes[0]);
+    (void)close(pipes[1]);
+    quipu_watch_close(&following.watch);
+}
+
 static void *run_in_thread(void *ctx)
 {
     struct counting own[MANY] = {{0}};

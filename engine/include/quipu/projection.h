@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "quipu/engine.h"
+#include "quipu/watch.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -104,6 +105,11 @@ enum quipu_replay_mode {
     QUIPU_REPLAY_CATCH_UP = 0,
     /** Build anew beside the old rows and swap when it has caught up. */
     QUIPU_REPLAY_REBUILD,
+    /** Build anew as that, but apply the events in causal order (causal.h): stores that hold the
+     * same events reach the same rows and digest, whatever the order in which these came. It takes
+     * in what the log held when it began; a catch-up afterwards goes on in the order of the log.
+     * An event that fails ends it, and the old rows stay; nothing is parked. */
+    QUIPU_REPLAY_CAUSAL,
 };
 
 struct quipu_replay_report {
@@ -192,7 +198,8 @@ struct quipu_run_options {
     /**
      * Called when every projection that can is at `position`, the end of the log. Return QUIPU_OK
      * when there may be more (nothing is lost where there is not, or where there was before),
-     * QUIPU_DONE to end well, any failure to end with it. NULL: end when all are up to date.
+     * QUIPU_DONE to end well, any failure to end with it. NULL: wait on `watch`; without one, end
+     * when all are up to date.
      */
     enum quipu_status (*wait)(void *ctx, uint64_t position, struct quipu_error *err);
     /** Told when a projection cannot go on (parked, paused, a failing reaction…) while the others
@@ -200,6 +207,9 @@ struct quipu_run_options {
     void (*held)(void *ctx, const struct quipu_projection *projection,
                  const struct quipu_error *why);
     void *ctx;
+    /** Wait for commits of any process on this watch, which nobody else clears; quipu_watch_wake
+     * has `stop` asked. Borrowed; may be NULL. */
+    struct quipu_watch *watch;
 };
 
 #define QUIPU_RUN_OPTIONS_INIT                                                                     \
@@ -214,10 +224,10 @@ struct quipu_run_options {
  *
  * @param projections  1 to QUIPU_PROJECTIONS_RUN_MAX, with different names; borrowed
  * @param options      NULL: defaults: once to the end
- * @retval QUIPU_OK       all are up to date (without `wait`, or it said QUIPU_DONE)
+ * @retval QUIPU_OK       all are up to date (with nothing to wait on, or `wait` said QUIPU_DONE)
  * @retval QUIPU_STOPPED  `stop` said so; all that was done is committed
  * @retval QUIPU_MISUSE   count, size, limits, two of the same name
- * @retval QUIPU_PARKED, QUIPU_PAUSED, QUIPU_BUSY…  as for quipu_replay: at the end without `wait`,
+ * @retval QUIPU_PARKED, QUIPU_PAUSED, QUIPU_BUSY…  as for quipu_replay: with nothing to wait on,
  *         what held the first one that could not go on; the others are up to date
  * @threads as quipu_replay
  */
