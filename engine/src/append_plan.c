@@ -245,7 +245,8 @@ static enum quipu_status version_plan(struct quipu_txn *txn, const struct append
         if (status == QUIPU_OK) {
             found = head.version;
             item->prev = head.envelope_cid;
-            status = head.has_fork ? tips_refuse_several(txn, item->aggregate, request->err) : status;
+            status =
+                head.has_fork ? tips_refuse_several(txn, item->aggregate, request->err) : status;
             if (status != QUIPU_OK) {
                 return status;
             }
@@ -255,6 +256,17 @@ static enum quipu_status version_plan(struct quipu_txn *txn, const struct append
     }
     item->result.version = found + 1;
     return append_expectation_check(item, found, request->err);
+}
+
+/* A look that mostly finds nothing. The line that says so would take longer than the look. */
+static enum quipu_status find_event(struct quipu_txn *txn, struct quipu_uuid event_id,
+                                    struct quipu_record *out, struct quipu_error *err)
+{
+    enum quipu_status status = quipu_txn_find_event_id(txn, event_id, out, NULL);
+    if (status == QUIPU_OK || status == QUIPU_NOT_FOUND) {
+        return status;
+    }
+    return quipu_txn_find_event_id(txn, event_id, out, err);
 }
 
 /* The cause gets a link where it is here; else its id alone is recorded. */
@@ -271,7 +283,7 @@ static enum quipu_status cause_plan(struct quipu_txn *txn, const struct append_r
         return QUIPU_OK;
     }
     struct quipu_record record;
-    enum quipu_status status = quipu_txn_find_event_id(txn, cause, &record, request->err);
+    enum quipu_status status = find_event(txn, cause, &record, request->err);
     if (status == QUIPU_OK) {
         item->has_cause = true;
         item->cause = record.envelope_cid;
@@ -290,7 +302,7 @@ static enum quipu_status item_plan(struct quipu_txn *txn, struct append_request 
     item->cause_item = APPEND_NO_INDEX;
 
     struct quipu_record record;
-    enum quipu_status status = quipu_txn_find_event_id(txn, item->event_id, &record, request->err);
+    enum quipu_status status = find_event(txn, item->event_id, &record, request->err);
     if (status == QUIPU_OK) {
         return append_duplicate_of(item, &record, request->err);
     }
