@@ -52,6 +52,7 @@ static const unsigned char codes[] = {
     CODE(INVALID, CLI_EXIT_INPUT),
     CODE(TOO_LARGE, CLI_EXIT_INPUT),
     CODE(SECRET_REFUSED, CLI_EXIT_INPUT),
+    CODE(TYPE, CLI_EXIT_INPUT),
     CODE(CBOR_TRUNCATED, CLI_EXIT_INPUT),
     CODE(CBOR_TRAILING, CLI_EXIT_INPUT),
     CODE(CBOR_NOT_SHORTEST, CLI_EXIT_INPUT),
@@ -89,6 +90,7 @@ static const unsigned char codes[] = {
     CODE(FORMAT_NEWER, CLI_EXIT_DAMAGED),
     CODE(CORRUPT, CLI_EXIT_DAMAGED),
     CODE(BAD_SIGNATURE, CLI_EXIT_DAMAGED),
+    CODE(SCHEMA_NEWER, CLI_EXIT_DAMAGED),
     CODE(CID_MISMATCH, CLI_EXIT_DAMAGED),
     CODE(CID_UNVERIFIABLE, CLI_EXIT_DAMAGED),
     CODE(CAR, CLI_EXIT_DAMAGED),
@@ -156,6 +158,8 @@ static const char *cure_here(enum quipu_status status)
         return "see `quipu projections list`, then `quipu projections retry` or `skip`";
     case QUIPU_PAUSED:
         return "let it go on with `quipu projections resume`";
+    case QUIPU_TYPE:
+        return "`quipu types show` says what it must hold";
     case QUIPU_NO_MEMORY:
         return "free memory, then run it again";
     case QUIPU_IO:
@@ -187,6 +191,8 @@ static const char *cure_there(enum quipu_status status)
         return "import the bundle that holds the events before this one first";
     case QUIPU_BAD_SIGNATURE:
         return "get the bundle again from its maker, or name its signer with --trust U…";
+    case QUIPU_SCHEMA_NEWER:
+        return "use a newer version of this program";
     case QUIPU_CAR_TRUNCATED:
     case QUIPU_CID_MISMATCH:
         return "get the file again: it was cut or changed on its way";

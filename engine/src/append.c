@@ -16,6 +16,7 @@
 #include "engine_impl.h"
 #include "event_check.h"
 #include "quipu/alloc.h"
+#include "quipu/types.h"
 #include "scratch.h"
 
 #define HASH_BATCH 64
@@ -126,6 +127,9 @@ static enum quipu_status item_prepare(struct quipu_engine *engine, const struct 
                                       struct quipu_error *err)
 {
     enum quipu_status status = event_check(event, err);
+    if (status == QUIPU_OK && engine->types != NULL) {
+        status = quipu_types_check(engine->types, event, err);
+    }
     if (status != QUIPU_OK) {
         return status;
     }

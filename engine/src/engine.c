@@ -59,6 +59,7 @@ enum quipu_status quipu_engine_open(struct quipu_store *store,
         options != NULL && options->clock != NULL ? *options->clock : quipu_clock_system();
     engine->random =
         options != NULL && options->random != NULL ? *options->random : quipu_random_system();
+    engine->types = options != NULL ? options->types : NULL;
     if (quipu_buf_reserve(&engine->envelope, QUIPU_ENVELOPE_BYTES_MAX) == NULL ||
         locks_init(engine) != QUIPU_OK) {
         quipu_buf_release(&engine->envelope);

@@ -18,6 +18,7 @@ struct quipu_engine {
     struct quipu_store *store;
     struct quipu_clock clock;
     struct quipu_random random;
+    const struct quipu_types *types; /* NULL: what is appended is not checked against any */
 
     struct append_queue queue; /* has its own lock */
 

@@ -16,6 +16,7 @@
 #include "forks.h"
 #include "identity.h"
 #include "internal/failpoint.h"
+#include "quipu/types.h"
 
 struct merge {
     struct quipu_engine *engine;
@@ -34,6 +35,9 @@ static enum quipu_status item_fill(struct merge *merge, const struct quipu_event
     struct quipu_engine *engine = merge->engine;
     struct append_item *item = &merge->item;
     enum quipu_status status = event_check(event, err);
+    if (status == QUIPU_OK && engine->types != NULL) {
+        status = quipu_types_check(engine->types, event, err);
+    }
     if (status != QUIPU_OK) {
         return status;
     }

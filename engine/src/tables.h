@@ -20,9 +20,11 @@
 #define TABLE_PROJECTIONS   ((struct quipu_table){5})
 #define TABLE_NUMBERS       ((struct quipu_table){6})
 #define TABLE_WAITING       ((struct quipu_table){7})
+#define TABLE_SNAPSHOTS     ((struct quipu_table){8})
 #define TABLE_FORKS         ((struct quipu_table){9})
 #define TABLE_PLACES        ((struct quipu_table){12})
 #define TABLE_TIPS          ((struct quipu_table){13})
+#define TABLE_TYPES         ((struct quipu_table){14})
 #define TABLE_STOPS         ((struct quipu_table){11})
 #define TABLE_SUBSCRIPTIONS ((struct quipu_table){10})
 /* Rows of projections: each generation gets the next number. */

@@ -30,6 +30,7 @@ extern "C" {
     X(STOPPED, 19, "stopped on request")                                                           \
     X(PARKED, 20, "parked in front of an event that could not be applied")                         \
     X(PAUSED, 21, "paused on request")                                                             \
+    X(TYPE, 22, "payload does not fit its declared type")                                          \
     X(NO_MEMORY, 30, "out of memory")                                                              \
     X(IO, 31, "input or output failed")                                                            \
     X(NO_SPACE, 32, "disk full")                                                                   \
@@ -41,6 +42,7 @@ extern "C" {
     X(FORK, 53, "two events claim the same place")                                                 \
     X(GAP, 54, "an event is missing before this one")                                              \
     X(BAD_SIGNATURE, 55, "signature does not verify")                                              \
+    X(SCHEMA_NEWER, 56, "event of a newer schema than is known here")                              \
     X(CBOR_TRUNCATED, 70, "DAG-CBOR: input ends inside an item")                                   \
     X(CBOR_TRAILING, 71, "DAG-CBOR: bytes after the item")                                         \
     X(CBOR_NOT_SHORTEST, 72, "DAG-CBOR: head is not in its shortest form")                         \

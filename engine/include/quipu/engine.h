@@ -28,11 +28,15 @@ extern "C" {
 /* ------------------------------------------------------------------ opening */
 
 struct quipu_engine;
+struct quipu_types; /* quipu/types.h */
 
 struct quipu_engine_options {
     size_t size;                       /* sizeof this struct */
     const struct quipu_clock *clock;   /* NULL: the system's. Copied. */
     const struct quipu_random *random; /* NULL: the system's. Copied. */
+    /** Declared event types: what is appended must fit them, and where their rule is strict, be
+     * declared. NULL: nothing is checked. Borrowed until close, and must not change. */
+    const struct quipu_types *types;
 };
 
 #define QUIPU_ENGINE_OPTIONS_INIT                                                                  \
@@ -150,6 +154,7 @@ struct quipu_appended {
  * @retval QUIPU_EVENT_ID_CONFLICT  the id is stored (or in this call) with other content; shows
  * both CIDs
  * @retval QUIPU_SECRET_REFUSED     names the rule
+ * @retval QUIPU_TYPE               it does not fit its declaration; names type, path and both kinds
  * @retval QUIPU_INVALID, QUIPU_TOO_LARGE, QUIPU_CBOR_*  the event is not one; names index and field
  * @retval QUIPU_NO_SPACE, QUIPU_IO, QUIPU_NO_MEMORY, QUIPU_NO_RANDOM, QUIPU_PERMISSION,
  * QUIPU_CORRUPT For a failure that one event causes, `*failed` (may be NULL) is its index, else
