@@ -16,6 +16,7 @@
 struct replay_values {
     const char *projection;
     bool is_rebuild;
+    bool is_causal;
     bool is_show;
 };
 
@@ -133,7 +134,9 @@ static enum quipu_status replay(const struct cli *cli, const struct replay_value
     struct quipu_replay_report report;
     struct quipu_replay_options options = QUIPU_REPLAY_OPTIONS_INIT;
     struct progress progress = {.cli = cli, .name = projection->name};
-    options.mode = values->is_rebuild ? QUIPU_REPLAY_REBUILD : QUIPU_REPLAY_CATCH_UP;
+    options.mode = values->is_causal    ? QUIPU_REPLAY_CAUSAL
+                   : values->is_rebuild ? QUIPU_REPLAY_REBUILD
+                                        : QUIPU_REPLAY_CATCH_UP;
     options.progress = progress_show;
     options.ctx = &progress;
     if (cli->has_progress) {
@@ -186,6 +189,8 @@ static const struct cli_option options[] = {
      "only this one: roles or inventory"},
     {"rebuild", CLI_FLAG, offsetof(struct replay_values, is_rebuild), NULL,
      "from the first event, beside the old rows, then swap"},
+    {"causal", CLI_FLAG, offsetof(struct replay_values, is_causal), NULL,
+     "rebuild in causal order, the same on stores with the same events"},
     {"show", CLI_FLAG, offsetof(struct replay_values, is_show), NULL,
      "print the rows, values as DAG-JSON"},
 };

@@ -97,6 +97,12 @@ QUIPU_MUST_CHECK enum quipu_status lanes_slice(struct slice *slice, struct quipu
 QUIPU_MUST_CHECK enum quipu_status lane_begin(struct lane *lane, enum quipu_replay_mode mode,
                                               struct quipu_error *err);
 
+/* Rebuild the projection in causal order. @retval as quipu_replay_with */
+QUIPU_MUST_CHECK enum quipu_status lane_replay_causal(struct quipu_engine *engine,
+                                                      const struct quipu_projection *projection,
+                                                      const struct quipu_replay_options *options,
+                                                      uint64_t *applied, struct quipu_error *err);
+
 /* React to the events that have taken effect since the watermark. A failing reaction is kept in the
  * lane. @retval  failures of the store only */
 QUIPU_MUST_CHECK enum quipu_status lane_react(struct lane *lane, struct quipu_error *err);

@@ -144,14 +144,17 @@ enum quipu_status quipu_replay_with(struct quipu_engine *engine,
 {
     static const struct quipu_replay_options defaults = QUIPU_REPLAY_OPTIONS_INIT;
     struct replay replay = {.options = options == NULL ? &defaults : options};
+    bool is_causal = replay.options->mode == QUIPU_REPLAY_CAUSAL;
     enum quipu_status status = lane_init(&replay.lane, engine, projection, err);
     if (status == QUIPU_OK) {
         status = replay_check(&replay, err);
     }
-    if (status == QUIPU_OK) {
+    if (status == QUIPU_OK && is_causal) {
+        status = lane_replay_causal(engine, projection, replay.options, &replay.lane.applied, err);
+    } else if (status == QUIPU_OK) {
         status = lane_begin(&replay.lane, replay.options->mode, err);
     }
-    if (status == QUIPU_OK) {
+    if (status == QUIPU_OK && !is_causal) {
         status = replay_run(&replay, err);
     }
     struct quipu_replay_report done = {.applied = replay.lane.applied};

@@ -90,4 +90,9 @@ has "verify" "$("$quipu" verify)" "intact: 7 events"
 "$quipu" import --store "$two" "$dir/merged.car" >/dev/null
 equal "state" "$("$quipu" forks --store "$two" --json | member state)" closed
 has "verify" "$("$quipu" verify --store "$two")" "intact: 7 events"
+
+# The events came in different orders; in causal order the projections are the same.
+equal "replay --causal" \
+    "$("$quipu" replay --causal --json --projection inventory | member digest)" \
+    "$("$quipu" replay --causal --json --projection inventory --store "$two" | member digest)"
 passed

@@ -8,15 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "fork_kit.h"
 #include "quipu/alloc.h"
-#include "quipu/sha256.h"
+#include "quipu/projection.h"
 
 #define STORES_MAX  4
 #define HISTORIES   200
 #define EVENTS_MAX  512
 #define BYTES_EVENT 100
+/* Histories whose projections are compared; each costs many commits. */
+#define STATE_EVERY 5
 
 static struct kit stores[STORES_MAX];
 
@@ -177,6 +180,129 @@ Test(causal, the_walk_goes_over_what_was_there_when_it_was_opened)
     close_stores(1);
 }
 
+/* ------------------------------------------------------------------ replay */
+
+static void append_many(struct kit *kit, size_t count)
+{
+    struct quipu_event *events = calloc(count, sizeof *events);
+    static char ids[64][8];
+    cr_assert_not_null(events);
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(ids[i % 64], sizeof ids[0], "a%zu", i % 64);
+        events[i] = kit_event(kit, ids[i % 64], 1);
+        events[i].payload = quipu_slice("\xa0", 1);
+    }
+    kit_assert_ok(kit, quipu_append_batch(kit->engine, events, count, NULL, NULL, &kit->err));
+    free(events);
+}
+
+/* Aggregate → payload of the event that came last: another order makes other rows. */
+static enum quipu_status keep_last(void *ctx, struct quipu_rows *rows,
+                                   const struct quipu_event_view *event, struct quipu_error *err)
+{
+    const uint64_t *poison = ctx;
+    if (poison != NULL && event->position == *poison) {
+        return quipu_error_set(err, QUIPU_INVALID, "poison");
+    }
+    return quipu_rows_put(rows, event->envelope.aggregate_id, event->payload, err);
+}
+
+static enum quipu_status replay(struct kit *kit, uint64_t *poison, enum quipu_replay_mode mode,
+                                struct quipu_replay_report *report)
+{
+    struct quipu_projection projection = {
+        .name = "last", .version = 1, .apply = keep_last, .ctx = poison};
+    return quipu_replay(kit->engine, &projection, mode, report, &kit->err);
+}
+
+static struct quipu_replay_report replay_well(struct kit *kit, enum quipu_replay_mode mode)
+{
+    struct quipu_replay_report report;
+    kit_assert_ok(kit, replay(kit, NULL, mode, &report));
+    return report;
+}
+
+Test(causal, a_replay_reaches_the_same_digest_whatever_the_order_of_arrival)
+{
+    open_stores(2, 1);
+    append_as(&stores[0], "x", 9, 0);
+    append_as(&stores[1], "x", 5, 0);
+    fork_kit_take_all(&stores[0], &stores[1]);
+    fork_kit_take_all(&stores[1], &stores[0]);
+    struct quipu_replay_report one = replay_well(&stores[0], QUIPU_REPLAY_CATCH_UP);
+    struct quipu_replay_report other = replay_well(&stores[1], QUIPU_REPLAY_CATCH_UP);
+    cr_assert_neq(memcmp(one.digest, other.digest, sizeof one.digest), 0, "that is the point");
+    one = replay_well(&stores[0], QUIPU_REPLAY_CAUSAL);
+    other = replay_well(&stores[1], QUIPU_REPLAY_CAUSAL);
+    cr_assert_eq(memcmp(one.digest, other.digest, sizeof one.digest), 0);
+    cr_assert_eq(one.applied, 2);
+    cr_assert_eq(one.position, 2);
+
+    kit_append(&stores[0], "y", 1);
+    one = replay_well(&stores[0], QUIPU_REPLAY_CATCH_UP);
+    cr_assert_eq(one.applied, 1, "and goes on by position");
+    cr_assert_eq(one.rows, 2);
+    kit_assert_sound(&stores[0], 3);
+    close_stores(2);
+}
+
+Test(causal, a_replay_that_fails_leaves_the_old_rows)
+{
+    uint64_t poison = 2;
+    struct quipu_replay_report report;
+    struct quipu_projection_status status;
+    open_stores(1, 1);
+    kit_append(&stores[0], "x", 1);
+    struct quipu_replay_report before = replay_well(&stores[0], QUIPU_REPLAY_CATCH_UP);
+    kit_append(&stores[0], "x", 2);
+    cr_assert_eq(replay(&stores[0], &poison, QUIPU_REPLAY_CAUSAL, &report), QUIPU_INVALID);
+    cr_assert_not_null(strstr(stores[0].err.message, "position 2: poison"), "%s",
+                       stores[0].err.message);
+    kit_assert_ok(&stores[0],
+                  quipu_projection_status(stores[0].engine, "last", &status, &stores[0].err));
+    cr_assert_eq(status.position, before.position);
+    cr_assert_eq(status.shadow_version, 0, "what was begun is cleared");
+    cr_assert_eq(status.parked_position, 0);
+    report = replay_well(&stores[0], QUIPU_REPLAY_CAUSAL);
+    cr_assert_eq(report.position, 2);
+    kit_assert_sound(&stores[0], 2);
+    close_stores(1);
+}
+
+static void replay_killed(void *ctx)
+{
+    struct kit *kit = ctx;
+    kit_reopen(kit);
+    (void)replay(kit, NULL, QUIPU_REPLAY_CAUSAL, NULL);
+}
+
+Test(causal, a_replay_that_is_killed_is_begun_anew)
+{
+    const uint64_t events = 12000; /* two slices */
+    struct quipu_projection_status status;
+    open_stores(1, 1);
+    append_many(&stores[0], (size_t)events);
+    struct quipu_replay_report before = replay_well(&stores[0], QUIPU_REPLAY_CATCH_UP);
+    kit_shut(&stores[0]);
+    cr_assert(WIFSIGNALED(kit_run_child("engine.replay.causal:kill:2", replay_killed, &stores[0])));
+    kit_reopen(&stores[0]);
+    kit_assert_ok(&stores[0],
+                  quipu_projection_status(stores[0].engine, "last", &status, &stores[0].err));
+    cr_assert_neq(status.shadow_version, 0, "half of it is there");
+    kit_append(&stores[0], "x", 2);
+    struct quipu_replay_report report = replay_well(&stores[0], QUIPU_REPLAY_CATCH_UP);
+    cr_assert_eq(report.applied, 1);
+    cr_assert_eq(report.rows, before.rows + 1);
+    report = replay_well(&stores[0], QUIPU_REPLAY_CAUSAL);
+    cr_assert_eq(report.applied, events + 1);
+    cr_assert_eq(report.rows, before.rows + 1);
+    kit_assert_ok(&stores[0],
+                  quipu_projection_status(stores[0].engine, "last", &status, &stores[0].err));
+    cr_assert_eq(status.shadow_version, 0);
+    kit_assert_sound(&stores[0], events + 1);
+    close_stores(1);
+}
+
 /* ------------------------------------------------------------------ memory */
 
 /* Live and greatest bytes, and the allocation that fails; each block carries its size in front. */
@@ -226,20 +352,6 @@ static void count_memory(void)
     struct quipu_allocator allocator = {counted_realloc, counted_release, &counted};
     quipu_alloc_set(&allocator);
     open_stores(1, 1);
-}
-
-static void append_many(struct kit *kit, size_t count)
-{
-    struct quipu_event *events = calloc(count, sizeof *events);
-    static char ids[64][8];
-    cr_assert_not_null(events);
-    for (size_t i = 0; i < count; i++) {
-        (void)snprintf(ids[i % 64], sizeof ids[0], "a%zu", i % 64);
-        events[i] = kit_event(kit, ids[i % 64], 1);
-        events[i].payload = quipu_slice("\xa0", 1);
-    }
-    kit_assert_ok(kit, quipu_append_batch(kit->engine, events, count, NULL, NULL, &kit->err));
-    free(events);
 }
 
 /* Once, so that what the store keeps for its next transaction is there. */
@@ -391,8 +503,19 @@ static void assert_alike(const struct history *history)
 {
     struct quipu_buf forks = fork_kit_forks(&stores[0]);
     struct quipu_buf order = fork_kit_order(&stores[0]);
+    bool wants_state = history->seed % STATE_EVERY == 0;
+    struct quipu_replay_report state = {0};
+    if (wants_state) {
+        state = replay_well(&stores[0], QUIPU_REPLAY_CAUSAL);
+    }
     for (size_t i = 0; i < history->count; i++) {
         size_t kept = 0;
+        struct quipu_replay_report same_state = {0};
+        if (wants_state) {
+            same_state = replay_well(&stores[i], QUIPU_REPLAY_CAUSAL);
+        }
+        cr_assert_eq(memcmp(same_state.digest, state.digest, sizeof state.digest), 0, "seed %zu",
+                     (size_t)history->seed);
         struct quipu_buf same_forks = fork_kit_forks(&stores[i]);
         struct quipu_buf same_order = fork_kit_order(&stores[i]);
         cr_assert_str_eq((const char *)same_forks.data, (const char *)forks.data, "seed %zu",
