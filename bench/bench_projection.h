@@ -11,6 +11,8 @@
 
 #define KEY_BYTES    16
 #define BATCH_EVENTS 10000
+#define FEW_KEYS     10000
+#define EVENT_BYTES  480 /* of envelope and payload, about */
 
 /* The key that event `number` (from 0) counts for: one of `keys`, at random, always the same. */
 uint64_t key_number(uint64_t number, uint64_t keys);
@@ -21,6 +23,8 @@ void key_text(uint64_t key, char out[KEY_BYTES]);
 /* Seconds that SQLite takes for one UPSERT an event, in one transaction per 10,000 events with the
  * checkpoint in it, into a fresh database in `path`. */
 double sqlite_upserts(const char *path, uint64_t events, uint64_t keys);
+/* The same with the keys read from a log in that database, which is made where it is not there. */
+double sqlite_replay(const char *path, uint64_t events, uint64_t keys);
 #endif
 
 #endif
