@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "forks.h"
 #include "internal/bytes.h"
 #include "internal/failpoint.h"
 #include "nkey.h"
@@ -289,6 +290,11 @@ static enum quipu_status number_repair(struct repair_run *run, struct quipu_txn 
     status = numbers_get(txn, event.envelope.source, seq, &named, err);
     if (status != QUIPU_NOT_FOUND) {
         return status;
+    }
+    bool is_second = false;
+    status = place_number_is_second(txn, &event.envelope, &event.cid, position, &is_second, err);
+    if (status != QUIPU_OK || is_second) {
+        return status; /* a number that was used twice stays with the one that came first */
     }
     /* The slices of the event end with the first write. */
     char source[QUIPU_SOURCE_TEXT_BYTES] = {0};

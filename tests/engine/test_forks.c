@@ -354,6 +354,29 @@ Test(forks, a_number_used_twice_is_kept_with_its_evidence)
     kit_assert_sound(&b, 4);
 }
 
+Test(forks, a_repair_leaves_forks_and_numbers_used_twice_as_they_are)
+{
+    struct quipu_repaired repaired;
+    fork_kit_copy_key(&b, &a);
+    kit_append(&a, "x", 1);
+    kit_append(&a, "x", 2);
+    kit_append(&b, "x", 1);
+    fork_kit_take_all(&a, &b);
+    fork_kit_take_all(&c, &a);
+    struct kit *stores[2] = {&a, &c};
+    for (size_t i = 0; i < 2; i++) {
+        struct quipu_buf before = fork_kit_forks(stores[i]);
+        kit_assert_ok(stores[i],
+                      quipu_repair_derived(stores[i]->engine, &repaired, &stores[i]->err));
+        cr_assert_eq(repaired.numbers_added + repaired.numbers_removed, 0);
+        struct quipu_buf after = fork_kit_forks(stores[i]);
+        cr_assert_str_eq((const char *)before.data, (const char *)after.data);
+        quipu_buf_release(&before);
+        quipu_buf_release(&after);
+        kit_assert_sound(stores[i], 3);
+    }
+}
+
 Test(forks, the_holder_of_a_number_is_found_among_others_events)
 {
     fork_kit_copy_key(&b, &a);
