@@ -192,7 +192,7 @@ static void child_answers(void *ctx)
     kit_assert_ok(kit, process_run(&answering, QUIPU_RUN_CATCH_UP));
 }
 
-Test(process, killed_between_append_and_cursor, .timeout = 120)
+Test(process, killed_between_append_and_cursor)
 {
     enum { CAUSES = 30 };
     struct kit kit;
@@ -286,7 +286,7 @@ Test(process, chooses_the_ids_itself)
     kit_close(&kit);
 }
 
-Test(process, runs_on_while_other_processes_append, .timeout = 240)
+Test(process, runs_on_while_other_processes_append)
 {
     struct kit kit;
     kit_open(&kit);

@@ -107,7 +107,7 @@ static void *append_many(void *ctx)
 
 /* A host's own loop over epoll, while two processes and a thread append: it begins in the middle of
  * what they write, and meets every position once. */
-Test(subscription, each_event_once_over_the_seam, .timeout = 240)
+Test(subscription, each_event_once_over_the_seam)
 {
     struct kit kit;
     kit_open(&kit);
@@ -270,7 +270,7 @@ Test(subscription, starts_now)
 }
 
 /* A long stretch without a match is gone over in steps, and the descriptor says so. */
-Test(subscription, a_long_stretch_does_not_keep_the_host, .timeout = 240)
+Test(subscription, a_long_stretch_does_not_keep_the_host)
 {
     enum { EVENTS = 150000, BATCH = 15000 };
     struct kit kit;
@@ -451,7 +451,7 @@ static void *stop_it(void *subscription)
     return NULL;
 }
 
-Test(subscription, stops_wherever_it_is, .timeout = 120)
+Test(subscription, stops_wherever_it_is)
 {
     struct kit kit;
     kit_open(&kit);

@@ -294,7 +294,7 @@ static void child_within(void *ctx)
     run_within(kit, 7, NULL, QUIPU_OK);
 }
 
-Test(subscription_cursor, exactly_once_within, .timeout = 120)
+Test(subscription_cursor, exactly_once_within)
 {
     struct kit kit;
     kit_open(&kit);
@@ -375,7 +375,7 @@ static void child_noting(void *ctx)
 
 /* Between the callback and the acknowledgement of the third eight: they come again, and no other.
  */
-Test(subscription_cursor, at_least_once_over_a_crash, .timeout = 120)
+Test(subscription_cursor, at_least_once_over_a_crash)
 {
     struct kit kit;
     kit_open(&kit);

@@ -177,7 +177,7 @@ static void run_seed(uint64_t seed)
     kit_close(&model.kit);
 }
 
-Test(subscription_model, random_commands, .timeout = 240)
+Test(subscription_model, random_commands)
 {
     for (uint64_t seed = 1; seed <= 6; seed++) {
         run_seed(seed);

@@ -82,7 +82,7 @@ Test(watch, is_readable_from_a_commit_to_the_next_clear)
 
 /* Each event is ordered only when the one before has been seen, so that a single lost wake, or one
  * that comes before its commit can be seen, stops everything. */
-Test(watch, each_commit_of_another_process_wakes, .timeout = 240)
+Test(watch, each_commit_of_another_process_wakes)
 {
     struct kit kit;
     kit_open(&kit);
@@ -125,7 +125,7 @@ static void *append_many(void *ctx)
     return NULL;
 }
 
-Test(watch, threads_and_processes_at_once, .timeout = 240)
+Test(watch, threads_and_processes_at_once)
 {
     struct kit kit;
     kit_open(&kit);
@@ -153,7 +153,7 @@ Test(watch, threads_and_processes_at_once, .timeout = 240)
     kit_close(&kit);
 }
 
-Test(watch, a_writer_that_dies_before_it_has_told_anyone_wakes, .timeout = 120)
+Test(watch, a_writer_that_dies_before_it_has_told_anyone_wakes)
 {
 #ifndef QUIPU_FAILPOINTS
     cr_skip("skipped: built without QUIPU_FAILPOINTS");
@@ -229,7 +229,7 @@ static void *wake_it(void *watch)
     return NULL;
 }
 
-Test(watch, can_be_woken_by_hand, .timeout = 120)
+Test(watch, can_be_woken_by_hand)
 {
     struct kit kit;
     kit_open(&kit);
