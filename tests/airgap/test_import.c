@@ -15,6 +15,8 @@
 
 #include "bundle_kit.h"
 #include "quipu/alloc.h"
+#include "quipu/forks.h"
+#include "quipu/verify.h"
 #include "run.h"
 
 static struct temp_dir dir;
@@ -202,6 +204,35 @@ Test(import, a_fork_leaves_the_store_untouched)
                  err.message);
     cr_assert_eq(store_kit_digest(&office, after), 1u);
     cr_assert_arr_eq(before, after, sizeof before);
+}
+
+static enum quipu_status count_conflict(void *ctx, const struct quipu_fork *fork,
+                                        struct quipu_error *err)
+{
+    (void)err;
+    ++*(uint64_t *)ctx;
+    cr_assert_eq(fork->state, QUIPU_FORK_OPEN);
+    return QUIPU_OK;
+}
+
+Test(import, a_fork_that_is_to_be_kept_is_taken_in_and_recorded)
+{
+    struct quipu_error err;
+    struct quipu_import_report report;
+    struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
+    uint64_t conflicts = 0;
+    options.keeps_forks = true;
+    store_kit_append(&vault, 30, 10);
+    store_kit_append(&office, 1, 10);
+    store_kit_export(&vault, path, NULL);
+
+    cr_assert_eq(quipu_import(office.engine, path, &options, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(report.events.added, 30u);
+    cr_assert_eq(report.events.forks, 1u);
+    cr_assert_eq(quipu_each_fork(office.engine, count_conflict, &conflicts, &err), QUIPU_OK);
+    cr_assert_eq(conflicts, 1u);
+    cr_assert_eq(quipu_verify(office.engine, NULL, NULL, &err), QUIPU_OK, "%s", err.message);
 }
 
 /* ------------------------------------------------------------------ changed under us */

@@ -15,6 +15,9 @@
 #include <unistd.h>
 
 #include "js_kit.h"
+#include "quipu/event_json.h"
+#include "quipu/forks.h"
+#include "quipu/verify.h"
 
 static struct nats_fixture server;
 static struct js_store here;
@@ -402,6 +405,90 @@ Test(pull, ends_where_the_newest_messages_have_been_removed)
 
     cr_assert_eq(report.events.added, 4);
     cr_assert_eq(pull_into(&here).events.added, 0);
+}
+
+/* ------------------------------------------------------------------ forks, and what waits */
+
+#define KEY_EVENT(id, n)                                                                           \
+    "{\"aggregate_type\":\"key\",\"aggregate_id\":\"" id "\",\"event_type\":\"key.changed\","      \
+    "\"payload\":" #n "}"
+
+static uint64_t open_forks(struct js_store *store)
+{
+    struct quipu_error err;
+    struct quipu_fork_counts counts;
+    cr_assert_eq(quipu_fork_count(store->engine, &counts, &err), QUIPU_OK, "%s", err.message);
+    return counts.aggregates_open;
+}
+
+Test(pull, two_stores_that_forked_converge_and_a_merge_closes_it_for_both)
+{
+    struct quipu_error err;
+    js_provision(nats, 0);
+    js_store_append(&here, KEY_EVENT("shared", 1));
+    js_store_copy(&here, &there);
+    js_store_append(&here, KEY_EVENT("shared", 2));
+    js_store_append(&there, KEY_EVENT("shared", 3));
+    js_flush(&here, nats);
+    js_flush(&there, nats);
+
+    cr_assert_eq(pull_into(&here).events.forks, 1);
+    cr_assert_eq(pull_into(&there).events.forks, 1);
+    expect_same_events(&here, &there);
+    cr_assert_eq(open_forks(&here), 1);
+    cr_assert_eq(open_forks(&there), 1);
+
+    struct quipu_event_arena arena = {0};
+    struct quipu_event event;
+    const char *line = KEY_EVENT("shared", 4);
+    cr_assert_eq(quipu_event_from_json(quipu_slice_text(line), &arena, &event, &err), QUIPU_OK);
+    cr_assert_eq(quipu_merge(here.engine, &event, NULL, &err), QUIPU_OK, "%s", err.message);
+    quipu_event_arena_release(&arena);
+    js_flush(&here, nats);
+    cr_assert_eq(pull_into(&there).events.added, 1);
+    cr_assert_eq(open_forks(&there), 0);
+    cr_assert_eq(quipu_verify(there.engine, NULL, NULL, &err), QUIPU_OK, "%s", err.message);
+}
+
+static void remove_messages(uint64_t first, uint64_t last)
+{
+    natsConnection *connection = NULL;
+    jsCtx *js = NULL;
+    cr_assert_eq(natsConnection_ConnectTo(&connection, server.url), NATS_OK);
+    cr_assert_eq(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
+    for (uint64_t i = first; i <= last; i++) {
+        cr_assert_eq(js_DeleteMsg(js, QUIPU_STREAM_DEFAULT, i, NULL, NULL), NATS_OK);
+    }
+    jsCtx_Destroy(js);
+    natsConnection_Destroy(connection);
+}
+
+Test(pull, leaves_in_the_stream_what_there_is_no_room_to_wait_for)
+{
+    struct quipu_error err;
+    struct quipu_pull_report report;
+    struct quipu_pull_options options = QUIPU_PULL_OPTIONS_INIT;
+    js_provision(nats, 0);
+    js_store_append(&there, KEY_EVENT("a", 1));
+    js_store_append(&there, KEY_EVENT("b", 1));
+    js_store_append(&there, KEY_EVENT("c", 1));
+    js_store_append(&there, KEY_EVENT("a", 2));
+    js_store_append(&there, KEY_EVENT("b", 2));
+    js_flush(&there, nats);
+    remove_messages(1, 2);
+
+    options.pending_events_max = 1;
+    cr_assert_eq(quipu_pull(here.engine, nats, &options, &report, &err), QUIPU_TOO_LARGE);
+    cr_assert_eq(report.events.added, 1, "what came before is taken in");
+    cr_assert_eq(report.events.quarantined, 1);
+    cr_assert_eq(report.last_sequence, 4);
+    options.pending_events_max = 2;
+    cr_assert_eq(quipu_pull(here.engine, nats, &options, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(report.events.quarantined, 1);
+    cr_assert_eq(report.last_sequence, 5);
+    js_store_copy(&there, &here);
+    expect_same_events(&there, &here);
 }
 
 Test(pull, takes_in_a_message_longer_than_a_fetch_asks_for)
