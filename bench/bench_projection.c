@@ -53,6 +53,19 @@ void key_text(uint64_t key, char out[KEY_BYTES])
     (void)snprintf(out, KEY_BYTES, "key-%07" PRIu64, key % 10000000);
 }
 
+struct spent spent_now(void)
+{
+    struct timespec cpu;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    return (struct spent){now_seconds(), (double)cpu.tv_sec + (double)cpu.tv_nsec * 1e-9};
+}
+
+struct spent spent_since(const struct spent *began)
+{
+    struct spent now = spent_now();
+    return (struct spent){now.seconds - began->seconds, now.cpu_seconds - began->cpu_seconds};
+}
+
 /* ------------------------------------------------------------------ the log */
 
 /* The aggregate's id carries the key of the case with as many keys as events; the few keys are the
@@ -169,10 +182,10 @@ static uint64_t looked;
 static const char *const other_types[] = {"key.revoked", NULL};
 static const char *const names[RUN_COUNT] = {"one", "two", "three", "four"};
 
-/* Seconds of one replay of each of them, one after another or in one pass; they are dropped again.
+/* What it takes to replay each of them, one after another or in one pass; they are dropped again.
  */
-static double measure(struct bench *bench, const struct quipu_projection *like, size_t count,
-                      bool is_one_pass)
+static struct spent measure(struct bench *bench, const struct quipu_projection *like, size_t count,
+                            bool is_one_pass)
 {
     struct quipu_projection projections[RUN_COUNT];
     const struct quipu_projection *list[RUN_COUNT];
@@ -182,7 +195,7 @@ static double measure(struct bench *bench, const struct quipu_projection *like, 
         projections[i].name = names[i];
         list[i] = &projections[i];
     }
-    double began = now_seconds();
+    struct spent began = spent_now();
     if (is_one_pass) {
         must(quipu_projections_run(bench->engine, list, count, NULL, &err), &err, "run");
     } else {
@@ -191,7 +204,7 @@ static double measure(struct bench *bench, const struct quipu_projection *like, 
                  "replay");
         }
     }
-    double took = now_seconds() - began;
+    struct spent took = spent_since(&began);
     for (size_t i = 0; i < count; i++) {
         must(quipu_projection_drop(bench->engine, names[i], &err), &err, "drop");
     }
@@ -212,7 +225,7 @@ struct figure {
     bool is_with_log; /* SQLite reads its keys from a log of its own */
     uint64_t keys;    /* of SQLite; 0: as many as events */
     double seconds[REPEATS_MAX];
-    double cpu_seconds[REPEATS_MAX]; /* with dropping it again */
+    double cpu_seconds[REPEATS_MAX];
 };
 
 static struct figure figures[] = {
@@ -254,7 +267,7 @@ static struct figure figures[] = {
 
 #define FIGURES (sizeof figures / sizeof figures[0])
 
-static double figure_measure(struct bench *bench, const struct figure *figure)
+static struct spent figure_measure(struct bench *bench, const struct figure *figure)
 {
     if (!figure->is_sqlite) {
         struct quipu_projection projection = {.version = 1,
@@ -271,16 +284,8 @@ static double figure_measure(struct bench *bench, const struct figure *figure)
     return figure->is_with_log ? sqlite_replay(path, bench->events, keys)
                                : sqlite_upserts(path, bench->events, keys);
 #else
-    return 0;
+    return (struct spent){0, 0};
 #endif
-}
-
-/* Processor time of this process: on a machine that others use too, the steadier figure. */
-static double cpu_now(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 static int compare_seconds(const void *a, const void *b)
@@ -350,8 +355,9 @@ static void report(const struct bench *bench)
         const struct figure *figure = &figures[i];
         if (is_wanted(bench, figure)) {
             printf("{\"bench\":\"projection\",\"case\":\"%s\",\"events\":%" PRIu64
-                   ",\"rounds\":%u,\"median_s\":%.4f,\"events_per_s\":%.0f}\n",
+                   ",\"rounds\":%u,\"median_s\":%.4f,\"cpu_s\":%.4f,\"events_per_s\":%.0f}\n",
                    figure->name, bench->events, bench->rounds, figure->seconds[bench->rounds / 2],
+                   figure->cpu_seconds[bench->rounds / 2],
                    rate(bench, figure, figure->seconds[bench->rounds / 2]));
         }
     }
@@ -404,9 +410,9 @@ int main(int argc, char **argv)
     for (unsigned round = 0; round < bench.rounds; round++) {
         for (size_t i = 0; i < FIGURES; i++) {
             if (is_wanted(&bench, &figures[i])) {
-                double cpu = cpu_now();
-                figures[i].seconds[round] = figure_measure(&bench, &figures[i]);
-                figures[i].cpu_seconds[round] = cpu_now() - cpu;
+                struct spent spent = figure_measure(&bench, &figures[i]);
+                figures[i].seconds[round] = spent.seconds;
+                figures[i].cpu_seconds[round] = spent.cpu_seconds;
             }
         }
     }

@@ -94,14 +94,14 @@ static void batch_from_log(const struct session *session, uint64_t first, uint64
     sqlite3_reset(session->read);
 }
 
-static double upserts(struct session *session, uint64_t events)
+static struct spent upserts(struct session *session, uint64_t events)
 {
     sqlite3 *db = session->db;
     session->upsert = prepare(db, "INSERT INTO counts(key, n) VALUES(?1, 1) "
                                   "ON CONFLICT(key) DO UPDATE SET n = n + 1");
     session->checkpoint = prepare(db, "INSERT INTO checkpoint(name, position) VALUES('c', ?1) "
                                       "ON CONFLICT(name) DO UPDATE SET position = ?1");
-    double began = now_seconds();
+    struct spent began = spent_now();
     for (uint64_t first = 0; first < events; first += BATCH_EVENTS) {
         uint64_t end = events - first < BATCH_EVENTS ? events : first + BATCH_EVENTS;
         execute(db, "BEGIN IMMEDIATE");
@@ -114,7 +114,7 @@ static double upserts(struct session *session, uint64_t events)
         step(db, session->checkpoint);
         execute(db, "COMMIT");
     }
-    double took = now_seconds() - began;
+    struct spent took = spent_since(&began);
     sqlite3_finalize(session->upsert);
     sqlite3_finalize(session->checkpoint);
     return took;
@@ -133,11 +133,11 @@ static sqlite3 *database_open(const char *path)
     return db;
 }
 
-double sqlite_upserts(const char *path, uint64_t events, uint64_t keys)
+struct spent sqlite_upserts(const char *path, uint64_t events, uint64_t keys)
 {
     folder_remove(path);
     struct session session = {.db = database_open(path), .keys = keys};
-    double took = upserts(&session, events);
+    struct spent took = upserts(&session, events);
     sqlite3_close(session.db);
     folder_remove(path);
     return took;
@@ -171,7 +171,7 @@ static uint64_t log_count(sqlite3 *db)
     return events;
 }
 
-double sqlite_replay(const char *path, uint64_t events, uint64_t keys)
+struct spent sqlite_replay(const char *path, uint64_t events, uint64_t keys)
 {
     struct session session = {.db = database_open(path), .keys = keys};
     execute(session.db, "CREATE TABLE IF NOT EXISTS log(position INTEGER PRIMARY KEY, "
@@ -183,7 +183,7 @@ double sqlite_replay(const char *path, uint64_t events, uint64_t keys)
                         "PRAGMA wal_checkpoint(TRUNCATE)");
     session.read = prepare(session.db, "SELECT id, event FROM log "
                                        "WHERE position > ?1 AND position <= ?2 ORDER BY position");
-    double took = upserts(&session, events);
+    struct spent took = upserts(&session, events);
     sqlite3_finalize(session.read);
     sqlite3_close(session.db);
     return took;
