@@ -7,12 +7,16 @@
 #define QUIPU_ENGINE_IMPL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "append_queue.h"
 #include "quipu/buf.h"
 #include "quipu/engine.h"
 
 struct append_scratch;
+
+/* What becomes of snapshots: one for each outcome of a load, written, unwritten. */
+#define SNAPSHOT_COUNTS 7
 
 struct quipu_engine {
     struct quipu_store *store;
@@ -21,6 +25,8 @@ struct quipu_engine {
     const struct quipu_types *types; /* NULL: what is appended is not checked against any */
 
     struct append_queue queue; /* has its own lock */
+
+    _Atomic uint64_t snapshot_counts[SNAPSHOT_COUNTS]; /* see snapshot.c */
 
     pthread_mutex_t ids_lock; /* guards last_id */
     struct quipu_uuid last_id;
