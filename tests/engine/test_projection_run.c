@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "counting_kit.h"
+#include "quipu/alloc.h"
 
 static struct kit kit;
 
@@ -348,6 +349,66 @@ Test(projections_run, refuses_what_is_no_set_of_projections)
     cr_assert_eq(quipu_projections_run(kit.engine, many, 2, &options, &kit.err), QUIPU_INVALID);
     options.size = 1;
     cr_assert_eq(quipu_projections_run(kit.engine, many, 1, &options, &kit.err), QUIPU_MISUSE);
+}
+
+/* ------------------------------------------------------------------ without memory */
+
+static uint64_t allocations;
+static uint64_t fail_at; /* number of the allocation that fails; 0: none */
+
+static void *count_reallocate(void *ctx, void *pointer, size_t bytes)
+{
+    (void)ctx;
+    return ++allocations == fail_at ? NULL : realloc(pointer, bytes);
+}
+
+static void count_release(void *ctx, void *pointer)
+{
+    (void)ctx;
+    free(pointer);
+}
+
+Test(projections_run, whichever_allocation_fails_it_says_so_and_goes_on_from_what_is_committed)
+{
+    static const char *const types[] = {"thing.changed", NULL};
+    struct quipu_allocator allocator = {count_reallocate, count_release, NULL};
+    struct quipu_run_options options = begin(NULL);
+    quipu_alloc_set(&allocator);
+    kit_append_many(&kit, 250);
+    uint64_t failures = 0;
+    for (uint64_t n = 1;; n++) {
+        options = begin(NULL);
+        projections[0].event_types = types;
+        projections[1].version = n; /* a rebuild each time */
+        projections[2].react = fail_react;
+        allocations = 0;
+        fail_at = n;
+        enum quipu_status status = run(&options);
+        bool was_reached = allocations >= n;
+        fail_at = 0;
+        if (!was_reached) {
+            cr_assert_eq(status, QUIPU_OK, "%s", kit.err.message);
+            break;
+        }
+        cr_assert(status == QUIPU_NO_MEMORY || status == QUIPU_OK, "allocation %lu: %s",
+                  (unsigned long)n, kit.err.message);
+        failures += status == QUIPU_NO_MEMORY;
+        if (n % 7 == 0) {
+            kit_append(&kit, "a", 1);
+        }
+    }
+    cr_assert_geq(failures, 5);
+    options = begin(NULL);
+    projections[1].version = 1;
+    kit_assert_ok(&kit, run(&options));
+    struct quipu_txn *txn = NULL;
+    char rows[32];
+    kit_assert_ok(&kit, quipu_txn_begin_read(kit.store, &txn, &kit.err));
+    uint64_t last = quipu_txn_last_position(txn);
+    (void)snprintf(rows, sizeof rows, "a=%lu", (unsigned long)last);
+    quipu_txn_abort(&txn);
+    assert_all(rows);
+    kit_assert_sound(&kit, last);
 }
 
 /* ------------------------------------------------------------------ at the same time */
