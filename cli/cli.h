@@ -80,6 +80,7 @@ extern const struct cli_verb cli_verb_append;
 extern const struct cli_verb cli_verb_log;
 extern const struct cli_verb cli_verb_show;
 extern const struct cli_verb cli_verb_cat;
+extern const struct cli_verb cli_verb_query;
 extern const struct cli_verb cli_verb_verify;
 extern const struct cli_verb cli_verb_status;
 extern const struct cli_verb cli_verb_export;

@@ -21,6 +21,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_cat,
     &cli_verb_verify,
     &cli_verb_status,
+    &cli_verb_query,
     &cli_verb_replay,
     &cli_verb_projections,
     &cli_verb_export,

@@ -1,170 +1,236 @@
 /*
- * quipu status: what is in the store, what waits, what was refused.
+ * quipu status: what is in the store, what waits, what was refused, how far the projections are.
+ * Shows the reply to the query "status" (query.h) and has no figures of its own.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
+#include <string.h>
 
 #include "catalogue.h"
 #include "cli.h"
 #include "print.h"
-#include "quipu/forks.h"
-#include "quipu/ingest.h"
-#include "quipu/outbox.h"
+#include "quipu/dagcbor.h"
+#include "quipu/dagjson.h"
+#include "quipu/query.h"
 
-#define PROJECTIONS_MAX 8
+/* ------------------------------------------------------------------ looking into the reply */
 
-struct figures {
-    struct quipu_store_stat store;
-    char source[QUIPU_SOURCE_TEXT_BYTES]; /* "" where it has none yet */
-    struct quipu_outbox_status outbox;
-    uint64_t quarantined;
-    struct quipu_fork_counts forks;
-    struct {
-        bool is_built;
-        uint64_t rows;
-    } projections[PROJECTIONS_MAX];
-};
-
-static enum quipu_status count_quarantined(void *ctx, const struct quipu_quarantined *event,
-                                           struct quipu_error *err)
+/* The value of a member; empty where it is absent. The reply is the library's own. */
+static struct quipu_slice member(struct quipu_slice map, const char *key)
 {
-    (void)event;
-    (void)err;
-    uint64_t *count = ctx;
-    (*count)++;
-    return QUIPU_OK;
+    struct quipu_slice value;
+    return quipu_dagcbor_map_get(map, key, &value, NULL) == QUIPU_OK ? value : quipu_slice(NULL, 0);
 }
 
-static enum quipu_status count_row(void *ctx, struct quipu_slice key, struct quipu_slice value,
-                                   struct quipu_error *err)
+/* Text, or empty for null. */
+static struct quipu_slice text(struct quipu_slice map, const char *key)
 {
-    (void)key;
-    (void)value;
-    (void)err;
-    uint64_t *count = ctx;
-    (*count)++;
-    return QUIPU_OK;
+    struct quipu_dagcbor_reader reader;
+    struct quipu_slice out;
+    quipu_dagcbor_reader_init(&reader, member(map, key));
+    return quipu_dagcbor_read_text(&reader, &out, NULL) == QUIPU_OK ? out : quipu_slice(NULL, 0);
 }
 
-static enum quipu_status gather(struct cli *cli, struct figures *out, struct quipu_error *err)
+static uint64_t number(struct quipu_slice map, const char *key)
 {
-    struct quipu_txn *txn = NULL;
-    enum quipu_status status = quipu_txn_begin_read(cli->store, &txn, err);
-    if (status == QUIPU_OK) {
-        status = quipu_txn_stat(txn, &out->store, err);
-    }
-    quipu_txn_abort(&txn);
-    if (status == QUIPU_OK) {
-        status = quipu_identity_source(cli->engine, out->source, err);
-        if (status == QUIPU_NOT_FOUND) {
-            out->source[0] = 0;
-            status = QUIPU_OK;
-        }
-    }
-    if (status == QUIPU_OK) {
-        status = quipu_outbox_status(cli->engine, &out->outbox, err);
-    }
-    if (status == QUIPU_OK) {
-        status = quipu_each_quarantined(cli->engine, count_quarantined, &out->quarantined, err);
-    }
-    if (status == QUIPU_OK) {
-        status = quipu_fork_count(cli->engine, &out->forks, err);
-    }
-    for (size_t i = 0; status == QUIPU_OK && i < catalogue_projection_count; i++) {
-        status = quipu_projection_each_row(cli->engine, catalogue_projections[i]->name,
-                                           quipu_slice(NULL, 0), count_row,
-                                           &out->projections[i].rows, err);
-        out->projections[i].is_built = status == QUIPU_OK;
-        if (status == QUIPU_NOT_FOUND) {
-            status = QUIPU_OK;
+    struct quipu_dagcbor_reader reader;
+    uint64_t out = 0;
+    quipu_dagcbor_reader_init(&reader, member(map, key));
+    return quipu_dagcbor_read_uint(&reader, &out, NULL) == QUIPU_OK ? out : 0;
+}
+
+static bool is_map(struct quipu_slice value)
+{
+    struct quipu_dagcbor_reader reader;
+    uint64_t pairs;
+    quipu_dagcbor_reader_init(&reader, value);
+    return quipu_dagcbor_read_map(&reader, &pairs, NULL) == QUIPU_OK;
+}
+
+typedef enum quipu_status (*projection_fn)(void *ctx, struct quipu_slice projection,
+                                           struct quipu_error *err);
+
+static enum quipu_status each_projection(struct quipu_slice reply, projection_fn visit, void *ctx,
+                                         struct quipu_error *err)
+{
+    struct quipu_dagcbor_reader reader;
+    uint64_t count = 0;
+    quipu_dagcbor_reader_init(&reader, member(reply, "projections"));
+    enum quipu_status status = quipu_dagcbor_read_list(&reader, &count, err);
+    for (uint64_t i = 0; i < count && status == QUIPU_OK; i++) {
+        struct quipu_slice projection;
+        status = quipu_dagcbor_next_whole(&reader, &projection, err);
+        if (status == QUIPU_OK) {
+            status = visit(ctx, projection, err);
         }
     }
     return status;
 }
 
+/* ------------------------------------------------------------------ for people */
+
+static void print_name(const struct cli *cli, const char *name)
+{
+    (void)printf("%s%-12s%s ", cli_paint(cli, CLI_DIM), name, cli_paint(cli, CLI_PLAIN));
+}
+
 static void print_count(const struct cli *cli, const char *name, uint64_t value)
 {
-    char text[CLI_COUNT_BYTES];
-    (void)printf("%s%-12s%s %s\n", cli_paint(cli, CLI_DIM), name, cli_paint(cli, CLI_PLAIN),
-                 cli_count(value, text));
+    char count[CLI_COUNT_BYTES];
+    print_name(cli, name);
+    (void)printf("%s\n", cli_count(value, count));
 }
 
-static void say_text(const struct cli *cli, const struct figures *figures)
+static enum quipu_status say_projection(void *ctx, struct quipu_slice projection,
+                                        struct quipu_error *err)
 {
-    char bytes[CLI_COUNT_BYTES];
-    (void)printf("%s%-12s%s %s\n", cli_paint(cli, CLI_DIM), "store", cli_paint(cli, CLI_PLAIN),
-                 cli->store_path);
-    (void)printf("%s%-12s%s %s\n", cli_paint(cli, CLI_DIM), "source", cli_paint(cli, CLI_PLAIN),
-                 figures->source[0] == 0 ? "none yet, the first append makes it" : figures->source);
-    print_count(cli, "events", figures->store.events);
-    print_count(cli, "aggregates", figures->store.aggregates);
-    (void)printf("%s%-12s%s %s, format %" PRIu64 "\n", cli_paint(cli, CLI_DIM), "file",
-                 cli_paint(cli, CLI_PLAIN), cli_bytes(figures->store.file_bytes, bytes),
-                 figures->store.format);
-    print_count(cli, "published", figures->outbox.published);
-    print_count(cli, "pending", figures->outbox.pending);
-    print_count(cli, "dead letters", figures->outbox.dead);
-    print_count(cli, "cursor", figures->outbox.cursor);
-    print_count(cli, "quarantine", figures->quarantined);
-    if (figures->forks.aggregates_open > 0) {
-        print_count(cli, "open forks", figures->forks.aggregates_open);
+    const struct cli *cli = *(const struct cli *const *)ctx;
+    struct quipu_slice name = text(projection, "name");
+    struct quipu_slice state = text(projection, "state");
+    struct quipu_slice parked = member(projection, "parked");
+    uint64_t lag = number(projection, "lag");
+    char events[CLI_COUNTED_BYTES];
+    (void)err;
+    print_name(cli, "projection");
+    (void)printf("%.*s: %.*s", QUIPU_SLICE_FMT(name), QUIPU_SLICE_FMT(state));
+    if (lag > 0) {
+        (void)printf(", %s behind", cli_counted(lag, "event", events));
     }
-    if (figures->forks.sources > 0) {
-        print_count(cli, "used twice", figures->forks.sources);
+    if (is_map(parked)) {
+        (void)printf(", in front of position %" PRIu64 ": ", number(parked, "position"));
+        cli_put_plain(text(parked, "line"));
     }
-    for (size_t i = 0; i < catalogue_projection_count; i++) {
-        char rows[CLI_COUNT_BYTES];
-        (void)printf("%s%-12s%s %s: %s%s\n", cli_paint(cli, CLI_DIM), "projection",
-                     cli_paint(cli, CLI_PLAIN), catalogue_projections[i]->name,
-                     figures->projections[i].is_built
-                         ? cli_count(figures->projections[i].rows, rows)
-                         : "not built, `quipu replay` builds it",
-                     figures->projections[i].is_built ? " rows" : "");
-    }
+    (void)printf("\n");
+    return QUIPU_OK;
 }
 
-static enum quipu_status say_json(const struct cli *cli, const struct figures *figures,
+/* Is there a projection of this name? */
+struct looking_for {
+    struct quipu_slice name;
+    bool is_found;
+};
+
+static enum quipu_status look_at_projection(void *ctx, struct quipu_slice projection,
+                                            struct quipu_error *err)
+{
+    struct looking_for *looking = ctx;
+    (void)err;
+    looking->is_found =
+        looking->is_found || quipu_slice_equal(text(projection, "name"), looking->name);
+    return QUIPU_OK;
+}
+
+static void say_store(const struct cli *cli, struct quipu_slice reply)
+{
+    struct quipu_slice store = member(reply, "store");
+    struct quipu_slice source = text(reply, "source");
+    char bytes[CLI_COUNT_BYTES];
+    print_name(cli, "store");
+    (void)printf("%s\n", cli->store_path);
+    print_name(cli, "source");
+    if (source.len == 0) {
+        (void)printf("none yet, the first append makes it\n");
+    } else {
+        (void)printf("%.*s\n", QUIPU_SLICE_FMT(source));
+    }
+    print_count(cli, "events", number(store, "events"));
+    print_count(cli, "aggregates", number(store, "aggregates"));
+    print_name(cli, "file");
+    (void)printf("%s, format %" PRIu64 "\n", cli_bytes(number(store, "file_bytes"), bytes),
+                 number(store, "format"));
+}
+
+static enum quipu_status say_text(const struct cli *cli, struct quipu_slice reply,
                                   struct quipu_error *err)
 {
+    struct quipu_slice outbox = member(reply, "outbox");
+    struct quipu_slice forks = member(reply, "forks");
+    say_store(cli, reply);
+    print_count(cli, "published", number(outbox, "published"));
+    print_count(cli, "pending", number(outbox, "pending"));
+    print_count(cli, "dead letters", number(outbox, "dead"));
+    print_count(cli, "cursor", number(outbox, "cursor"));
+    print_count(cli, "quarantine", number(reply, "quarantined"));
+    if (number(forks, "open") > 0) {
+        print_count(cli, "open forks", number(forks, "open"));
+    }
+    if (number(forks, "sources") > 0) {
+        print_count(cli, "used twice", number(forks, "sources"));
+    }
+    enum quipu_status status = each_projection(reply, say_projection, &cli, err);
+    for (size_t i = 0; i < catalogue_projection_count && status == QUIPU_OK; i++) {
+        const char *name = catalogue_projections[i]->name;
+        struct looking_for looking = {quipu_slice_text(name), false};
+        status = each_projection(reply, look_at_projection, &looking, err);
+        if (status == QUIPU_OK && !looking.is_found) {
+            print_name(cli, "projection");
+            (void)printf("%s: not built, `quipu replay` builds it\n", name);
+        }
+    }
+    return status;
+}
+
+/* ------------------------------------------------------------------ as JSON */
+
+static enum quipu_status raw(struct cli_json *json, struct quipu_buf *storage, const char *key,
+                             struct quipu_slice value, struct quipu_error *err)
+{
+    quipu_buf_reset(storage);
+    enum quipu_status status = quipu_dagjson_from_dagcbor(value, storage, err);
+    if (status == QUIPU_OK) {
+        cli_json_raw(json, key, quipu_buf_slice(storage));
+    }
+    return status;
+}
+
+static void say_outbox(struct cli_json *json, struct quipu_slice outbox)
+{
+    cli_json_object(json, "outbox");
+    cli_json_number(json, "cursor", number(outbox, "cursor"));
+    cli_json_number(json, "pending", number(outbox, "pending"));
+    cli_json_number(json, "published", number(outbox, "published"));
+    cli_json_number(json, "dead", number(outbox, "dead"));
+    cli_json_close(json, '}');
+}
+
+static void say_forks(struct cli_json *json, struct quipu_slice forks)
+{
+    cli_json_object(json, "forks");
+    cli_json_number(json, "open", number(forks, "open"));
+    cli_json_number(json, "aggregates", number(forks, "aggregates"));
+    cli_json_number(json, "sources", number(forks, "sources"));
+    cli_json_close(json, '}');
+}
+
+static enum quipu_status say_json(const struct cli *cli, struct quipu_slice reply,
+                                  struct quipu_error *err)
+{
+    struct quipu_slice store = member(reply, "store");
+    struct quipu_slice source = text(reply, "source");
+    struct quipu_buf storage = QUIPU_BUF_INIT;
     struct cli_json json = {0};
     cli_json_begin(&json);
     cli_json_text(&json, "store", quipu_slice_text(cli->store_path));
-    if (figures->source[0] == 0) {
+    if (source.len == 0) {
         cli_json_null(&json, "source");
     } else {
-        cli_json_text(&json, "source", quipu_slice_text(figures->source));
+        cli_json_text(&json, "source", source);
     }
-    cli_json_number(&json, "events", figures->store.events);
-    cli_json_number(&json, "aggregates", figures->store.aggregates);
-    cli_json_number(&json, "file_bytes", figures->store.file_bytes);
-    cli_json_number(&json, "format", figures->store.format);
-    cli_json_object(&json, "outbox");
-    cli_json_number(&json, "cursor", figures->outbox.cursor);
-    cli_json_number(&json, "pending", figures->outbox.pending);
-    cli_json_number(&json, "published", figures->outbox.published);
-    cli_json_number(&json, "dead", figures->outbox.dead);
-    cli_json_close(&json, '}');
-    cli_json_number(&json, "quarantined", figures->quarantined);
-    cli_json_object(&json, "forks");
-    cli_json_number(&json, "open", figures->forks.aggregates_open);
-    cli_json_number(&json, "aggregates", figures->forks.aggregates);
-    cli_json_number(&json, "sources", figures->forks.sources);
-    cli_json_close(&json, '}');
-    cli_json_list(&json, "projections");
-    for (size_t i = 0; i < catalogue_projection_count; i++) {
-        cli_json_item(&json);
-        cli_json_text(&json, "name", quipu_slice_text(catalogue_projections[i]->name));
-        if (figures->projections[i].is_built) {
-            cli_json_number(&json, "rows", figures->projections[i].rows);
-        } else {
-            cli_json_null(&json, "rows");
-        }
-        cli_json_close(&json, '}');
+    cli_json_number(&json, "events", number(store, "events"));
+    cli_json_number(&json, "aggregates", number(store, "aggregates"));
+    cli_json_number(&json, "file_bytes", number(store, "file_bytes"));
+    cli_json_number(&json, "format", number(store, "format"));
+    say_outbox(&json, member(reply, "outbox"));
+    cli_json_number(&json, "quarantined", number(reply, "quarantined"));
+    say_forks(&json, member(reply, "forks"));
+    enum quipu_status status =
+        raw(&json, &storage, "projections", member(reply, "projections"), err);
+    if (status == QUIPU_OK) {
+        status = cli_json_end(&json, err);
     }
-    cli_json_close(&json, ']');
-    enum quipu_status status = cli_json_end(&json, err);
     cli_json_release(&json);
+    quipu_buf_release(&storage);
     return status;
 }
 
@@ -177,16 +243,15 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     if (code != 0) {
         return code;
     }
-    struct quipu_error err;
-    struct figures figures = {0};
-    enum quipu_status status = gather(cli, &figures, &err);
+    struct quipu_error err = {0};
+    struct quipu_buf reply = QUIPU_BUF_INIT;
+    struct quipu_query query = {.kind = QUIPU_QUERY_STATUS};
+    enum quipu_status status = quipu_query_run(cli->engine, &query, NULL, &reply, &err);
     if (status == QUIPU_OK) {
-        if (cli->is_json) {
-            status = say_json(cli, &figures, &err);
-        } else {
-            say_text(cli, &figures);
-        }
+        status = cli->is_json ? say_json(cli, quipu_buf_slice(&reply), &err)
+                              : say_text(cli, quipu_buf_slice(&reply), &err);
     }
+    quipu_buf_release(&reply);
     return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
 }
 
@@ -199,9 +264,8 @@ const struct cli_verb cli_verb_status = {
         "dead\n"
         "letters were refused for good (`quipu deadletter`); quarantine holds what `quipu pull`\n"
         "could not take in. Open forks are aggregates whose branches want `quipu merge`; used "
-        "twice "
-        "are\n"
-        "numbers of a source (`quipu forks`).",
+        "twice\n"
+        "are numbers of a source (`quipu forks`). A projection is live, or so many events behind.",
     .example = "quipu status --json | jq .outbox.pending",
     .run = run,
 };

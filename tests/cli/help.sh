@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 manual=$2
 
-verbs="init append log show cat verify status export import provision flush pull replay projections backup compact deadletter
+verbs="init append log show cat verify status query export import provision flush pull replay projections backup compact deadletter
 quarantine cid car demo help version"
 
 list=$("$quipu" help)
