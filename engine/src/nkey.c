@@ -203,3 +203,21 @@ bool nkey_is_seed(const uint8_t text[NKEY_SEED_CHARS])
     sodium_memzero(bytes, sizeof bytes);
     return is_seed;
 }
+
+enum quipu_status quipu_nkey_seed_public_key(struct quipu_slice seed,
+                                             uint8_t out[QUIPU_PUBLIC_KEY_BYTES],
+                                             struct quipu_error *err)
+{
+    uint8_t raw[NKEY_SEED_BYTES];
+    uint8_t secret[crypto_sign_SECRETKEYBYTES];
+    if (nkey_user_seed_parse(seed, raw) != QUIPU_OK) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "not the seed of a user's NKey (SU and %d more characters); give "
+                               "the one that nk -gen user has made",
+                               NKEY_SEED_CHARS - 2);
+    }
+    (void)crypto_sign_seed_keypair(out, secret, raw); /* cannot fail */
+    sodium_memzero(raw, sizeof raw);
+    sodium_memzero(secret, sizeof secret);
+    return QUIPU_OK;
+}

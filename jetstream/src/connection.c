@@ -1,6 +1,7 @@
 /*
  * Opening, losing, rebuilding and closing a connection. The library's threads only record into
- * struct nats_link; every decision is made by the thread that calls us. Sends no message.
+ * struct nats_link, and tell the host what they have recorded; every decision is made by the thread
+ * that calls us. Sends no message.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -11,17 +12,20 @@
 #include <string.h>
 #include <time.h>
 
+#include "connection_state.h"
+#include "nats_identity.h"
 #include "nats_options.h"
 #include "nats_status.h"
 #include "quipu/alloc.h"
+#include "quipu/clock.h"
 
 #define US_PER_MS  1000
 #define US_PER_S   1000000
 #define NS_PER_US  1000
 #define INBOX_TEXT "_INBOX."
 
-/* Three in a row fail by chance once in 17 million. */
-#define SIGNED_ATTEMPTS 3
+/* So many in a row are unlucky once in 2^64. */
+#define SIGNED_ATTEMPTS_MAX 8
 /* How long close waits for the library's threads to be done with us. */
 #define CLOSE_WAIT_S 10
 
@@ -40,13 +44,32 @@ int64_t quipu_monotonic_us(void)
 
 /* ------------------------------------------------------------------ threads of the library */
 
+/* The server, or the network, has ended it, unless we have. */
+static void tell_loss(natsConnection *connection, struct nats_link *link)
+{
+    (void)pthread_mutex_lock(&link->mutex);
+    bool is_ours = link->is_hanging_up;
+    (void)pthread_mutex_unlock(&link->mutex);
+    if (is_ours) {
+        return;
+    }
+    const char *text = NULL;
+    natsStatus s = natsConnection_GetLastError(connection, &text);
+    enum quipu_status status =
+        s == NATS_CONNECTION_AUTH_FAILED || s == NATS_NOT_PERMITTED ? QUIPU_AUTH : QUIPU_OFFLINE;
+    char message[QUIPU_ERROR_MESSAGE_BYTES];
+    (void)snprintf(message, sizeof message, "connection lost: %s",
+                   text != NULL && text[0] != 0 ? text : "it was closed");
+    quipu_link_enter(link, QUIPU_NATS_OFFLINE, status, message);
+}
+
 static void on_closed(natsConnection *connection, void *closure)
 {
-    (void)connection;
     struct nats_link *link = closure;
+    tell_loss(connection, link);
     (void)pthread_mutex_lock(&link->mutex);
     link->is_closed = true;
-    (void)pthread_cond_signal(&link->closed);
+    (void)pthread_cond_broadcast(&link->changed);
     (void)pthread_mutex_unlock(&link->mutex);
 }
 
@@ -93,6 +116,9 @@ enum quipu_status quipu_nats_denied(struct quipu_nats *nats, enum quipu_status s
  * our closure, and nothing is read any more by then. */
 bool quipu_nats_hang_up(struct quipu_nats *nats)
 {
+    (void)pthread_mutex_lock(&nats->link.mutex);
+    nats->link.is_hanging_up = true;
+    (void)pthread_mutex_unlock(&nats->link.mutex);
     natsConnection_Close(nats->connection);
     struct timespec until;
     (void)clock_gettime(CLOCK_REALTIME, &until); /* cannot fail for this clock */
@@ -100,7 +126,7 @@ bool quipu_nats_hang_up(struct quipu_nats *nats)
     int waited = 0;
     (void)pthread_mutex_lock(&nats->link.mutex);
     while (!nats->link.is_closed && waited == 0) {
-        waited = pthread_cond_timedwait(&nats->link.closed, &nats->link.mutex, &until);
+        waited = pthread_cond_timedwait(&nats->link.changed, &nats->link.mutex, &until);
     }
     bool is_closed = nats->link.is_closed;
     (void)pthread_mutex_unlock(&nats->link.mutex);
@@ -126,12 +152,52 @@ static bool connection_drop(struct quipu_nats *nats)
     return is_closed;
 }
 
+/* Which credentials they are, and what is to be done about them. */
+static enum quipu_status auth_failure(const struct quipu_nats *nats, struct quipu_error *err)
+{
+    const struct nats_credentials *used = &nats->in_use;
+    char when[QUIPU_RFC3339_BYTES];
+    switch (nats->identity.kind) {
+    case NATS_IDENTITY_PLAIN:
+        break;
+    case NATS_IDENTITY_NKEY:
+        return quipu_error_set(err, QUIPU_AUTH,
+                               "server %s refuses the key %s; give the nkey seed file of a user "
+                               "that it knows",
+                               nats->server, used->public_text);
+    case NATS_IDENTITY_JWT:
+        if (used->claims.expires_unix_us != 0 &&
+            used->claims.expires_unix_us <= quipu_link_now_us()) {
+            quipu_rfc3339_format(used->claims.expires_unix_us, when);
+            return quipu_error_set(err, QUIPU_AUTH,
+                                   "server %s refuses the credentials of %s: they expired at %s; "
+                                   "put new ones into the credentials file",
+                                   nats->server, used->public_text, when);
+        }
+        return quipu_error_set(err, QUIPU_AUTH,
+                               "server %s refuses the credentials of %s: revoked, or of an account "
+                               "or operator that it does not know; put others into the credentials "
+                               "file",
+                               nats->server, used->public_text);
+    }
+    return quipu_error_set(err, QUIPU_AUTH,
+                           "server %s refuses the credentials; give a user and password, a token "
+                           "or a credentials file that it knows",
+                           nats->server);
+}
+
 /* The line says the cure; the library's own text only where it adds something. */
 static enum quipu_status connect_failure(const struct quipu_nats *nats, natsStatus s,
                                          struct quipu_error *err)
 {
     enum quipu_status status = quipu_status_from_nats(s);
     const char *detail = nats_GetLastError(NULL);
+    if (nats->is_nonce_refused) {
+        return quipu_error_set(err, QUIPU_SERVER,
+                               "server %s wants something signed that is no nonce; it is none of "
+                               "NATS, or hostile: see what is at that address",
+                               nats->server);
+    }
     detail = detail != NULL ? detail : natsStatus_GetText(s);
     if (s == NATS_SSL_ERROR) {
         return quipu_error_set(err, status,
@@ -153,10 +219,7 @@ static enum quipu_status connect_failure(const struct quipu_nats *nats, natsStat
                                nats->server, natsStatus_GetText(s));
     }
     if (status == QUIPU_AUTH) {
-        return quipu_error_set(err, status,
-                               "server %s refuses the credentials; give a user and password, a "
-                               "token or a credentials file that it knows",
-                               nats->server);
+        return auth_failure(nats, err);
     }
     if (status == QUIPU_OFFLINE) {
         return quipu_error_set(err, status,
@@ -206,8 +269,65 @@ static natsStatus js_open(struct quipu_nats *nats)
     return s;
 }
 
+/* A signature that libnats cannot send, one in 256, is none of the server's doing: try again. */
+static natsStatus dial_with_luck(struct quipu_nats *nats)
+{
+    natsStatus s = NATS_OK;
+    int attempts = 0;
+    nats->is_nonce_refused = false;
+    do {
+        nats->is_signature_unlucky = false;
+        s = natsConnection_Connect(&nats->connection, nats->options);
+    } while (s != NATS_OK && nats->is_signature_unlucky && ++attempts < SIGNED_ATTEMPTS_MAX);
+    if (s != NATS_OK) {
+        nats->connection = NULL;
+    }
+    return s;
+}
+
+/* With the newest credentials; where the server refuses them and the host can get others, with
+ * those. */
+static enum quipu_status dial(struct quipu_nats *nats, struct quipu_error *err)
+{
+    struct quipu_error ignored;
+    enum quipu_status status = quipu_nats_identity_take(nats, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    natsStatus s = dial_with_luck(nats);
+    if (s == NATS_CONNECTION_AUTH_FAILED && nats->identity.refresh != NULL) {
+        /* Where it fails, the server's refusal is what there is to say. */
+        if (quipu_nats_identity_renew(nats, &ignored) == QUIPU_OK &&
+            quipu_nats_identity_is_newer(nats) &&
+            quipu_nats_identity_take(nats, &ignored) == QUIPU_OK) {
+            s = dial_with_luck(nats);
+        }
+    }
+    return s == NATS_OK ? QUIPU_OK : connect_failure(nats, s, err);
+}
+
+static enum quipu_status set_up(struct quipu_nats *nats, struct quipu_error *err)
+{
+    natsStatus s = js_open(nats);
+    if (s == NATS_OK) {
+        s = inbox_open(nats);
+    }
+    if (s == NATS_OK) {
+        return QUIPU_OK;
+    }
+    (void)connection_drop(nats); /* the failure before it is the one to report */
+    return quipu_error_nats(err, s, 0, "setting up the connection to %s", nats->server);
+}
+
+/* Waiting may help against these; against all others somebody has to do something. */
+static bool is_passing(enum quipu_status status)
+{
+    return status == QUIPU_OFFLINE || status == QUIPU_TIMEOUT || status == QUIPU_NO_MEMORY;
+}
+
 enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats, struct quipu_error *err)
 {
+    struct quipu_error detail; /* the report needs the line, whether the caller does or not */
     if (!connection_drop(nats)) {
         return quipu_error_set(err, QUIPU_TIMEOUT,
                                "the connection to %s does not close; restart the program",
@@ -215,37 +335,33 @@ enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats, struct quipu_err
     }
     (void)pthread_mutex_lock(&nats->link.mutex);
     nats->link.is_closed = false;
+    nats->link.is_hanging_up = false;
     nats->link.is_denied = false;
+    bool is_first = nats->link.now.connects == 0;
     (void)pthread_mutex_unlock(&nats->link.mutex);
+    quipu_link_enter(&nats->link, is_first ? QUIPU_NATS_CONNECTING : QUIPU_NATS_RECONNECTING,
+                     QUIPU_OK, "");
 
-    /* libnats 3.4.1 sends a signature that begins with a zero byte wrongly, one in 256, and the
-     * server then refuses a good key: with a key, a refusal counts when it comes again and again.
-     */
-    int attempts = nats->signs_nonce ? SIGNED_ATTEMPTS : 1;
-    natsStatus s = NATS_CONNECTION_AUTH_FAILED;
-    for (int i = 0; i < attempts && s == NATS_CONNECTION_AUTH_FAILED; i++) {
-        s = natsConnection_Connect(&nats->connection, nats->options);
+    enum quipu_status status = dial(nats, &detail);
+    if (status == QUIPU_OK) {
+        status = set_up(nats, &detail);
     }
-    if (s != NATS_OK) {
-        nats->connection = NULL;
-        return connect_failure(nats, s, err);
+    if (status == QUIPU_OK) {
+        quipu_link_enter(&nats->link, QUIPU_NATS_CONNECTED, QUIPU_OK, "");
+        return QUIPU_OK;
     }
-
-    s = js_open(nats);
-    if (s == NATS_OK) {
-        s = inbox_open(nats);
+    quipu_link_enter(&nats->link, is_passing(status) ? QUIPU_NATS_OFFLINE : QUIPU_NATS_ERROR,
+                     status, detail.message);
+    if (err != NULL) {
+        *err = detail;
     }
-    if (s != NATS_OK) {
-        (void)connection_drop(nats); /* the failure before it is the one to report */
-        return quipu_error_nats(err, s, 0, "setting up the connection to %s", nats->server);
-    }
-    return QUIPU_OK;
+    return status;
 }
 
 enum quipu_status quipu_nats_ready(struct quipu_nats *nats, struct quipu_error *err)
 {
     /* A round trip, because a connection whose other end has vanished looks well for minutes. */
-    if (nats->connection == NULL ||
+    if (nats->connection == NULL || quipu_nats_identity_is_newer(nats) ||
         natsConnection_FlushTimeout(nats->connection, quipu_nats_ms(nats->request_timeout_us)) !=
             NATS_OK) {
         return quipu_nats_reconnect(nats, err);
@@ -283,9 +399,7 @@ enum quipu_status quipu_nats_open(const struct quipu_nats_options *options, stru
     if (nats == NULL) {
         return quipu_error_set(err, QUIPU_NO_MEMORY, "out of memory opening a connection");
     }
-    (void)pthread_mutex_init(&nats->link.mutex, NULL); /* cannot fail with default attributes */
-    (void)pthread_cond_init(&nats->link.closed, NULL);
-
+    quipu_link_init(&nats->link, &known);
     enum quipu_status status = quipu_nats_configure(nats, &known, err);
     if (status == QUIPU_OK) {
         natsStatus s = set_callbacks(nats);
@@ -293,6 +407,9 @@ enum quipu_status quipu_nats_open(const struct quipu_nats_options *options, stru
     }
     if (status == QUIPU_OK) {
         status = quipu_nats_reconnect(nats, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_nats_identity_watch(nats, err);
     }
     if (status != QUIPU_OK) {
         quipu_nats_close(&nats);
@@ -313,10 +430,26 @@ void quipu_nats_close(struct quipu_nats **nats)
     bool is_closed = connection_drop(handle);
     natsOptions_Destroy(handle->options);
     handle->options = NULL;
+    quipu_nats_identity_release(handle);
+    (void)pthread_mutex_lock(&handle->link.mutex);
+    bool is_telling_needed =
+        handle->link.now.state != QUIPU_NATS_OFFLINE && handle->link.now.state != QUIPU_NATS_ERROR;
+    (void)pthread_mutex_unlock(&handle->link.mutex);
+    if (is_telling_needed) {
+        quipu_link_enter(&handle->link, QUIPU_NATS_OFFLINE, QUIPU_OK, "");
+    }
+    quipu_link_settle(&handle->link);
     if (!is_closed) {
         return; /* a thread of the library may still write into it: a leak is better */
     }
-    (void)pthread_cond_destroy(&handle->link.closed);
-    (void)pthread_mutex_destroy(&handle->link.mutex);
+    quipu_link_release(&handle->link);
     quipu_free(handle);
+}
+
+enum quipu_status quipu_nats_may_publish(const struct quipu_nats *nats, const char *subject,
+                                         struct quipu_error *err)
+{
+    return quipu_rules_are_empty(&nats->in_use.claims.publish)
+               ? QUIPU_OK
+               : quipu_rules_check(&nats->in_use.claims.publish, subject, err);
 }

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "credentials.h"
 #include "quipu/jetstream.h"
 
 #define NATS_NAME_BYTES_MAX   200 /* of a stream, a bucket, a subject prefix */
@@ -25,13 +26,50 @@
 #define NATS_BUCKET_STREAM    "OBJ_"
 #define NATS_STREAM_BYTES_MAX (NATS_NAME_BYTES_MAX + sizeof NATS_BUCKET_STREAM)
 
-/* Written by threads of libnats, read by ours: nothing but facts. */
+#define NATS_REPORTS_QUEUED 16
+
+/* Written by several threads: nothing but facts, under `mutex`. */
 struct nats_link {
     pthread_mutex_t mutex;
-    pthread_cond_t closed; /* is_closed became true */
-    bool is_closed;        /* the library is done with this connection */
-    bool is_denied;        /* the server refused a publish or a subscribe */
+    pthread_cond_t changed;
+    bool is_closed;     /* the library is done with this connection */
+    bool is_hanging_up; /* closing it is our own doing, and no loss */
+    bool is_denied;     /* the server refused a publish or a subscribe */
     char denied[NATS_DENIED_BYTES];
+
+    struct quipu_nats_report now;
+    /* What the host is yet to be told, oldest first. Where it is too slow, the oldest go. */
+    struct quipu_nats_report queue[NATS_REPORTS_QUEUED];
+    unsigned queue_first;
+    unsigned queued;
+    bool is_telling; /* a thread is in on_state, and tells what comes meanwhile too */
+    quipu_nats_state_fn on_state;
+    void *on_state_ctx;
+};
+
+enum nats_identity_kind {
+    NATS_IDENTITY_PLAIN, /* none, a password, or a token */
+    NATS_IDENTITY_NKEY,
+    NATS_IDENTITY_JWT,
+};
+
+/* Where credentials come from and the newest of them. Once open, what changes is guarded by
+ * link.mutex. */
+struct nats_identity {
+    enum nats_identity_kind kind;
+    char *file;  /* of secrets; NULL where there is none */
+    char *token; /* secret */
+    quipu_nats_refresh_fn refresh;
+    void *refresh_ctx;
+    bool has_forbidden;
+    uint8_t forbidden[QUIPU_PUBLIC_KEY_BYTES]; /* the store's signing key */
+
+    struct nats_credentials newest;
+    uint64_t generation; /* of `newest`; 0: there is none yet */
+    bool is_renewing;    /* a thread is getting newer ones */
+    bool is_stopping;
+    bool has_watcher;
+    pthread_t watcher;
 };
 
 struct quipu_nats {
@@ -43,7 +81,14 @@ struct quipu_nats {
     int64_t connect_timeout_us;
     int64_t request_timeout_us;
 
-    bool signs_nonce; /* the server is shown a signature, not a password */
+    struct nats_identity identity;
+    /* What this connection was made with: only the thread that uses the handle, and the library
+     * while that thread connects, look at them. */
+    struct nats_credentials in_use;
+    uint64_t in_use_generation;
+    bool is_signature_unlucky; /* libnats cannot send it: the next nonce gives another */
+    bool is_nonce_refused;     /* the server wants something else signed than a nonce */
+
     natsOptions *options;
     natsConnection *connection; /* NULL where there is none */
     jsCtx *js;
@@ -55,7 +100,8 @@ struct quipu_nats {
     struct nats_link link;
 };
 
-/* Connect, or connect anew where the connection does not answer; nothing where it stands.
+/* Connect, or connect anew where the connection does not answer, or where there are newer
+ * credentials; nothing where it stands.
  * @retval QUIPU_OFFLINE, QUIPU_AUTH, QUIPU_INVALID, QUIPU_TIMEOUT, QUIPU_SERVER, QUIPU_NO_MEMORY */
 enum quipu_status quipu_nats_ready(struct quipu_nats *nats,
                                    struct quipu_error *err) QUIPU_MUST_CHECK;

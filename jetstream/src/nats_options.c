@@ -6,18 +6,16 @@
  */
 #include "nats_options.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "nats_identity.h"
 #include "nats_status.h"
 
 #define DEFAULT_TIMEOUT_US ((int64_t)5 * 1000 * 1000)
 #define IO_BUFFER_BYTES    (128 << 10)
 #define PORT_MAX           65535u
-/* Longer lines, such as the JWT, come in pieces; the marks do not. */
-#define CREDENTIALS_LINE_BYTES 256
 
 static bool is_name_char(char c)
 {
@@ -201,86 +199,80 @@ void quipu_nats_url_redact(const char *url, char *out, size_t cap)
     }
 }
 
-/* The library reads the file only when a server asks for it; a wrong one is better known now. Holds
- * a seed: wiped, and never quoted. */
-static enum quipu_status credentials_check(const char *path, struct quipu_error *err)
+static bool url_names_user(const char *url)
 {
-    FILE *file = fopen(path, "r");
-    if (file == NULL) {
-        return quipu_error_set(err, QUIPU_INVALID, "credentials file %s cannot be read: %s", path,
-                               strerror(errno));
-    }
-    static const char *const marks[] = {"-----BEGIN NATS USER JWT-----",
-                                        "-----BEGIN USER NKEY SEED-----"};
-    bool is_found[] = {false, false};
-    char line[CREDENTIALS_LINE_BYTES];
-    char buffer[BUFSIZ];
-    (void)setvbuf(file, buffer, _IOFBF, sizeof buffer); /* so that we can wipe it */
-    while (fgets(line, sizeof line, file) != NULL) {
-        for (size_t i = 0; i < 2; i++) {
-            is_found[i] = is_found[i] || strncmp(line, marks[i], strlen(marks[i])) == 0;
+    return strchr(url, '@') != NULL;
+}
+
+static bool url_wants_tls(const char *url)
+{
+    for (const char *p = url; p != NULL;) {
+        const char *end = NULL;
+        p = next_address(p, &end);
+        if (end - p >= 6 && memcmp(p, "tls://", 6) == 0) {
+            return true;
         }
+        p = strchr(end, ',');
+        p = p == NULL ? NULL : p + 1;
     }
-    explicit_bzero(line, sizeof line);
-    (void)fclose(file); /* only read */
-    explicit_bzero(buffer, sizeof buffer);
-    for (size_t i = 0; i < 2; i++) {
-        if (!is_found[i]) {
-            return quipu_error_set(
-                err, QUIPU_INVALID,
-                "credentials file %s has no line \"%s\"; give a .creds file with "
-                "a user's JWT and seed",
-                path, marks[i]);
-        }
+    return false;
+}
+
+static enum quipu_status set_client_certificate(struct quipu_nats *nats,
+                                                const struct quipu_nats_options *options,
+                                                struct quipu_error *err)
+{
+    const char *cert = options->tls_cert_file;
+    const char *key = options->tls_key_file;
+    if (cert == NULL && key == NULL) {
+        return QUIPU_OK;
+    }
+    if (cert == NULL || key == NULL) {
+        return quipu_error_set(
+            err, QUIPU_INVALID, "TLS client %s is given without its %s; give both files",
+            cert != NULL ? "certificate" : "key", cert != NULL ? "key" : "certificate");
+    }
+    enum quipu_status status = quipu_secret_check("TLS client key file", key, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (natsOptions_LoadCertificatesChain(nats->options, cert, key) != NATS_OK) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "TLS client certificate %s and key %s cannot be read as PEM, or do "
+                               "not belong together",
+                               cert, key);
     }
     return QUIPU_OK;
 }
 
-/* Who we are: at most one way, and a file that can be read. Each is set on its own; none of them
- * touches TLS. */
-static enum quipu_status set_identity(struct quipu_nats *nats,
-                                      const struct quipu_nats_options *options,
-                                      struct quipu_error *err)
+/* Everything about TLS, and nothing else; all of it before the first connect, because libnats 3.4.1
+ * begins a new, empty TLS context where options that are in use are changed. */
+static enum quipu_status set_tls(struct quipu_nats *nats, const struct quipu_nats_options *options,
+                                 const char *url, struct quipu_error *err)
 {
-    int ways = (options->credentials_file != NULL) + (options->token != NULL) +
-               (options->user != NULL || options->password != NULL);
-    if (ways > 1) {
-        return quipu_error_set(err, QUIPU_INVALID,
-                               "more than one of credentials file, user and token is given; give "
-                               "one");
-    }
-    natsStatus s = NATS_OK;
-    if (options->credentials_file != NULL) {
-        enum quipu_status status = credentials_check(options->credentials_file, err);
-        if (status != QUIPU_OK) {
-            return status;
-        }
-        s = natsOptions_SetUserCredentialsFromFiles(nats->options, options->credentials_file, NULL);
-        nats->signs_nonce = true;
-    } else if (options->token != NULL) {
-        s = natsOptions_SetToken(nats->options, options->token);
-    } else if (ways == 1) {
-        s = natsOptions_SetUserInfo(nats->options, options->user != NULL ? options->user : "",
-                                    options->password != NULL ? options->password : "");
-    }
-    return s == NATS_OK ? QUIPU_OK : quipu_error_nats(err, s, 0, "setting the credentials");
-}
-
-static enum quipu_status set_tls(struct quipu_nats *nats, const char *ca_file,
-                                 struct quipu_error *err)
-{
-    if (ca_file == NULL) {
+    const char *ca = options->tls_ca_file;
+    bool is_wanted = ca != NULL || options->tls_cert_file != NULL ||
+                     options->tls_key_file != NULL || options->tls_host != NULL ||
+                     url_wants_tls(url);
+    if (!is_wanted) {
         return QUIPU_OK;
     }
-    /* The library checks the server's name against the certificate by itself. */
-    if (access(ca_file, R_OK) != 0 ||
-        natsOptions_LoadCATrustedCertificates(nats->options, ca_file) != NATS_OK) {
-        return quipu_error_set(err, QUIPU_INVALID,
-                               "TLS CA file %s cannot be read or holds no certificate in PEM",
-                               ca_file);
-    }
+    /* libnats takes tls:// for nats://, and would send secrets in clear to a server without it. */
     natsStatus s = natsOptions_SetSecure(nats->options, true);
-    return s == NATS_OK ? QUIPU_OK : quipu_error_nats(err, s, 0, "turning TLS on");
+    if (s == NATS_OK && ca != NULL &&
+        (access(ca, R_OK) != 0 ||
+         natsOptions_LoadCATrustedCertificates(nats->options, ca) != NATS_OK)) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "TLS CA file %s cannot be read or holds no certificate in PEM", ca);
+    }
+    /* The library checks the name of the url's host where no other is given. */
+    if (s == NATS_OK && options->tls_host != NULL) {
+        s = natsOptions_SetExpectedHostname(nats->options, options->tls_host);
+    }
+    if (s != NATS_OK) {
+        return quipu_error_nats(err, s, 0, "turning TLS on");
+    }
+    return set_client_certificate(nats, options, err);
 }
 
 static enum quipu_status set_transport(struct quipu_nats *nats, const char *url,
@@ -350,10 +342,10 @@ enum quipu_status quipu_nats_configure(struct quipu_nats *nats,
     }
     status = set_transport(nats, url, err);
     if (status == QUIPU_OK) {
-        status = set_identity(nats, options, err);
+        status = quipu_nats_identity_configure(nats, options, url_names_user(url), err);
     }
     if (status == QUIPU_OK) {
-        status = set_tls(nats, options->tls_ca_file, err);
+        status = set_tls(nats, options, url, err);
     }
     return status;
 }

@@ -15,6 +15,8 @@
 #include "streams.h"
 
 #define NS_PER_US            1000
+#define REPLICAS_MAX         5
+#define AGE_US_MIN           100000
 #define NS_PER_S             1000000000.0
 #define DUPLICATE_WINDOW_NS  ((int64_t)120 * 1000 * 1000 * 1000)
 #define SUBJECT_BYTES        (NATS_NAME_BYTES_MAX + 16)
@@ -28,9 +30,23 @@ struct wanted_stream {
     char subjects[STREAM_SUBJECTS_MAX][SUBJECT_BYTES];
     int subject_count;
     int64_t replicas;
+    jsStorageType storage;
+    int64_t max_age_ns;          /* 0: none */
+    int64_t max_msgs;            /* -1: none */
+    int64_t max_bytes;           /* -1: none */
     int64_t duplicate_window_ns; /* DUPLICATE_WINDOW_ANY: the server's default, not compared */
     bool allows_rollup;
 };
+
+static jsStorageType storage_of(const struct quipu_provision_options *options)
+{
+    return options->storage == QUIPU_STREAM_MEMORY ? js_MemoryStorage : js_FileStorage;
+}
+
+static int64_t limit_of(uint64_t given)
+{
+    return given == 0 ? -1 : (int64_t)given;
+}
 
 static struct wanted_stream wanted_events(const struct quipu_nats *nats,
                                           const struct quipu_provision_options *options)
@@ -39,9 +55,15 @@ static struct wanted_stream wanted_events(const struct quipu_nats *nats,
                                    .description = "quipu: events (envelopes)",
                                    .subject_count = 1,
                                    .replicas = options->replicas == 0 ? 1 : options->replicas,
+                                   .storage = storage_of(options),
+                                   .max_age_ns = options->max_age_us * NS_PER_US,
+                                   .max_msgs = limit_of(options->max_events),
+                                   .max_bytes = limit_of(options->max_bytes),
                                    .duplicate_window_ns = DUPLICATE_WINDOW_NS};
     if (options->duplicate_window_us > 0) {
         wanted.duplicate_window_ns = options->duplicate_window_us * NS_PER_US;
+    } else if (wanted.max_age_ns > 0 && wanted.max_age_ns < DUPLICATE_WINDOW_NS) {
+        wanted.duplicate_window_ns = wanted.max_age_ns; /* the server allows no more */
     }
     (void)snprintf(wanted.subjects[0], SUBJECT_BYTES, "%s.>", nats->subject_prefix);
     return wanted;
@@ -53,6 +75,9 @@ static struct wanted_stream wanted_bucket(const struct quipu_nats *nats,
     struct wanted_stream wanted = {.name = nats->bucket_stream,
                                    .description = "quipu: payloads, by CID",
                                    .subject_count = 2,
+                                   .storage = storage_of(options),
+                                   .max_msgs = -1,
+                                   .max_bytes = -1,
                                    .replicas = options->replicas == 0 ? 1 : options->replicas,
                                    .duplicate_window_ns = DUPLICATE_WINDOW_ANY,
                                    .allows_rollup = true};
@@ -109,6 +134,11 @@ static const char *retention_name(jsRetentionPolicy policy)
     return "unknown";
 }
 
+static const char *storage_name(jsStorageType storage)
+{
+    return storage == js_FileStorage ? "file" : "memory";
+}
+
 static bool has_subject(const jsStreamConfig *config, const char *subject)
 {
     for (int i = 0; i < config->SubjectsLen; i++) {
@@ -146,12 +176,12 @@ static void drift_collect(struct quipu_buf *drift, const struct wanted_stream *w
     const char *name = wanted->name;
     drift_subjects(drift, wanted, config);
     drift_word(drift, name, "retention", retention_name(config->Retention), "limits");
-    drift_word(drift, name, "storage", config->Storage == js_FileStorage ? "file" : "memory",
-               "file");
+    drift_word(drift, name, "storage", storage_name(config->Storage),
+               storage_name(wanted->storage));
     drift_word(drift, name, "discard", config->Discard == js_DiscardNew ? "new" : "old", "new");
-    drift_seconds(drift, name, "max_age", config->MaxAge, 0);
-    drift_number(drift, name, "max_msgs", config->MaxMsgs, -1);
-    drift_number(drift, name, "max_bytes", config->MaxBytes, -1);
+    drift_seconds(drift, name, "max_age", config->MaxAge, wanted->max_age_ns);
+    drift_number(drift, name, "max_msgs", config->MaxMsgs, wanted->max_msgs);
+    drift_number(drift, name, "max_bytes", config->MaxBytes, wanted->max_bytes);
     drift_number(drift, name, "max_msgs_per_subject", config->MaxMsgsPerSubject, -1);
     drift_number(drift, name, "max_msg_size", config->MaxMsgSize, -1);
     drift_number(drift, name, "num_replicas", config->Replicas, wanted->replicas);
@@ -174,6 +204,12 @@ static enum quipu_status stream_create(struct quipu_nats *nats, const struct wan
                                        jsStreamInfo **out, bool *was_created,
                                        struct quipu_error *err)
 {
+    char request[NATS_STREAM_BYTES_MAX + 32];
+    (void)snprintf(request, sizeof request, "$JS.API.STREAM.CREATE.%s", wanted->name);
+    enum quipu_status status = quipu_nats_may_publish(nats, request, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
     jsStreamConfig config;
     const char *subjects[STREAM_SUBJECTS_MAX] = {wanted->subjects[0], wanted->subjects[1]};
     natsStatus s = jsStreamConfig_Init(&config);
@@ -186,7 +222,10 @@ static enum quipu_status stream_create(struct quipu_nats *nats, const struct wan
     config.SubjectsLen = wanted->subject_count;
     config.Retention = js_LimitsPolicy;
     config.Discard = js_DiscardNew;
-    config.Storage = js_FileStorage;
+    config.Storage = wanted->storage;
+    config.MaxAge = wanted->max_age_ns;
+    config.MaxMsgs = wanted->max_msgs;
+    config.MaxBytes = wanted->max_bytes;
     config.Replicas = wanted->replicas;
     config.Duplicates = wanted->duplicate_window_ns;
     config.AllowDirect = true;
@@ -210,21 +249,63 @@ static enum quipu_status stream_create(struct quipu_nats *nats, const struct wan
     return quipu_js_failure(nats, s, (int)number, "making stream", wanted->name, err);
 }
 
+struct ensured {
+    bool was_created;
+    uint64_t messages;
+    struct quipu_buf *drift;
+    struct quipu_buf *notes;
+};
+
 static enum quipu_status stream_ensure(struct quipu_nats *nats, const struct wanted_stream *wanted,
-                                       bool *was_created, uint64_t *messages,
-                                       struct quipu_buf *drift, struct quipu_error *err)
+                                       struct ensured *out, struct quipu_error *err)
 {
     jsStreamInfo *info = NULL;
     enum quipu_status status = quipu_stream_info(nats, wanted->name, &info, err);
     if (status == QUIPU_NOT_PROVISIONED) {
-        status = stream_create(nats, wanted, &info, was_created, err);
+        status = stream_create(nats, wanted, &info, &out->was_created, err);
     }
     if (status != QUIPU_OK) {
         return status;
     }
-    *messages = info->State.Msgs;
-    drift_collect(drift, wanted, info->Config);
+    out->messages = info->State.Msgs;
+    drift_collect(out->drift, wanted, info->Config);
+    quipu_provision_notes(info, !wanted->allows_rollup, out->notes);
     jsStreamInfo_Destroy(info);
+    return QUIPU_OK;
+}
+
+static enum quipu_status options_check(const struct quipu_provision_options *options,
+                                       struct quipu_error *err)
+{
+    bool is_losing = options->max_age_us != 0 || options->storage == QUIPU_STREAM_MEMORY;
+    if (is_losing && !options->may_lose_events) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "%s asked for: an audit log must not lose events; say that it may "
+                               "(may_lose_events), or leave that out",
+                               options->max_age_us != 0 ? "a maximum age is"
+                                                        : "storage in memory is");
+    }
+    if (options->replicas > REPLICAS_MAX) {
+        return quipu_error_set(err, QUIPU_INVALID, "%" PRIu32 " replicas, 1 to %d are allowed",
+                               options->replicas, REPLICAS_MAX);
+    }
+    if (options->max_events > INT64_MAX || options->max_bytes > INT64_MAX) {
+        return quipu_error_set(
+            err, QUIPU_INVALID, "a limit of %" PRIu64 ", at most 2^63-1 is allowed",
+            options->max_events > INT64_MAX ? options->max_events : options->max_bytes);
+    }
+    if (options->max_age_us != 0 &&
+        (options->max_age_us < AGE_US_MIN || options->max_age_us > INT64_MAX / NS_PER_US ||
+         options->duplicate_window_us > options->max_age_us)) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "a maximum age of %" PRId64 " us with a duplicate window of %" PRId64
+                               " us; the age is at least %d us and the window no longer",
+                               options->max_age_us, options->duplicate_window_us, AGE_US_MIN);
+    }
+    if (options->duplicate_window_us < 0 || options->duplicate_window_us > INT64_MAX / NS_PER_US) {
+        return quipu_error_set(err, QUIPU_INVALID, "a duplicate window of %" PRId64 " us",
+                               options->duplicate_window_us);
+    }
     return QUIPU_OK;
 }
 
@@ -241,19 +322,30 @@ enum quipu_status quipu_provision(struct quipu_nats *nats,
     if (options != NULL) {
         known = *options;
     }
+    enum quipu_status status = options_check(&known, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
     struct quipu_provision_report made = {.drift = QUIPU_BUF_INIT};
+    struct quipu_buf notes;
+    quipu_buf_init_fixed(&notes, made.notes, sizeof made.notes - 1); /* cut where they are many */
     struct wanted_stream events = wanted_events(nats, &known);
     struct wanted_stream bucket = wanted_bucket(nats, &known);
-    uint64_t ignored = 0;
+    struct ensured stream_made = {.drift = &made.drift, .notes = &notes};
+    struct ensured bucket_made = {.drift = &made.drift, .notes = &notes};
 
-    enum quipu_status status = quipu_nats_ready(nats, err);
+    status = quipu_nats_ready(nats, err);
     if (status == QUIPU_OK) {
-        status = stream_ensure(nats, &events, &made.stream_created, &made.stream_messages,
-                               &made.drift, err);
+        status = stream_ensure(nats, &events, &stream_made, err);
     }
     if (status == QUIPU_OK) {
-        status = stream_ensure(nats, &bucket, &made.bucket_created, &ignored, &made.drift, err);
+        status = stream_ensure(nats, &bucket, &bucket_made, err);
     }
+    made.stream_created = stream_made.was_created;
+    made.bucket_created = bucket_made.was_created;
+    made.stream_messages = stream_made.messages;
+    made.notes[notes.len] = 0;
+    quipu_buf_release(&notes);
     if (status == QUIPU_OK && made.drift.status != QUIPU_OK) {
         status = quipu_error_set(err, made.drift.status, "out of memory listing differences");
     }

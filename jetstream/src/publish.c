@@ -86,6 +86,10 @@ enum quipu_status quipu_nats_publish(struct quipu_nats *nats, const struct nats_
     if (message->body.len > INT32_MAX) {
         return quipu_error_set(err, QUIPU_TOO_LARGE, "message of %zu bytes", message->body.len);
     }
+    enum quipu_status status = quipu_nats_may_publish(nats, message->subject, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
     char reply[NATS_INBOX_BYTES + TOKEN_DIGITS + 2];
     if (token != NULL) {
         token_format(nats, token, reply);

@@ -43,7 +43,8 @@ void quipu_outgoing_add(struct nats_outgoing *message, const char *name, const c
 size_t quipu_outgoing_bytes(const struct nats_outgoing *message);
 
 /* Hand it to the connection, with a reply subject made of `token` (NULL: none).
- * @retval QUIPU_OFFLINE  the connection is gone. @retval QUIPU_TOO_LARGE, QUIPU_NO_MEMORY */
+ * @retval QUIPU_OFFLINE  the connection is gone. @retval QUIPU_PERMISSION  this user's JWT forbids
+ * it; nothing was sent. @retval QUIPU_TOO_LARGE, QUIPU_NO_MEMORY */
 enum quipu_status quipu_nats_publish(struct quipu_nats *nats, const struct nats_outgoing *message,
                                      const struct nats_token *token,
                                      struct quipu_error *err) QUIPU_MUST_CHECK;

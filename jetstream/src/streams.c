@@ -33,6 +33,12 @@ enum quipu_status quipu_js_failure(struct quipu_nats *nats, natsStatus s, int nu
 enum quipu_status quipu_stream_info(struct quipu_nats *nats, const char *stream, jsStreamInfo **out,
                                     struct quipu_error *err)
 {
+    char subject[NATS_STREAM_BYTES_MAX + 32];
+    (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.INFO.%s", stream);
+    enum quipu_status status = quipu_nats_may_publish(nats, subject, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
     jsErrCode number = 0;
     natsStatus s = js_GetStreamInfo(out, nats->js, stream, NULL, &number);
     if (s == NATS_OK) {
@@ -71,6 +77,26 @@ bool quipu_subject_covers(const char *wide, const char *narrow)
         }
         bool is_any = quipu_slice_equal(w, quipu_slice_text("*"));
         if (!is_any && !quipu_slice_equal(w, n)) {
+            return false;
+        }
+    }
+}
+
+bool quipu_subjects_meet(const char *a, const char *b)
+{
+    for (;;) {
+        struct quipu_slice x = next_token(&a);
+        struct quipu_slice y = next_token(&b);
+        if (x.len == 0 || y.len == 0) {
+            return x.len == y.len;
+        }
+        if (quipu_slice_equal(x, quipu_slice_text(">")) ||
+            quipu_slice_equal(y, quipu_slice_text(">"))) {
+            return true;
+        }
+        bool is_any = quipu_slice_equal(x, quipu_slice_text("*")) ||
+                      quipu_slice_equal(y, quipu_slice_text("*"));
+        if (!is_any && !quipu_slice_equal(x, y)) {
             return false;
         }
     }

@@ -39,6 +39,12 @@ enum quipu_status quipu_bucket_facts(struct quipu_nats *nats, struct stream_fact
 /* True where every subject that `narrow` can match is matched by `wide` (NATS wildcards). */
 bool quipu_subject_covers(const char *wide, const char *narrow);
 
+/* True where there is a subject that both match. */
+bool quipu_subjects_meet(const char *a, const char *b);
+
+/* Append what is worth knowing about a stream that is as asked, one line each. */
+void quipu_provision_notes(const jsStreamInfo *info, bool is_events, struct quipu_buf *notes);
+
 /* Report a failed JetStream request: a denied permission before a timeout, and the cure for a
  * server without JetStream. */
 enum quipu_status quipu_js_failure(struct quipu_nats *nats, natsStatus s, int number,

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "js_kit.h"
@@ -96,6 +97,7 @@ Test(connect, refuses_a_credentials_file_that_is_none)
     FILE *file = fopen(temp_dir_join(&server.dir, "bad.creds", path), "w");
     cr_assert_not_null(file);
     (void)fputs("this is no JWT\n", file);
+    cr_assert_eq(fchmod(fileno(file), 0600), 0);
     (void)fclose(file);
     struct quipu_nats_options options = QUIPU_NATS_OPTIONS_INIT;
     options.credentials_file = path;

@@ -267,6 +267,13 @@ quipu_source_public_key(struct quipu_slice source, uint8_t out[QUIPU_PUBLIC_KEY_
 QUIPU_API void quipu_nkey_format(char prefix, const uint8_t public_key[QUIPU_PUBLIC_KEY_BYTES],
                                  char out[QUIPU_SOURCE_TEXT_BYTES]);
 
+/** Raw public key of a user's NKey seed "SU…". The seed is a secret of the caller's, who wipes it.
+ * @retval QUIPU_INVALID  not a user's seed, or its checksum is wrong; err never shows it. Any
+ * thread. */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_nkey_seed_public_key(struct quipu_slice seed, uint8_t out[QUIPU_PUBLIC_KEY_BYTES],
+                           struct quipu_error *err);
+
 #ifdef __cplusplus
 }
 #endif
