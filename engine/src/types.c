@@ -396,23 +396,24 @@ enum quipu_status types_insert(struct quipu_types *types, struct types_entry *en
     return QUIPU_OK;
 }
 
-bool types_equal(const struct quipu_type *a, const struct quipu_type *b)
+static enum quipu_status is_same(const struct quipu_type *a, const struct quipu_type *b, bool *out,
+                                 struct quipu_error *err)
 {
     struct quipu_buf bytes = QUIPU_BUF_INIT;
     struct quipu_dagcbor_writer writer;
     quipu_dagcbor_writer_init(&writer, &bytes);
     types_entry_write(&writer, a);
-    enum quipu_status status = quipu_dagcbor_writer_finish(&writer, NULL);
+    enum quipu_status status = quipu_dagcbor_writer_finish(&writer, err);
     size_t first = bytes.len;
-    quipu_dagcbor_writer_init(&writer, &bytes);
-    types_entry_write(&writer, b);
     if (status == QUIPU_OK) {
-        status = quipu_dagcbor_writer_finish(&writer, NULL);
+        quipu_dagcbor_writer_init(&writer, &bytes);
+        types_entry_write(&writer, b);
+        status = quipu_dagcbor_writer_finish(&writer, err);
     }
-    bool is_equal = status == QUIPU_OK && bytes.len == 2 * first &&
-                    memcmp(bytes.data, bytes.data + first, first) == 0;
+    *out = status == QUIPU_OK && bytes.len == 2 * first &&
+           memcmp(bytes.data, bytes.data + first, first) == 0;
     quipu_buf_release(&bytes);
-    return is_equal;
+    return status;
 }
 
 /* QUIPU_OK where it must be inserted, QUIPU_DONE where the same is there. */
@@ -424,8 +425,10 @@ static enum quipu_status is_new(const struct quipu_types *types, const struct qu
     if (there == NULL) {
         return QUIPU_OK;
     }
-    if (types_equal(there, type)) {
-        return QUIPU_DONE;
+    bool is_there = false;
+    enum quipu_status status = is_same(there, type, &is_there, err);
+    if (status != QUIPU_OK || is_there) {
+        return status == QUIPU_OK ? QUIPU_DONE : status;
     }
     return quipu_error_set(err, QUIPU_EXISTS,
                            "%s schema %" PRIu64 " is declared otherwise already; raise the schema",

@@ -199,6 +199,9 @@ static enum quipu_status described_begin(struct what_reader *in, uint64_t pairs,
                                          struct quipu_field *out, struct quipu_error *err)
 {
     struct quipu_slice word;
+    if (pairs == 0) {
+        return malformed(in->entry, "expected \"list\" or \"map\"", err);
+    }
     enum quipu_status status = quipu_dagcbor_read_text(in->reader, &word, err);
     if (status != QUIPU_OK) {
         return status;

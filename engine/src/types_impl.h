@@ -56,9 +56,6 @@ QUIPU_MUST_CHECK enum quipu_status types_fields_add(struct types_entry *entry, u
 QUIPU_MUST_CHECK enum quipu_status types_insert(struct quipu_types *types,
                                                 struct types_entry *entry, struct quipu_error *err);
 
-/* Are both declarations the same? */
-bool types_equal(const struct quipu_type *a, const struct quipu_type *b);
-
 /* Append one declaration as DAG-CBOR. */
 struct quipu_dagcbor_writer;
 void types_entry_write(struct quipu_dagcbor_writer *writer, const struct quipu_type *type);
