@@ -49,15 +49,17 @@ enum quipu_status quipu_event_texts(const char *subject_prefix,
 }
 
 void quipu_event_message(const struct event_texts *texts, struct quipu_slice envelope,
-                         enum event_msg_id msg_id, struct nats_outgoing *out)
+                         unsigned guards, struct nats_outgoing *out)
 {
     memset(out, 0, sizeof *out);
     out->subject = texts->subject;
     out->body = envelope;
-    if (msg_id == EVENT_WITH_MSG_ID) {
+    if ((guards & EVENT_MSG_ID) != 0) {
         quipu_outgoing_add(out, "Nats-Msg-Id", texts->event_id);
     }
-    quipu_outgoing_add(out, "Nats-Expected-Last-Subject-Sequence", "0");
+    if ((guards & EVENT_EXPECT_NOTHING) != 0) {
+        quipu_outgoing_add(out, "Nats-Expected-Last-Subject-Sequence", "0");
+    }
     quipu_outgoing_add(out, "X-Event-ID", texts->event_id);
     quipu_outgoing_add(out, "X-Correlation-ID", texts->correlation_id);
     if (texts->causation_id[0] != 0) {

@@ -36,11 +36,15 @@ enum quipu_status quipu_event_texts(const char *subject_prefix,
                                     const struct quipu_event_view *event, struct event_texts *out,
                                     struct quipu_error *err) QUIPU_MUST_CHECK;
 
-enum event_msg_id { EVENT_WITH_MSG_ID, EVENT_WITHOUT_MSG_ID };
+/* What the message tells the server, so that it is not stored twice; bits. */
+enum event_guard {
+    EVENT_MSG_ID = 1,         /* Nats-Msg-Id */
+    EVENT_EXPECT_NOTHING = 2, /* Nats-Expected-Last-Subject-Sequence: 0 */
+};
 
-/* The message; borrows from `texts` and `envelope`. */
+/* The message; borrows from `texts` and `envelope`. `guards`: of enum event_guard. */
 void quipu_event_message(const struct event_texts *texts, struct quipu_slice envelope,
-                         enum event_msg_id msg_id, struct nats_outgoing *out);
+                         unsigned guards, struct nats_outgoing *out);
 
 #define EVENT_CHECK_SUBJECT_BYTES (EVENT_SUBJECT_BYTES + NATS_NAME_BYTES_MAX + 32)
 

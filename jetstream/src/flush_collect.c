@@ -40,8 +40,8 @@ static bool envelope_fits(const struct flusher *flusher, const struct flush_item
                           char line[FLUSH_LINE_BYTES])
 {
     struct nats_outgoing message;
-    quipu_event_message(&item->texts, quipu_buf_slice(&item->envelope), EVENT_WITH_MSG_ID,
-                        &message);
+    quipu_event_message(&item->texts, quipu_buf_slice(&item->envelope),
+                        EVENT_MSG_ID | EVENT_EXPECT_NOTHING, &message);
     int64_t bytes = (int64_t)quipu_outgoing_bytes(&message);
     int64_t max = flusher->stream.message_bytes_max < flusher->server_bytes_max
                       ? flusher->stream.message_bytes_max
@@ -134,7 +134,7 @@ static void bury_collected(struct flusher *flusher)
             quipu_outbox_bury(flusher->engine, burial->position, burial->reason,
                               quipu_slice_text(burial->line), &flusher->trouble);
         if (status != QUIPU_OK) {
-            (void)quipu_flusher_stop(flusher, status); /* it is kept in flusher->status */
+            (void)quipu_flusher_end(flusher, status); /* it is kept in flusher->status */
             break;
         }
         flusher->report.dead++;
@@ -162,7 +162,7 @@ void quipu_flusher_collect(struct flusher *flusher)
     bury_collected(flusher);
     if (status != QUIPU_OK && flusher->status == QUIPU_OK) {
         /* What is in flight is still answered and recorded before this is reported. */
-        (void)quipu_flusher_stop(flusher, status); /* it is kept in flusher->status */
+        (void)quipu_flusher_end(flusher, status); /* it is kept in flusher->status */
         flusher->is_draining = true;
     }
 }

@@ -18,7 +18,7 @@ static void bury(struct flusher *flusher, uint64_t position, const struct flush_
     enum quipu_status status = quipu_outbox_bury(flusher->engine, position, item->reason,
                                                  quipu_slice_text(item->line), &flusher->trouble);
     if (status != QUIPU_OK) {
-        (void)quipu_flusher_stop(flusher, status); /* it is kept in flusher->status */
+        (void)quipu_flusher_end(flusher, status); /* it is kept in flusher->status */
         return;
     }
     flusher->report.dead++;
@@ -42,7 +42,7 @@ static void bury_held(struct flusher *flusher, const struct flush_slot *slot,
     enum quipu_status status =
         quipu_envelope_decode(quipu_buf_slice(&item->envelope), &envelope, &flusher->trouble);
     if (status != QUIPU_OK) {
-        (void)quipu_flusher_stop(flusher, status); /* it is kept in flusher->status */
+        (void)quipu_flusher_end(flusher, status); /* it is kept in flusher->status */
         return;
     }
     uint64_t behind = quipu_held_behind(&flusher->held, slot->aggregate, slot->position);
@@ -60,7 +60,7 @@ static void hold(struct flusher *flusher, const struct flush_slot *slot)
     enum quipu_status status =
         quipu_held_add(&flusher->held, slot->aggregate, slot->position, &flusher->trouble);
     if (status != QUIPU_OK) {
-        (void)quipu_flusher_stop(flusher, status); /* it is kept in flusher->status */
+        (void)quipu_flusher_end(flusher, status); /* it is kept in flusher->status */
     }
 }
 
@@ -120,6 +120,6 @@ void quipu_flusher_record(struct flusher *flusher, bool is_final)
     flusher->ack_count = 0;
     flusher->recorded_us = now;
     if (status != QUIPU_OK) {
-        (void)quipu_flusher_stop(flusher, status); /* it is kept in flusher->status */
+        (void)quipu_flusher_end(flusher, status); /* it is kept in flusher->status */
     }
 }

@@ -16,8 +16,12 @@
 
 /* Looking whether the streams still exist, at most this often in mid-flush. */
 #define DOUBT_EVERY_US ((int64_t)500 * 1000)
+#define STATUS_NOTHING 404 /* of a direct get */
+/* See is_compared. */
+#define COMPARE_ALWAYS_BYTES 4096
+#define COMPARE_LONG_EVERY   16
 
-enum quipu_status quipu_flusher_stop(struct flusher *flusher, enum quipu_status status)
+enum quipu_status quipu_flusher_end(struct flusher *flusher, enum quipu_status status)
 {
     if (flusher->status == QUIPU_OK) {
         flusher->status = status;
@@ -122,23 +126,54 @@ static enum quipu_status put_chained(struct flusher *flusher, uint64_t ticket)
         answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NEVER, 0);
         return QUIPU_OK;
     }
-    return quipu_flusher_stop(flusher, status);
+    return quipu_flusher_end(flusher, status);
+}
+
+static enum quipu_status publish_chunk(struct flusher *flusher, uint64_t ticket)
+{
+    struct flush_item *item = flusher_item(flusher, ticket);
+    struct nats_outgoing message;
+    struct nats_token token = {ticket, FLUSH_CHUNK};
+    quipu_payload_chunk_message(&item->names, quipu_buf_slice(&item->payload),
+                                flusher_looks(flusher) ? PAYLOAD_REPLACE : PAYLOAD_EXPECT_NOTHING,
+                                &message);
+    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+}
+
+static enum quipu_status publish_meta(struct flusher *flusher, uint64_t ticket)
+{
+    struct flush_item *item = flusher_item(flusher, ticket);
+    struct nats_outgoing message;
+    struct nats_token token = {ticket, FLUSH_META};
+    quipu_payload_meta_message(&item->names, quipu_buf_slice(&item->meta),
+                               flusher_looks(flusher) ? PAYLOAD_REPLACE : PAYLOAD_EXPECT_NOTHING,
+                               &message);
+    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+}
+
+/* Where nothing may be expected, the meta decides whether chunk and meta are sent: answer_ask. Both
+ * count as sent meanwhile. */
+static enum quipu_status ask(struct flusher *flusher, uint64_t ticket)
+{
+    const struct flush_item *item = flusher_item(flusher, ticket);
+    char subject[PAYLOAD_GET_SUBJECT_BYTES];
+    struct nats_outgoing message;
+    struct nats_token token = {ticket, FLUSH_ASK};
+    quipu_payload_ask_message(flusher->nats->bucket_stream, &item->names, subject, &message);
+    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
 }
 
 static enum quipu_status send_chunk(struct flusher *flusher, uint64_t ticket)
 {
     enum quipu_status status = quipu_failpoint("jetstream.flush.payload", &flusher->trouble);
     if (status != QUIPU_OK) {
-        return quipu_flusher_stop(flusher, status);
+        return quipu_flusher_end(flusher, status);
     }
     struct flush_item *item = flusher_item(flusher, ticket);
     if (item->is_chained) {
         return put_chained(flusher, ticket);
     }
-    struct nats_outgoing message;
-    struct nats_token token = {ticket, FLUSH_CHUNK};
-    quipu_payload_chunk_message(&item->names, quipu_buf_slice(&item->payload), &message);
-    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+    return flusher_looks(flusher) ? ask(flusher, ticket) : publish_chunk(flusher, ticket);
 }
 
 static enum quipu_status send_meta(struct flusher *flusher, uint64_t ticket)
@@ -151,33 +186,30 @@ static enum quipu_status send_meta(struct flusher *flusher, uint64_t ticket)
         answer(flusher, ticket, FLUSH_META, is_up ? FLUSH_STORED : FLUSH_NOT_NOW, 0);
         return QUIPU_OK;
     }
-    struct nats_outgoing message;
-    struct nats_token token = {ticket, FLUSH_META};
-    quipu_payload_meta_message(&item->names, quipu_buf_slice(&item->meta), &message);
-    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+    return flusher_looks(flusher) ? QUIPU_OK : publish_meta(flusher, ticket);
 }
 
 static enum quipu_status send_envelope(struct flusher *flusher, const struct flush_send *send)
 {
     enum quipu_status status = quipu_failpoint("jetstream.flush.envelope", &flusher->trouble);
     if (status != QUIPU_OK) {
-        return quipu_flusher_stop(flusher, status);
+        return quipu_flusher_end(flusher, status);
     }
     const struct flush_item *item = flusher_item(flusher, send->ticket);
     struct nats_outgoing message;
     struct nats_token token = {send->ticket, FLUSH_ENVELOPE};
-    quipu_event_message(&item->texts, quipu_buf_slice(&item->envelope),
-                        send->is_without_msg_id ? EVENT_WITHOUT_MSG_ID : EVENT_WITH_MSG_ID,
-                        &message);
+    unsigned guards = (send->is_without_msg_id ? 0U : EVENT_MSG_ID) |
+                      (flusher_looks(flusher) ? 0U : EVENT_EXPECT_NOTHING);
+    quipu_event_message(&item->texts, quipu_buf_slice(&item->envelope), guards, &message);
     return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
 }
 
-static enum quipu_status send_check(struct flusher *flusher, uint64_t ticket)
+static enum quipu_status send_check(struct flusher *flusher, const struct flush_send *send)
 {
-    const struct flush_item *item = flusher_item(flusher, ticket);
+    const struct flush_item *item = flusher_item(flusher, send->ticket);
     char subject[EVENT_CHECK_SUBJECT_BYTES];
     struct nats_outgoing message;
-    struct nats_token token = {ticket, FLUSH_CHECK};
+    struct nats_token token = {send->ticket, (uint8_t)send->part};
     quipu_event_check_message(flusher->nats->stream, &item->texts, subject, &message);
     return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
 }
@@ -191,8 +223,9 @@ static enum quipu_status send_part(struct flusher *flusher, const struct flush_s
         return send_meta(flusher, send->ticket);
     case FLUSH_ENVELOPE:
         return send_envelope(flusher, send);
+    case FLUSH_LOOK:
     case FLUSH_CHECK:
-        return send_check(flusher, send->ticket);
+        return send_check(flusher, send);
     }
     return QUIPU_OK;
 }
@@ -201,11 +234,13 @@ enum quipu_status quipu_flusher_send(struct flusher *flusher)
 {
     struct flush_send send;
     while (quipu_window_next_send(&flusher->window, quipu_monotonic_us(), &send)) {
+        const struct flush_slot *slot = quipu_window_slot(&flusher->window, send.ticket);
+        flusher->report.resent += slot != NULL && slot->parts[send.part].sends > 1;
         enum quipu_status status = send_part(flusher, &send);
         if (status == QUIPU_OK) {
             continue;
         }
-        return status == QUIPU_OFFLINE ? status : quipu_flusher_stop(flusher, status);
+        return status == QUIPU_OFFLINE ? status : quipu_flusher_end(flusher, status);
     }
     return QUIPU_OK;
 }
@@ -218,7 +253,8 @@ static void answer_check(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
     struct flush_item *item = flusher_item(flusher, ticket);
     int status = quipu_msg_status(msg);
     if (status != 0) {
-        answer(flusher, ticket, FLUSH_CHECK, status == 404 ? FLUSH_GONE : FLUSH_NOT_NOW, 0);
+        answer(flusher, ticket, FLUSH_CHECK, status == STATUS_NOTHING ? FLUSH_GONE : FLUSH_NOT_NOW,
+               0);
         return;
     }
     const char *number = quipu_msg_header(msg, "Nats-Sequence");
@@ -240,6 +276,15 @@ static void answer_check(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
                    sequence, item->texts.event_cid);
     refuse(item, QUIPU_EVENT_ID_CONFLICT, line);
     answer(flusher, ticket, FLUSH_CHECK, FLUSH_FOREIGN, sequence);
+}
+
+static void answer_look(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
+{
+    int code = quipu_msg_status(msg);
+    enum flush_answer what = code == 0                ? FLUSH_EXISTS
+                             : code == STATUS_NOTHING ? FLUSH_GONE
+                                                      : FLUSH_NOT_NOW;
+    answer(flusher, ticket, FLUSH_LOOK, what, 0);
 }
 
 /* Our chunk is new and a meta was there: see whether the chunk may stay. False: wait. */
@@ -301,17 +346,27 @@ static enum quipu_status answer_payload(struct flusher *flusher, uint64_t ticket
 }
 
 /*
- * A chunk was there before ours: ask for it, since anybody may have put anything there, and an
- * envelope whose payload is something else is lost to every reader. The chunk counts as unanswered
- * meanwhile. That costs a second flush of the same events, by another store or after a restart, the
- * download of every payload; asking whether the stream has the envelope first would save that for
- * large ones only, and cost all others one more round. A payload that many events share is asked
- * for once.
+ * A chunk was there before ours, and anybody who may write to the bucket may have put anything
+ * there; an envelope whose payload is something else is of no use to a reader, who finds out by its
+ * hash. So it is asked for and compared, the chunk counting as unanswered meanwhile; a payload that
+ * many events share, once. Up to a few kilobytes that costs no more than any other question. A long
+ * one is a download, which a second flush of the same events would pay for all of them: of those
+ * the first and then every sixteenth is compared. A bucket that somebody else writes to is noticed
+ * so; that every single payload is right, quipu_reconcile shows.
  */
+static bool is_compared(struct flusher *flusher, const struct flush_item *item)
+{
+    if (quipu_cid_equal(good_place(flusher, &item->payload_cid), &item->payload_cid)) {
+        return false;
+    }
+    return item->payload.len <= COMPARE_ALWAYS_BYTES ||
+           flusher->known_payloads++ % COMPARE_LONG_EVERY == 0;
+}
+
 static enum quipu_status compare_chunk(struct flusher *flusher, uint64_t ticket, uint64_t sequence)
 {
     const struct flush_item *item = flusher_item(flusher, ticket);
-    if (quipu_cid_equal(good_place(flusher, &item->payload_cid), &item->payload_cid)) {
+    if (!is_compared(flusher, item)) {
         return answer_payload(flusher, ticket, FLUSH_CHUNK, FLUSH_EXISTS, sequence);
     }
     char subject[PAYLOAD_GET_SUBJECT_BYTES];
@@ -321,9 +376,33 @@ static enum quipu_status compare_chunk(struct flusher *flusher, uint64_t ticket,
     return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
 }
 
+/* Whether there is a meta: then nothing is sent, unless its chunk turns out to be missing. */
+static enum quipu_status answer_ask(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
+{
+    int code = quipu_msg_status(msg);
+    if (code == STATUS_NOTHING) {
+        enum quipu_status status = publish_chunk(flusher, ticket);
+        return status == QUIPU_OK ? publish_meta(flusher, ticket) : status;
+    }
+    if (code != 0) {
+        answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NOT_NOW, 0);
+        return QUIPU_OK;
+    }
+    enum quipu_status status = answer_payload(flusher, ticket, FLUSH_META, FLUSH_EXISTS, 0);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    return quipu_payload_is_erased(quipu_msg_body(msg))
+               ? answer_payload(flusher, ticket, FLUSH_CHUNK, FLUSH_EXISTS, 0)
+               : compare_chunk(flusher, ticket, 0);
+}
+
 static enum quipu_status answer_compare(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
 {
     struct flush_item *item = flusher_item(flusher, ticket);
+    if (flusher_looks(flusher) && quipu_msg_status(msg) == STATUS_NOTHING) {
+        return publish_chunk(flusher, ticket);
+    }
     if (quipu_msg_status(msg) != 0) { /* gone since, or not now: the chunk is sent again */
         answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NOT_NOW, 0);
         return QUIPU_OK;
@@ -412,11 +491,22 @@ static enum quipu_status take_reply(struct flusher *flusher, const struct nats_t
                                     natsMsg *msg)
 {
     const struct flush_slot *slot = quipu_window_slot(&flusher->window, token->number);
-    if (slot == NULL || slot->outcome != FLUSH_UNSETTLED || token->kind > FLUSH_COMPARE) {
+    if (slot == NULL || slot->outcome != FLUSH_UNSETTLED) {
         return QUIPU_OK; /* stale */
     }
-    if (token->kind == FLUSH_COMPARE) {
+    switch (token->kind) {
+    case FLUSH_COMPARE:
         return answer_compare(flusher, token->number, msg);
+    case FLUSH_ASK:
+        return answer_ask(flusher, token->number, msg);
+    case FLUSH_LOOK:
+        answer_look(flusher, token->number, msg);
+        return QUIPU_OK;
+    default:
+        break;
+    }
+    if (token->kind > FLUSH_ASK) {
+        return QUIPU_OK; /* nobody's */
     }
     if (token->kind == FLUSH_CHECK) {
         answer_check(flusher, token->number, msg);
@@ -444,7 +534,7 @@ enum quipu_status quipu_flusher_receive(struct flusher *flusher, int64_t wait_us
             status = doubt(flusher);
         }
         if (status != QUIPU_OK) {
-            return status == QUIPU_OFFLINE ? status : quipu_flusher_stop(flusher, status);
+            return status == QUIPU_OFFLINE ? status : quipu_flusher_end(flusher, status);
         }
     }
 }

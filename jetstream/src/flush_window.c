@@ -32,6 +32,7 @@ void quipu_window_init(struct flush_window *window, const struct flush_window_se
         window->slots[i].newest = 0;
     }
     window->answer_us = setup->answer_us;
+    window->looks = setup->looks;
     window->deadline_us = INT64_MAX;
     window->progress_us = now_us;
 }
@@ -56,18 +57,48 @@ struct flush_slot *quipu_window_slot(const struct flush_window *window, uint64_t
     return ticket >= window->first && ticket < window->next ? slot_at(window, ticket) : NULL;
 }
 
-static void make_ready(struct flush_window *window, uint64_t ticket, enum flush_part part)
+/* Look at this ticket again before anything behind it is sent. */
+static void retreat(struct flush_window *window, uint64_t ticket, enum flush_part part)
 {
-    slot_at(window, ticket)->parts[part].phase = FLUSH_READY;
     if (window->cursor[part] > ticket) {
         window->cursor[part] = ticket;
     }
 }
 
-static bool has_payload_up(const struct flush_slot *slot)
+static void make_ready(struct flush_window *window, uint64_t ticket, enum flush_part part)
+{
+    slot_at(window, ticket)->parts[part].phase = FLUSH_READY;
+    retreat(window, ticket, part);
+}
+
+static void look_up(struct flush_window *window, uint64_t ticket)
+{
+    slot_at(window, ticket)->parts[FLUSH_ENVELOPE].phase = FLUSH_DONE;
+    retreat(window, ticket, FLUSH_ENVELOPE);
+    make_ready(window, ticket, FLUSH_CHECK);
+}
+
+/* No answer has come, or one that asks for patience. */
+static void repeat(struct flush_window *window, uint64_t ticket, enum flush_part part)
+{
+    struct flush_slot *slot = slot_at(window, ticket);
+    if (part == FLUSH_ENVELOPE && slot->is_orphan) {
+        look_up(window, ticket);
+    } else if (part == FLUSH_ENVELOPE && window->looks) {
+        slot->parts[FLUSH_ENVELOPE].phase = FLUSH_WAITS;
+        retreat(window, ticket, FLUSH_ENVELOPE);
+        make_ready(window, ticket, FLUSH_LOOK);
+    } else {
+        make_ready(window, ticket, part);
+    }
+}
+
+/* What comes before the envelope (rule 1). */
+static bool is_prepared(const struct flush_slot *slot)
 {
     return slot->parts[FLUSH_CHUNK].phase == FLUSH_DONE &&
-           slot->parts[FLUSH_META].phase == FLUSH_DONE;
+           slot->parts[FLUSH_META].phase == FLUSH_DONE &&
+           slot->parts[FLUSH_LOOK].phase == FLUSH_DONE;
 }
 
 static bool is_in_stream(enum flush_outcome outcome)
@@ -81,26 +112,36 @@ static void finish(struct flush_window *window, struct flush_slot *slot, enum fl
     window->untaken++;
 }
 
-/* Let the next event of the aggregate go on, or hold all that are behind (rule 2). */
+/* Rule 5, for one that is behind a refused one. */
+static void hold(struct flush_window *window, uint64_t ticket)
+{
+    struct flush_slot *slot = slot_at(window, ticket);
+    if (slot->is_orphan) {
+        return;
+    }
+    slot->is_orphan = slot->parts[FLUSH_ENVELOPE].sends > 0;
+    if (slot->outcome != FLUSH_UNSETTLED) {
+        window->ahead += is_in_stream(slot->outcome);
+        return;
+    }
+    if (!slot->is_orphan) {
+        finish(window, slot, FLUSH_HELD);
+    } else if (slot->parts[FLUSH_ENVELOPE].phase == FLUSH_READY ||
+               slot->parts[FLUSH_ENVELOPE].phase == FLUSH_WAITS) {
+        look_up(window, ticket);
+    }
+}
+
 static void settle(struct flush_window *window, struct flush_slot *slot, enum flush_outcome outcome,
                    uint64_t sequence, int64_t now_us)
 {
     finish(window, slot, outcome);
     slot->sequence = sequence;
     window->progress_us = now_us;
-    uint64_t ticket = slot->follower;
-    if (is_in_stream(outcome) && ticket != 0) {
-        struct flush_slot *next = slot_at(window, ticket);
-        next->is_behind = false;
-        if (next->outcome == FLUSH_UNSETTLED && has_payload_up(next)) {
-            make_ready(window, ticket, FLUSH_ENVELOPE);
-        }
-        return;
-    }
+    window->ahead += slot->is_orphan && is_in_stream(outcome);
+    uint64_t ticket = is_in_stream(outcome) ? 0 : slot->follower;
     for (; ticket != 0; ticket = slot_at(window, ticket)->follower) {
-        if (slot_at(window, ticket)->outcome == FLUSH_UNSETTLED) {
-            finish(window, slot_at(window, ticket), FLUSH_HELD);
-        }
+        hold(window, ticket);
     }
 }
 
@@ -133,19 +174,21 @@ uint64_t quipu_window_admit(struct flush_window *window, uint64_t position, uint
     slot_at(window, aggregate)->newest = ticket;
     slot->parts[FLUSH_CHUNK].phase = FLUSH_READY;
     slot->parts[FLUSH_META].phase = FLUSH_READY;
+    slot->parts[FLUSH_LOOK].phase = window->looks ? FLUSH_READY : FLUSH_DONE;
     if (before != 0) {
         struct flush_slot *predecessor = slot_at(window, before);
         predecessor->follower = ticket;
-        slot->is_behind = predecessor->outcome == FLUSH_UNSETTLED;
-        if (!slot->is_behind && !is_in_stream(predecessor->outcome)) {
+        bool is_refused =
+            predecessor->outcome != FLUSH_UNSETTLED && !is_in_stream(predecessor->outcome);
+        if (is_refused || predecessor->is_orphan) {
             finish(window, slot, FLUSH_HELD);
         }
     }
     return ticket;
 }
 
-/* First ticket whose part is ready, or `next`. Envelopes stop at the first event whose envelope may
- * not go yet: rule 2. */
+/* First ticket whose part is ready, or `next`. Envelopes stop at the first event whose envelope is
+ * neither ready nor in flight: rule 2. */
 static uint64_t find_ready(struct flush_window *window, enum flush_part part)
 {
     uint64_t ticket = window->cursor[part] > window->first ? window->cursor[part] : window->first;
@@ -159,7 +202,7 @@ static uint64_t find_ready(struct flush_window *window, enum flush_part part)
             found = ticket;
             break;
         }
-        if (part == FLUSH_ENVELOPE && slot->parts[part].phase == FLUSH_WAITS) {
+        if (part == FLUSH_ENVELOPE && slot->parts[part].phase != FLUSH_FLIES) {
             break;
         }
     }
@@ -171,6 +214,7 @@ static uint64_t find_ready(struct flush_window *window, enum flush_part part)
 static bool choose_send(struct flush_window *window, uint64_t *ticket, enum flush_part *part)
 {
     static const enum flush_part finishing[] = {FLUSH_CHECK, FLUSH_ENVELOPE};
+    static const enum flush_part preparing[] = {FLUSH_CHUNK, FLUSH_META, FLUSH_LOOK};
     for (size_t i = 0; i < 2; i++) {
         *ticket = find_ready(window, finishing[i]);
         *part = finishing[i];
@@ -178,10 +222,14 @@ static bool choose_send(struct flush_window *window, uint64_t *ticket, enum flus
             return true;
         }
     }
-    uint64_t chunk = find_ready(window, FLUSH_CHUNK);
-    uint64_t meta = find_ready(window, FLUSH_META);
-    *part = chunk <= meta ? FLUSH_CHUNK : FLUSH_META;
-    *ticket = chunk <= meta ? chunk : meta;
+    *ticket = window->next;
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t ready = find_ready(window, preparing[i]);
+        if (ready < *ticket) {
+            *ticket = ready;
+            *part = preparing[i];
+        }
+    }
     return *ticket < window->next;
 }
 
@@ -218,41 +266,60 @@ bool quipu_window_next_send(struct flush_window *window, int64_t now_us, struct 
     return true;
 }
 
-static void rest(struct flush_window *window, struct flush_part_state *state, int64_t now_us)
+static void rest(struct flush_window *window, uint64_t ticket, enum flush_part part, int64_t now_us)
 {
+    struct flush_part_state *state = &slot_at(window, ticket)->parts[part];
     state->phase = FLUSH_RESTS;
+    retreat(window, ticket, part);
     set_deadline(window, state, REST_US, at_most(state->sends, REST_DOUBLINGS_MAX), now_us);
 }
 
-static void answer_payload(struct flush_window *window, uint64_t ticket, enum flush_part part,
-                           int64_t now_us)
+static void answer_preparation(struct flush_window *window, uint64_t ticket, enum flush_part part,
+                               int64_t now_us)
 {
     struct flush_slot *slot = slot_at(window, ticket);
     slot->parts[part].phase = FLUSH_DONE;
     window->progress_us = now_us;
-    if (!slot->is_behind && has_payload_up(slot)) {
+    if (!is_prepared(slot)) {
+        return;
+    }
+    if (slot->is_found || slot->is_orphan) {
+        look_up(window, ticket);
+    } else {
         make_ready(window, ticket, FLUSH_ENVELOPE);
     }
+}
+
+/* Is there something under this event's subject, before it is sent? */
+static void answer_look(struct flush_window *window, uint64_t ticket, bool is_found, int64_t now_us)
+{
+    slot_at(window, ticket)->is_found = is_found;
+    answer_preparation(window, ticket, FLUSH_LOOK, now_us);
 }
 
 /* The server has something under this event's subject: see what it is. */
 static void answer_exists(struct flush_window *window, uint64_t ticket, int64_t now_us)
 {
-    struct flush_slot *slot = slot_at(window, ticket);
-    slot->parts[FLUSH_ENVELOPE].phase = FLUSH_DONE;
-    if (slot->parts[FLUSH_CHECK].sends == 0) {
+    if (slot_at(window, ticket)->parts[FLUSH_CHECK].sends == 0) {
         window->progress_us = now_us;
     }
-    make_ready(window, ticket, FLUSH_CHECK);
+    look_up(window, ticket);
 }
 
 /* The server remembers the message's id but has lost or deleted the message: send it again without
  * the id. The expected sequence still keeps a second copy out. */
-static void answer_gone(struct flush_window *window, struct flush_slot *slot, int64_t now_us)
+static void answer_gone(struct flush_window *window, uint64_t ticket, int64_t now_us)
 {
-    slot->is_without_msg_id = true;
+    struct flush_slot *slot = slot_at(window, ticket);
+    if (slot->is_orphan) {
+        finish(window, slot, FLUSH_HELD); /* and so is all behind it, since it became one */
+        window->progress_us = now_us;
+        return;
+    }
+    slot->is_without_msg_id = slot->is_without_msg_id || !slot->is_found;
+    slot->is_found = false;
     slot->parts[FLUSH_CHECK].phase = FLUSH_WAITS;
-    rest(window, &slot->parts[FLUSH_ENVELOPE], now_us);
+    rest(window, ticket, FLUSH_ENVELOPE, now_us);
 }
 
 bool quipu_window_answer(struct flush_window *window, uint64_t ticket, enum flush_part part,
@@ -275,7 +342,9 @@ bool quipu_window_answer(struct flush_window *window, uint64_t ticket, enum flus
     case FLUSH_STORED:
     case FLUSH_EXISTS:
         if (part == FLUSH_CHUNK || part == FLUSH_META) {
-            answer_payload(window, ticket, part, now_us);
+            answer_preparation(window, ticket, part, now_us);
+        } else if (part == FLUSH_LOOK) {
+            answer_look(window, ticket, true, now_us);
         } else if (part == FLUSH_CHECK) {
             return false;
         } else if (answer == FLUSH_STORED) {
@@ -285,7 +354,7 @@ bool quipu_window_answer(struct flush_window *window, uint64_t ticket, enum flus
         }
         return true;
     case FLUSH_NOT_NOW:
-        rest(window, state, now_us);
+        rest(window, ticket, part, now_us);
         return true;
     case FLUSH_NEVER:
         settle(window, slot, FLUSH_REFUSED, 0, now_us);
@@ -295,11 +364,15 @@ bool quipu_window_answer(struct flush_window *window, uint64_t ticket, enum flus
     case FLUSH_GONE:
         break;
     }
+    if (part == FLUSH_LOOK && answer == FLUSH_GONE) {
+        answer_look(window, ticket, false, now_us);
+        return true;
+    }
     if (part != FLUSH_CHECK) {
         return false;
     }
     if (answer == FLUSH_GONE) {
-        answer_gone(window, slot, now_us);
+        answer_gone(window, ticket, now_us);
     } else {
         settle(window, slot, answer == FLUSH_OURS ? FLUSH_DUPLICATE : FLUSH_CONFLICT, sequence,
                now_us);
@@ -316,7 +389,7 @@ void quipu_window_disconnected(struct flush_window *window)
         }
         for (int part = 0; part < FLUSH_PARTS; part++) {
             if (slot->parts[part].phase == FLUSH_FLIES || slot->parts[part].phase == FLUSH_RESTS) {
-                make_ready(window, ticket, (enum flush_part)part);
+                repeat(window, ticket, (enum flush_part)part);
             }
         }
     }
@@ -341,7 +414,7 @@ uint32_t quipu_window_tick(struct flush_window *window, int64_t now_us)
                 continue;
             }
             if (state->deadline_us <= now_us) {
-                make_ready(window, ticket, (enum flush_part)part);
+                repeat(window, ticket, (enum flush_part)part);
                 expired++;
             } else if (state->deadline_us < window->deadline_us) {
                 window->deadline_us = state->deadline_us;

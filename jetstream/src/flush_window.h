@@ -4,21 +4,23 @@
  * caller tells it the time and does what it says. Tested by going through every interleaving.
  *
  * An event's way, each step once the one before it is answered:
- *   CHUNK and META (its payload, together) → ENVELOPE → settled: published
+ *   CHUNK and META (its payload), and LOOK where the window looks → ENVELOPE → settled: published
  *                                                    ↘ CHECK (the server had something there)
  *                                                        → settled: duplicate, or conflict
  * Rules that hold whatever happens:
  *  1. An envelope is sent only when chunk and meta of its payload are answered: STORED or EXISTS.
- *  2. An envelope is sent only when the one before it in its aggregate is in the stream, whatever
- *     that one meets with: a stream never holds an event before the one that it follows. Where that
- *     one is refused for good, those behind it are held: they settle without having been sent.
- *     Beyond that, envelopes go out in the order of admission: one that waits for its predecessor's
- *     answer stops those behind it, of other aggregates too. So an effect follows its cause in the
- *     stream and a source's numbers ascend, unless one has to be sent again. What that costs: 3,288
- *     events, a third of them in two aggregates, take 0.5 s on one machine, 0.35 s where other
- *     aggregates may overtake, 0.2 s without rule 2.
+ *     A window that looks also asks before each sending whether the event is there: the server then
+ *     need not be told to expect nothing, and has to remember ids only for the time in between.
+ *  2. Envelopes are sent in the order of admission: one goes out only when every one before it, of
+ *     whichever aggregate, is settled or in flight on this connection, which keeps the order. So an
+ *     event's predecessor reaches the server before it, and is there unless the server refuses it;
+ *     from the moment that such a refusal is known nothing behind it is sent until it is resolved.
+ *     What was in flight behind it may be in the stream by then (docs/adr/0009).
  *  3. What is sent and unanswered is sent again after its deadline or on a new connection.
  *  4. An event settles exactly once; answers to what is settled are ignored.
+ *  5. Where one is refused for good, those behind it in its aggregate are held: they settle without
+ *     having been sent. One that was in flight already is an orphan: it settles by its own answer,
+ *     and where none comes it is looked up, never sent again.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -29,8 +31,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum flush_part { FLUSH_CHUNK, FLUSH_META, FLUSH_ENVELOPE, FLUSH_CHECK };
-#define FLUSH_PARTS 4
+enum flush_part { FLUSH_CHUNK, FLUSH_META, FLUSH_LOOK, FLUSH_ENVELOPE, FLUSH_CHECK };
+#define FLUSH_PARTS 5
 
 enum flush_answer {
     FLUSH_STORED,  /* the server stored it, under `sequence` */
@@ -40,7 +42,7 @@ enum flush_answer {
     /* Only to FLUSH_CHECK: */
     FLUSH_OURS,    /* what is there is this event, under `sequence` */
     FLUSH_FOREIGN, /* what is there is another event */
-    FLUSH_GONE,    /* nothing is there after all */
+    FLUSH_GONE,    /* nothing is there after all; to FLUSH_LOOK too */
 };
 
 enum flush_phase {
@@ -57,7 +59,7 @@ enum flush_outcome {
     FLUSH_DUPLICATE, /* it was there, and it is ours */
     FLUSH_CONFLICT,  /* another event is there under its event_id */
     FLUSH_REFUSED,   /* FLUSH_NEVER */
-    FLUSH_HELD, /* behind a conflict or a refused one of its aggregate; its envelope not sent */
+    FLUSH_HELD,      /* behind a conflict or a refused one of its aggregate; not in the stream */
 };
 
 struct flush_part_state {
@@ -70,12 +72,13 @@ struct flush_slot {
     uint64_t position;
     uint64_t aggregate; /* equal: the same aggregate */
     uint64_t follower;  /* ticket of the next event of its aggregate; 0: none in the window */
-    bool is_behind;     /* the one before it in its aggregate is not settled */
+    bool is_orphan;     /* its envelope was in flight when one before it was refused for good */
     struct flush_part_state parts[FLUSH_PARTS];
     enum flush_outcome outcome;
     uint64_t sequence;
     /* The server takes it for a duplicate but has nothing: leave Nats-Msg-Id out. */
     bool is_without_msg_id;
+    bool is_found; /* FLUSH_LOOK: something is there */
     bool is_taken;
     /* The window finds an event's predecessor by lists, newest first: that of aggregate `a` begins
      * at slots[a % capacity].newest and goes on at `older`; 0 or a ticket that is gone ends it. */
@@ -91,10 +94,13 @@ struct flush_slot {
 struct flush_window {
     struct flush_slot *slots; /* the caller's */
     uint32_t capacity;
+    bool looks;
     uint64_t first;
     uint64_t next;
     uint32_t untaken; /* events that are settled and not yet taken */
-    /* Nothing before this ticket is ready, per part. */
+    uint64_t ahead;   /* orphans that are in the stream, so far */
+    /* Nothing before this ticket is ready, per part; and every envelope before it is in flight or
+     * settled. */
     uint64_t cursor[FLUSH_PARTS];
     int64_t answer_us;   /* how long an answer may take the first time */
     int64_t deadline_us; /* no deadline is earlier than this */
@@ -107,6 +113,7 @@ struct flush_window_setup {
     /* At least 1, and one that no reply can still come for: replies find their event by ticket. */
     uint64_t first_ticket;
     int64_t answer_us; /* how long an answer may take the first time */
+    bool looks;        /* rule 1 */
 };
 void quipu_window_init(struct flush_window *window, const struct flush_window_setup *setup,
                        int64_t now_us);

@@ -49,38 +49,92 @@ static uint64_t any_64_bits(void)
     return bits;
 }
 
+/* The host wants an end: what is acknowledged is recorded, the rest stays in the outbox. */
+static bool is_stopped(struct flusher *flusher)
+{
+    if (flusher->options.should_stop == NULL ||
+        !flusher->options.should_stop(flusher->options.ctx)) {
+        return false;
+    }
+    (void)quipu_error_set(&flusher->trouble, QUIPU_STOPPED,
+                          "the flush was stopped; what is not published yet waits in the outbox");
+    (void)quipu_flusher_end(flusher, QUIPU_STOPPED); /* it is kept in flusher->status */
+    return true;
+}
+
+static void measure_rate(struct flusher *flusher, int64_t now_us)
+{
+    struct flush_rate *rate = &flusher->rate;
+    int64_t elapsed = now_us - rate->since_us;
+    if (rate->since_us != 0 && elapsed < US_PER_S) {
+        return;
+    }
+    if (rate->since_us != 0) {
+        rate->per_second = (flusher->done - rate->since_done) * US_PER_S / (uint64_t)elapsed;
+    }
+    rate->since_us = now_us;
+    rate->since_done = flusher->done;
+}
+
+static void show_live(struct flusher *flusher, uint64_t total)
+{
+    struct quipu_flush_live live = {
+        .pending = total - flusher->done,
+        .in_flight = flusher->window.capacity - quipu_window_room(&flusher->window),
+        .published = flusher->report.published,
+        .duplicates = flusher->report.duplicates,
+        .dead = flusher->report.dead,
+        .resent = flusher->report.resent,
+        .events_per_second = flusher->rate.per_second,
+        .is_reconnecting = flusher->is_reconnecting,
+    };
+    flusher->options.live(flusher->options.ctx, &live);
+}
+
+static void show_progress(struct flusher *flusher, bool is_final)
+{
+    int64_t now = quipu_monotonic_us();
+    if (!is_final && now - flusher->shown_us < SHOW_EVERY_US) {
+        return;
+    }
+    flusher->shown_us = now;
+    measure_rate(flusher, now);
+    uint64_t total = flusher->total > flusher->done ? flusher->total : flusher->done;
+    if (flusher->options.progress != NULL) {
+        flusher->options.progress(flusher->options.ctx, flusher->done, total);
+    }
+    if (flusher->options.live != NULL) {
+        show_live(flusher, total);
+    }
+}
+
 /* Connect anew, again and again. Leaves flusher->status set where it cannot be. */
 static void reconnect(struct flusher *flusher)
 {
     quipu_window_disconnected(&flusher->window);
     quipu_flusher_settle(flusher);
     quipu_flusher_record(flusher, true);
+    flusher->is_reconnecting = true;
     while (flusher->status == QUIPU_OK || flusher->is_draining) {
+        show_progress(flusher, true);
         sleep_us(quipu_backoff_next(&flusher->backoff, any_64_bits()));
+        if (is_stopped(flusher)) {
+            return;
+        }
         enum quipu_status status = quipu_nats_reconnect(flusher->nats, &flusher->trouble);
         if (status == QUIPU_OK) {
+            flusher->report.reconnects++;
+            flusher->is_reconnecting = false;
             quipu_backoff_reset(&flusher->backoff);
             flusher->heard_us = quipu_monotonic_us();
             return;
         }
         bool is_passing = status == QUIPU_OFFLINE || status == QUIPU_TIMEOUT;
         if (!is_passing || has_given_up(flusher)) {
-            (void)quipu_flusher_stop(flusher, status); /* it is kept in flusher->status */
+            (void)quipu_flusher_end(flusher, status); /* it is kept in flusher->status */
             return;
         }
     }
-}
-
-static void show_progress(struct flusher *flusher, bool is_final)
-{
-    int64_t now = quipu_monotonic_us();
-    if (flusher->options.progress == NULL ||
-        (!is_final && now - flusher->shown_us < SHOW_EVERY_US)) {
-        return;
-    }
-    flusher->shown_us = now;
-    uint64_t total = flusher->total > flusher->done ? flusher->total : flusher->done;
-    flusher->options.progress(flusher->options.ctx, flusher->done, total);
 }
 
 /* Nothing at all has come for two deadlines: the other end may have vanished without a word. */
@@ -109,13 +163,13 @@ static void exchange(struct flusher *flusher)
                                  "server %s has not answered for %" PRId64
                                  " s; what it has not acknowledged waits in the outbox",
                                  flusher->nats->server, flusher->options.give_up_us / US_PER_S);
-        (void)quipu_flusher_stop(flusher, status); /* it is kept in flusher->status */
+        (void)quipu_flusher_end(flusher, status); /* it is kept in flusher->status */
     }
 }
 
 static void run(struct flusher *flusher)
 {
-    while (flusher->status == QUIPU_OK || flusher->is_draining) {
+    while ((flusher->status == QUIPU_OK || flusher->is_draining) && !is_stopped(flusher)) {
         if (quipu_window_is_empty(&flusher->window)) {
             flusher->heard_us = quipu_monotonic_us();
         }
@@ -159,6 +213,10 @@ static enum quipu_status options_complete(const struct quipu_flush_options *give
                                "allowed",
                                known.window, WINDOW_MAX);
     }
+    if (known.dedup != QUIPU_DEDUP_SUBJECT && known.dedup != QUIPU_DEDUP_WINDOW) {
+        return quipu_error_set(err, QUIPU_INVALID, "dedup %d is none of those that there are",
+                               (int)known.dedup);
+    }
     known.window = known.window == 0 ? WINDOW_DEFAULT : known.window;
     known.give_up_us = known.give_up_us <= 0 ? GIVE_UP_US : known.give_up_us;
     *out = known;
@@ -180,7 +238,8 @@ static enum quipu_status flusher_allocate(struct flusher *flusher, struct quipu_
     struct flush_window_setup setup = {.slots = flusher->slots,
                                        .capacity = window,
                                        .first_ticket = flusher->nats->next_token,
-                                       .answer_us = flusher->nats->request_timeout_us};
+                                       .answer_us = flusher->nats->request_timeout_us,
+                                       .looks = flusher_looks(flusher)};
     quipu_window_init(&flusher->window, &setup, quipu_monotonic_us());
     return QUIPU_OK;
 }
@@ -241,7 +300,10 @@ static enum quipu_status flush(struct flusher *flusher, struct quipu_error *err)
     if (status != QUIPU_OK) {
         return status;
     }
+    int64_t began_us = quipu_monotonic_us();
     run(flusher);
+    flusher->report.ahead = flusher->window.ahead;
+    flusher->report.took_us = quipu_monotonic_us() - began_us;
     flusher->nats->next_token = flusher->window.next;
     if (flusher->status != QUIPU_OK && err != NULL) {
         *err = flusher->err;

@@ -19,9 +19,10 @@
 
 #define FLUSH_LINE_BYTES QUIPU_ERROR_MESSAGE_BYTES
 
-/* Kind of token of a request for the chunk that was there before ours; window parts have the ones
- * below. */
+/* Kinds of tokens beside those of the window's parts: the request for the chunk that was there
+ * before ours, and the one whether there is a meta (QUIPU_DEDUP_WINDOW). */
 #define FLUSH_COMPARE FLUSH_PARTS
+#define FLUSH_ASK     (FLUSH_PARTS + 1)
 
 /* Payloads known to be in the bucket as they should be; a later one takes an earlier one's place.
  */
@@ -49,6 +50,13 @@ struct flush_burial {
     uint64_t position;
     enum quipu_status reason;
     char line[FLUSH_LINE_BYTES];
+};
+
+/* Events that settled in the last second or two. */
+struct flush_rate {
+    int64_t since_us;
+    uint64_t since_done;
+    uint64_t per_second;
 };
 
 struct flusher {
@@ -79,6 +87,9 @@ struct flusher {
     int64_t shown_us; /* progress was last called */
     uint64_t done;
     uint64_t total;
+    uint64_t known_payloads; /* long ones that were there before us */
+    struct flush_rate rate;
+    bool is_reconnecting;
 
     struct backoff backoff;
     int64_t heard_us;   /* when the server last said anything, or had nothing to say */
@@ -90,6 +101,11 @@ struct flusher {
     struct quipu_error trouble; /* of whatever went wrong last */
 };
 
+static inline bool flusher_looks(const struct flusher *flusher)
+{
+    return flusher->options.dedup == QUIPU_DEDUP_WINDOW;
+}
+
 static inline struct flush_item *flusher_item(const struct flusher *flusher, uint64_t ticket)
 {
     return &flusher->items[ticket % flusher->window.capacity];
@@ -97,7 +113,7 @@ static inline struct flush_item *flusher_item(const struct flusher *flusher, uin
 
 /* End the flush with this failure, whose line is in flusher->trouble. The first one counts. Returns
  * `status`. */
-enum quipu_status quipu_flusher_stop(struct flusher *flusher, enum quipu_status status);
+enum quipu_status quipu_flusher_end(struct flusher *flusher, enum quipu_status status);
 
 /* Admit as many pending events as there is room for. Where one is damaged, what is in flight is
  * still answered before the flush ends (is_draining). */

@@ -71,23 +71,33 @@ enum quipu_status quipu_payload_meta(const char *bucket, const struct payload_na
     return status;
 }
 
+static void add_guard(struct nats_outgoing *message, enum payload_guard guard)
+{
+    if (guard == PAYLOAD_EXPECT_NOTHING) {
+        quipu_outgoing_add(message, "Nats-Expected-Last-Subject-Sequence", "0");
+    }
+}
+
 void quipu_payload_chunk_message(const struct payload_names *names, struct quipu_slice payload,
-                                 struct nats_outgoing *out)
+                                 enum payload_guard guard, struct nats_outgoing *out)
 {
     memset(out, 0, sizeof *out);
     out->subject = names->chunk_subject;
     out->body = payload;
-    quipu_outgoing_add(out, "Nats-Expected-Last-Subject-Sequence", "0");
+    if (guard == PAYLOAD_REPLACE) {
+        quipu_outgoing_add(out, "Nats-Rollup", "sub");
+    }
+    add_guard(out, guard);
 }
 
 void quipu_payload_meta_message(const struct payload_names *names, struct quipu_slice meta,
-                                struct nats_outgoing *out)
+                                enum payload_guard guard, struct nats_outgoing *out)
 {
     memset(out, 0, sizeof *out);
     out->subject = names->meta_subject;
     out->body = meta;
     quipu_outgoing_add(out, "Nats-Rollup", "sub");
-    quipu_outgoing_add(out, "Nats-Expected-Last-Subject-Sequence", "0");
+    add_guard(out, guard);
 }
 
 size_t quipu_payload_chunk_max(int64_t server_max, int64_t bucket_max)
@@ -96,11 +106,23 @@ size_t quipu_payload_chunk_max(int64_t server_max, int64_t bucket_max)
     return max <= HEADER_ROOM_BYTES ? 0 : (size_t)(max - HEADER_ROOM_BYTES);
 }
 
-void quipu_payload_get_message(const char *bucket_stream, const struct payload_names *names,
+static void direct_get_message(const char *bucket_stream, const char *of,
                                char subject[PAYLOAD_GET_SUBJECT_BYTES], struct nats_outgoing *out)
 {
     (void)snprintf(subject, PAYLOAD_GET_SUBJECT_BYTES, "$JS.API.DIRECT.GET.%s.%s", bucket_stream,
-                   names->chunk_subject);
+                   of);
     memset(out, 0, sizeof *out);
     out->subject = subject;
+}
+
+void quipu_payload_get_message(const char *bucket_stream, const struct payload_names *names,
+                               char subject[PAYLOAD_GET_SUBJECT_BYTES], struct nats_outgoing *out)
+{
+    direct_get_message(bucket_stream, names->chunk_subject, subject, out);
+}
+
+void quipu_payload_ask_message(const char *bucket_stream, const struct payload_names *names,
+                               char subject[PAYLOAD_GET_SUBJECT_BYTES], struct nats_outgoing *out)
+{
+    direct_get_message(bucket_stream, names->meta_subject, subject, out);
 }

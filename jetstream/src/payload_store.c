@@ -156,6 +156,12 @@ static bool meta_parse(struct quipu_slice json, struct object_meta *out)
     return true;
 }
 
+bool quipu_payload_is_erased(struct quipu_slice meta)
+{
+    struct object_meta parsed;
+    return meta_parse(meta, &parsed) && parsed.is_deleted;
+}
+
 /* @retval QUIPU_NOT_FOUND  there is none. @retval QUIPU_CORRUPT  it is not what ADR-20 says */
 static enum quipu_status meta_get(struct quipu_nats *nats, const struct payload_names *names,
                                   struct object_meta *out, struct quipu_error *err)

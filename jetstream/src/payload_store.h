@@ -54,11 +54,24 @@ enum quipu_status quipu_payload_meta(const char *bucket, const struct payload_na
 void quipu_payload_get_message(const char *bucket_stream, const struct payload_names *names,
                                char subject[PAYLOAD_GET_SUBJECT_BYTES], struct nats_outgoing *out);
 
+/* The request for a payload's meta message. */
+void quipu_payload_ask_message(const char *bucket_stream, const struct payload_names *names,
+                               char subject[PAYLOAD_GET_SUBJECT_BYTES], struct nats_outgoing *out);
+
+/* What keeps a second chunk from a payload's subject. */
+enum payload_guard {
+    PAYLOAD_EXPECT_NOTHING, /* it is refused */
+    PAYLOAD_REPLACE,        /* it takes the first one's place (Nats-Rollup) */
+};
+
 /* The two messages of a payload of one chunk; both borrow from their arguments. */
 void quipu_payload_chunk_message(const struct payload_names *names, struct quipu_slice payload,
-                                 struct nats_outgoing *out);
+                                 enum payload_guard guard, struct nats_outgoing *out);
 void quipu_payload_meta_message(const struct payload_names *names, struct quipu_slice meta,
-                                struct nats_outgoing *out);
+                                enum payload_guard guard, struct nats_outgoing *out);
+
+/* Is this meta message's body a tombstone? */
+bool quipu_payload_is_erased(struct quipu_slice meta);
 
 /* Longest chunk that fits into one message of a server with this max_payload and a bucket with this
  * message_bytes_max; 0 where not even a byte does. */

@@ -222,36 +222,46 @@ static void payloads_up(uint64_t ticket)
     answer(ticket, FLUSH_META, FLUSH_STORED, 2);
 }
 
-Test(flush_window, an_aggregate_has_one_unanswered_envelope_at_a_time)
+Test(flush_window, an_aggregate_has_many_unanswered_envelopes_in_order)
 {
     quipu_window_admit(&window, 1, 77, 0);
     quipu_window_admit(&window, 2, 77, 0);
+    quipu_window_admit(&window, 3, 77, 0);
     to_envelope(1);
     payloads_up(2);
-    expect_no_send();
-    answer(1, FLUSH_ENVELOPE, FLUSH_STORED, 3);
     expect_send(2, FLUSH_ENVELOPE);
+    payloads_up(3);
+    expect_send(3, FLUSH_ENVELOPE);
+    answer(1, FLUSH_ENVELOPE, FLUSH_STORED, 3);
+    answer(2, FLUSH_ENVELOPE, FLUSH_STORED, 4);
+    quipu_window_disconnected(&window);
+    expect_send(3, FLUSH_ENVELOPE);
 }
 
-Test(flush_window, nothing_overtakes_an_envelope_that_rests_or_is_gone)
+Test(flush_window, nothing_more_is_sent_behind_an_envelope_that_rests_or_is_gone)
 {
     quipu_window_admit(&window, 1, 77, 0);
     quipu_window_admit(&window, 2, 77, 0);
+    quipu_window_admit(&window, 3, 78, 0);
     to_envelope(1);
     payloads_up(2);
+    expect_send(2, FLUSH_ENVELOPE);
     answer(1, FLUSH_ENVELOPE, FLUSH_NOT_NOW, 0);
+    payloads_up(3);
     expect_no_send();
     cr_assert_eq(quipu_window_tick(&window, quipu_window_deadline(&window)), 1);
     expect_send(1, FLUSH_ENVELOPE);
+    expect_send(3, FLUSH_ENVELOPE);
     answer(1, FLUSH_ENVELOPE, FLUSH_EXISTS, 0);
+    quipu_window_admit(&window, 4, 77, 0);
     expect_send(1, FLUSH_CHECK);
+    payloads_up(4);
+    expect_no_send();
     answer(1, FLUSH_CHECK, FLUSH_GONE, 0);
     expect_no_send();
     cr_assert_eq(quipu_window_tick(&window, quipu_window_deadline(&window)), 1);
     expect_send(1, FLUSH_ENVELOPE);
-    expect_no_send();
-    answer(1, FLUSH_ENVELOPE, FLUSH_STORED, 3);
-    expect_send(2, FLUSH_ENVELOPE);
+    expect_send(4, FLUSH_ENVELOPE);
 }
 
 Test(flush_window, a_conflict_holds_what_is_behind_it_and_what_still_comes)
@@ -270,6 +280,66 @@ Test(flush_window, a_conflict_holds_what_is_behind_it_and_what_still_comes)
     to_envelope(3);
     answer(3, FLUSH_ENVELOPE, FLUSH_STORED, 13);
     expect_settled(3, FLUSH_PUBLISHED, 13);
+    cr_assert(quipu_window_is_empty(&window));
+}
+
+/* Three of one aggregate in flight, and the first one refused for good. */
+static void refuse_the_first_of_three(void)
+{
+    for (uint64_t ticket = 1; ticket <= 3; ticket++) {
+        quipu_window_admit(&window, ticket, 77, 0);
+        to_envelope(ticket);
+    }
+    answer(1, FLUSH_ENVELOPE, FLUSH_NEVER, 0);
+    expect_settled(1, FLUSH_REFUSED, 0);
+}
+
+Test(flush_window, what_was_in_flight_behind_a_refused_one_settles_by_its_own_answer)
+{
+    refuse_the_first_of_three();
+    quipu_window_admit(&window, 4, 77, 0); /* behind an orphan */
+    expect_settled(4, FLUSH_HELD, 0);
+    answer(2, FLUSH_ENVELOPE, FLUSH_STORED, 9);
+    uint64_t ticket = 0;
+    struct flush_slot slot;
+    cr_assert(quipu_window_next_settled(&window, &ticket, &slot));
+    cr_assert_eq(slot.outcome, FLUSH_PUBLISHED);
+    cr_assert(slot.is_orphan);
+    answer(3, FLUSH_ENVELOPE, FLUSH_STORED, 10);
+    expect_settled(3, FLUSH_PUBLISHED, 10);
+    cr_assert_eq(window.ahead, 2);
+    cr_assert(quipu_window_is_empty(&window));
+}
+
+Test(flush_window, counts_what_was_published_and_taken_before_the_refusal_came)
+{
+    quipu_window_admit(&window, 1, 77, 0);
+    quipu_window_admit(&window, 2, 77, 0);
+    to_envelope(1);
+    to_envelope(2);
+    answer(2, FLUSH_ENVELOPE, FLUSH_STORED, 9);
+    expect_settled(2, FLUSH_PUBLISHED, 9);
+    answer(1, FLUSH_ENVELOPE, FLUSH_NEVER, 0);
+    quipu_window_admit(&window, 3, 77, 0); /* behind one that is in the stream, and yet held */
+    expect_settled(1, FLUSH_REFUSED, 0);
+    expect_settled(3, FLUSH_HELD, 0);
+    cr_assert_eq(window.ahead, 1);
+    cr_assert(quipu_window_is_empty(&window));
+}
+
+Test(flush_window, an_orphan_without_an_answer_is_looked_up_and_never_sent_again)
+{
+    refuse_the_first_of_three();
+    answer(2, FLUSH_ENVELOPE, FLUSH_NOT_NOW, 0);
+    quipu_window_disconnected(&window);
+    expect_send(2, FLUSH_CHECK);
+    expect_send(3, FLUSH_CHECK);
+    expect_no_send();
+    answer(2, FLUSH_CHECK, FLUSH_OURS, 9);
+    answer(3, FLUSH_CHECK, FLUSH_GONE, 0);
+    expect_settled(2, FLUSH_DUPLICATE, 9);
+    expect_settled(3, FLUSH_HELD, 0);
+    expect_no_send();
     cr_assert(quipu_window_is_empty(&window));
 }
 
@@ -295,7 +365,7 @@ Test(flush_window_exhaustive, two_events_and_a_server_that_asks_for_patience, .t
 
 Test(flush_window_exhaustive, events_that_are_there_in_part, .timeout = 100)
 {
-    static const enum model_before states[] = {MODEL_NOTHING, MODEL_PAYLOAD,   MODEL_OURS,
+    static const enum model_before states[] = {MODEL_NOTHING, MODEL_PAYLOAD,   MODEL_AGED,
                                                MODEL_FOREIGN, MODEL_FORGOTTEN, MODEL_UNFIT};
     for (size_t i = 0; i < 6 * 6 * 2; i++) {
         struct model_setup setup = {.capacity = 2,
@@ -308,6 +378,52 @@ Test(flush_window_exhaustive, events_that_are_there_in_part, .timeout = 100)
     }
 }
 
+Test(flush_window_exhaustive, a_window_that_looks_and_a_server_that_expects_nothing, .timeout = 100)
+{
+    static const enum model_before states[] = {MODEL_NOTHING, MODEL_OURS,      MODEL_AGED,
+                                               MODEL_FOREIGN, MODEL_FORGOTTEN, MODEL_UNFIT};
+    for (size_t i = 0; i < 6; i++) {
+        struct model_setup setup = {.capacity = 2,
+                                    .events = 2,
+                                    .looks = true,
+                                    .before = {states[i], MODEL_PAYLOAD},
+                                    .refusals = 1,
+                                    .losses = 1,
+                                    .cuts = 1};
+        cr_assert_gt(model_explore(&setup), 2000);
+    }
+}
+
+Test(flush_window, a_window_that_looks_does_not_send_what_is_there)
+{
+    struct flush_window_setup setup = {
+        .slots = slots, .capacity = 4, .first_ticket = 1, .answer_us = ANSWER_US, .looks = true};
+    quipu_window_init(&window, &setup, 0);
+    quipu_window_admit(&window, 1, 1, 0);
+    quipu_window_admit(&window, 2, 2, 0);
+    expect_send(1, FLUSH_CHUNK);
+    expect_send(1, FLUSH_META);
+    expect_send(1, FLUSH_LOOK);
+    payloads_up(2);
+    expect_send(2, FLUSH_LOOK);
+    answer(1, FLUSH_CHUNK, FLUSH_EXISTS, 0);
+    answer(1, FLUSH_META, FLUSH_EXISTS, 0);
+    expect_no_send();
+    answer(1, FLUSH_LOOK, FLUSH_EXISTS, 0);
+    expect_send(1, FLUSH_CHECK);
+    answer(1, FLUSH_CHECK, FLUSH_OURS, 5);
+    expect_settled(1, FLUSH_DUPLICATE, 5);
+    answer(2, FLUSH_LOOK, FLUSH_GONE, 0);
+    expect_send(2, FLUSH_ENVELOPE);
+    quipu_window_disconnected(&window); /* it may have been stored: look again */
+    expect_send(2, FLUSH_LOOK);
+    expect_no_send();
+    answer(2, FLUSH_LOOK, FLUSH_GONE, 0);
+    expect_send(2, FLUSH_ENVELOPE);
+    answer(2, FLUSH_ENVELOPE, FLUSH_STORED, 6);
+    expect_settled(2, FLUSH_PUBLISHED, 6);
+}
+
 Test(flush_window_exhaustive, two_aggregates_one_of_them_in_trouble, .timeout = 100)
 {
     static const enum model_before states[] = {MODEL_NOTHING, MODEL_FOREIGN, MODEL_FORGOTTEN,
@@ -318,6 +434,20 @@ Test(flush_window_exhaustive, two_aggregates_one_of_them_in_trouble, .timeout = 
                                     .before = {states[i], MODEL_PAYLOAD, MODEL_PAYLOAD},
                                     .aggregates = {0, 1, 0},
                                     .refusals = 1};
+        cr_assert_gt(model_explore(&setup), 2000);
+    }
+}
+
+Test(flush_window_exhaustive, three_of_one_aggregate_and_a_first_that_is_in_trouble, .timeout = 100)
+{
+    static const enum model_before states[] = {MODEL_NOTHING, MODEL_OURS, MODEL_FOREIGN,
+                                               MODEL_FORGOTTEN, MODEL_UNFIT};
+    for (size_t i = 0; i < 5; i++) {
+        struct model_setup setup = {.capacity = 3,
+                                    .events = 3,
+                                    .before = {states[i], MODEL_PAYLOAD, MODEL_PAYLOAD},
+                                    .refusals = 1,
+                                    .cuts = 1};
         cr_assert_gt(model_explore(&setup), 2000);
     }
 }

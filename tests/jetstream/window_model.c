@@ -34,9 +34,11 @@ struct model_server {
     bool knows_id[MODEL_EVENTS_MAX];
     bool has_foreign[MODEL_EVENTS_MAX];
     bool is_unfit[MODEL_EVENTS_MAX];
+    bool was_refused[MODEL_EVENTS_MAX]; /* it got the envelope once and did not have or store it */
     uint8_t sequence[MODEL_EVENTS_MAX]; /* of our envelope; 0: not there */
     uint8_t copies[MODEL_EVENTS_MAX];
     uint8_t last;
+    bool expects_nothing; /* it is told to, with every envelope */
 };
 
 struct model_state {
@@ -44,6 +46,8 @@ struct model_state {
     struct flush_window window;
     struct model_server server;
     struct model_queue requests;
+    struct model_queue leftover; /* of the connection before, which the server may still read */
+    bool is_flying[MODEL_EVENTS_MAX]; /* envelopes that are sent on this connection, unanswered */
     struct model_queue replies;
     uint8_t outcomes[MODEL_EVENTS_MAX];
     uint8_t aggregates[MODEL_EVENTS_MAX];
@@ -59,6 +63,7 @@ enum model_action {
     TAKE,
     SEND,
     SERVE,
+    SERVE_LEFTOVER,
     DELIVER,
     CUT,
     TIMEOUT,
@@ -89,18 +94,21 @@ static void model_init(struct model_state *state, const struct model_setup *setu
     struct flush_window_setup window = {.slots = state->slots,
                                         .capacity = setup->capacity,
                                         .first_ticket = 1,
-                                        .answer_us = ANSWER_US};
+                                        .answer_us = ANSWER_US,
+                                        .looks = setup->looks};
+    state->server.expects_nothing = !setup->looks;
     quipu_window_init(&state->window, &window, state->now);
     for (uint32_t i = 0; i < setup->events; i++) {
         enum model_before before = setup->before[i];
         struct model_server *server = &state->server;
-        server->has_chunk[i] = before == MODEL_PAYLOAD || before == MODEL_OURS;
+        bool is_ours = before == MODEL_OURS || before == MODEL_AGED;
+        server->has_chunk[i] = before == MODEL_PAYLOAD || is_ours;
         server->has_meta[i] = server->has_chunk[i];
         server->has_foreign[i] = before == MODEL_FOREIGN;
-        server->knows_id[i] = before == MODEL_FORGOTTEN;
+        server->knows_id[i] = before == MODEL_FORGOTTEN || before == MODEL_OURS;
         server->is_unfit[i] = before == MODEL_UNFIT;
         state->aggregates[i] = setup->aggregates[i];
-        if (before == MODEL_OURS) {
+        if (is_ours) {
             server->sequence[i] = ++server->last;
             server->copies[i] = 1;
         }
@@ -111,7 +119,7 @@ static void model_init(struct model_state *state, const struct model_setup *setu
     state->refusals = setup->refusals;
 }
 
-/* The server as it is: expected sequence 0 on every message, and a window of known ids. */
+/* The server as it is: a window of known ids, and expected sequence 0 unless the window looks. */
 static void serve_envelope(struct model_server *server, struct model_message *message)
 {
     uint8_t i = message->event;
@@ -121,7 +129,7 @@ static void serve_envelope(struct model_server *server, struct model_message *me
     } else if (server->knows_id[i] && !message->is_without_msg_id) {
         message->answer = FLUSH_EXISTS;
         message->sequence = server->sequence[i];
-    } else if (server->sequence[i] != 0 || server->has_foreign[i]) {
+    } else if (server->expects_nothing && (server->sequence[i] != 0 || server->has_foreign[i])) {
         message->answer = FLUSH_EXISTS;
     } else {
         server->sequence[i] = ++server->last;
@@ -132,9 +140,11 @@ static void serve_envelope(struct model_server *server, struct model_message *me
     }
 }
 
-static void serve(struct model_state *state, bool is_refused)
+/* The server takes the next request of a connection; what it answers. */
+static struct model_message serve(struct model_state *state, struct model_queue *requests,
+                                  bool is_refused)
 {
-    struct model_message message = queue_pop(&state->requests);
+    struct model_message message = queue_pop(requests);
     struct model_server *server = &state->server;
     uint8_t i = message.event;
     bool *stored = message.part == FLUSH_CHUNK ? &server->has_chunk[i] : &server->has_meta[i];
@@ -142,6 +152,9 @@ static void serve(struct model_state *state, bool is_refused)
         message.answer = FLUSH_NOT_NOW;
     } else if (message.part == FLUSH_ENVELOPE) {
         serve_envelope(server, &message);
+    } else if (message.part == FLUSH_LOOK) {
+        message.answer =
+            server->has_foreign[i] || server->sequence[i] != 0 ? FLUSH_EXISTS : FLUSH_GONE;
     } else if (message.part == FLUSH_CHECK) {
         message.answer = server->has_foreign[i]     ? FLUSH_FOREIGN
                          : server->sequence[i] != 0 ? FLUSH_OURS
@@ -151,7 +164,26 @@ static void serve(struct model_state *state, bool is_refused)
         message.answer = *stored ? FLUSH_EXISTS : FLUSH_STORED;
         *stored = true;
     }
-    queue_push(&state->replies, message);
+    if (message.part == FLUSH_ENVELOPE && server->sequence[i] == 0) {
+        server->was_refused[i] = true;
+    }
+    return message;
+}
+
+/* What rules 2 and 5 allow at the moment that an envelope is sent. */
+static void check_send(const struct model_state *state, const struct flush_send *send)
+{
+    uint8_t event = state->event_of[send->ticket - 1];
+    for (uint64_t ticket = 1; ticket < send->ticket; ticket++) {
+        uint8_t i = state->event_of[ticket - 1];
+        const struct flush_slot *slot = quipu_window_slot(&state->window, ticket);
+        uint8_t outcome = slot != NULL ? (uint8_t)slot->outcome : state->outcomes[i];
+        cr_assert(outcome != FLUSH_UNSETTLED || state->is_flying[i],
+                  "an envelope overtakes one that is neither settled nor in flight");
+        cr_assert(state->aggregates[i] != state->aggregates[event] || outcome == FLUSH_UNSETTLED ||
+                      outcome == FLUSH_PUBLISHED || outcome == FLUSH_DUPLICATE,
+                  "an envelope behind one that is known to be refused");
+    }
 }
 
 /* Has an earlier event of its aggregate been refused? */
@@ -220,6 +252,8 @@ static bool is_enabled(const struct model_state *state, const struct model_setup
     }
     case SERVE:
         return state->requests.len > 0;
+    case SERVE_LEFTOVER:
+        return state->leftover.len > 0;
     case DELIVER:
         return state->replies.len > 0;
     case CUT:
@@ -254,26 +288,38 @@ static void act(struct model_state *state, enum model_action action)
                                         .ticket = (uint8_t)send.ticket,
                                         .part = (uint8_t)send.part,
                                         .is_without_msg_id = send.is_without_msg_id};
+        if (send.part == FLUSH_ENVELOPE) {
+            check_send(state, &send);
+            state->is_flying[message.event] = true;
+        }
         queue_push(&state->requests, message);
         break;
     }
     case SERVE:
-        serve(state, false);
+        queue_push(&state->replies, serve(state, &state->requests, false));
+        break;
+    case SERVE_LEFTOVER:
+        (void)serve(state, &state->leftover, false);
         break;
     case REFUSE:
         state->refusals--;
-        serve(state, true);
+        queue_push(&state->replies, serve(state, &state->requests, true));
         break;
     case DELIVER: {
         struct model_message message = queue_pop(&state->replies);
+        if (message.part == FLUSH_ENVELOPE) {
+            state->is_flying[message.event] = false;
+        }
         (void)quipu_window_answer(&state->window, message.ticket, (enum flush_part)message.part,
                                   (enum flush_answer)message.answer, message.sequence, state->now);
         break;
     }
     case CUT:
         state->cuts--;
+        state->leftover = state->requests;
         memset(&state->requests, 0, sizeof state->requests);
         memset(&state->replies, 0, sizeof state->replies);
+        memset(state->is_flying, 0, sizeof state->is_flying);
         quipu_window_disconnected(&state->window);
         break;
     case TIMEOUT:
@@ -290,16 +336,23 @@ static void act(struct model_state *state, enum model_action action)
     }
 }
 
+static bool was_there(const struct model_setup *setup, uint32_t event)
+{
+    return setup->before[event] == MODEL_OURS || setup->before[event] == MODEL_AGED;
+}
+
 static void check_rules(const struct model_state *state, const struct model_setup *setup)
 {
     for (uint32_t i = 0; i < setup->events; i++) {
         cr_assert_leq(state->server.copies[i], 1, "an event twice in the stream");
         cr_assert(!(state->server.has_foreign[i] && state->server.copies[i] > 0));
-        /* The order of an aggregate, whatever happens, unless an earlier flush has broken it. */
-        for (uint32_t j = 0; j < i && setup->before[i] != MODEL_OURS; j++) {
+        /* The order of an aggregate, whatever happens, unless the server would not take the earlier
+         * one when it came, or an earlier flush has broken it. */
+        for (uint32_t j = 0; j < i && !was_there(setup, i); j++) {
             if (setup->aggregates[i] == setup->aggregates[j] && state->server.sequence[i] != 0) {
-                cr_assert(state->server.sequence[j] != 0 &&
-                              state->server.sequence[j] < state->server.sequence[i],
+                cr_assert(state->server.was_refused[j] ||
+                              (state->server.sequence[j] != 0 &&
+                               state->server.sequence[j] < state->server.sequence[i]),
                           "an event before the one that it follows");
             }
         }
@@ -320,8 +373,8 @@ static bool is_right_end(const struct model_state *state, const struct model_set
     case FLUSH_DUPLICATE:
     case FLUSH_PUBLISHED:
         return setup->before[event] != MODEL_UNFIT && setup->before[event] != MODEL_FOREIGN &&
-               !is_behind_refused(state, event) &&
-               (setup->before[event] != MODEL_OURS || state->outcomes[event] == FLUSH_DUPLICATE);
+               (!is_behind_refused(state, event) || state->server.copies[event] == 1) &&
+               (!was_there(setup, event) || state->outcomes[event] == FLUSH_DUPLICATE);
     case FLUSH_UNSETTLED:
         break;
     }
@@ -369,6 +422,7 @@ static void canonical(const struct model_state *state, struct model_state *out)
     out->window.slots = NULL;
     out->window.progress_us = 0;
     out->window.deadline_us = 0;
+    out->window.ahead = 0;
     out->now = 0;
     for (uint32_t i = 0; i < state->window.capacity; i++) {
         for (int part = 0; part < FLUSH_PARTS; part++) {

@@ -22,6 +22,7 @@ enum model_before {
     MODEL_PAYLOAD,   /* chunk and meta, by another store */
     MODEL_OURS,      /* payload and envelope, by an earlier flush whose acks were lost */
     MODEL_FOREIGN,   /* another event under the same event_id */
+    MODEL_AGED,      /* as MODEL_OURS, and the duplicate window is over */
     MODEL_FORGOTTEN, /* the duplicate window knows the id, the message is deleted */
     MODEL_UNFIT      /* the server will never take the envelope */
 };
@@ -31,6 +32,7 @@ struct model_setup {
     uint32_t events;
     enum model_before before[MODEL_EVENTS_MAX];
     uint8_t aggregates[MODEL_EVENTS_MAX]; /* equal: the same one */
+    bool looks; /* the window looks; the server is not told to expect nothing */
     /* How often each fault may happen. */
     uint8_t cuts, timeouts, losses, refusals;
 };
