@@ -37,7 +37,7 @@ static void append_base(struct quipu_buf *out, enum quipu_base base, struct quip
     quipu_buf_release(&text);
 }
 
-static void jwt_sign(const struct jwt_key *issuer, const char *claims, char out[JWT_BYTES])
+void jwt_sign(const struct jwt_key *issuer, const char *claims, char out[JWT_BYTES])
 {
     uint8_t signature[crypto_sign_BYTES];
     struct quipu_buf jwt = QUIPU_BUF_INIT;
@@ -54,21 +54,24 @@ static void jwt_sign(const struct jwt_key *issuer, const char *claims, char out[
     quipu_buf_release(&jwt);
 }
 
-static void account_make(const struct jwt_realm *realm, const char *storage, struct jwt_key *key,
+static void account_sign(const struct jwt_realm *realm, const struct jwt_key *key, const char *more,
                          char out[JWT_BYTES])
 {
     char claims[JWT_BYTES];
-    key_make(key, 'A');
     (void)snprintf(
         claims, sizeof claims,
         "{\"jti\":\"a\",\"iat\":1700000000,\"iss\":\"%s\",\"name\":\"account\",\"sub\":"
-        "\"%s\",\"nats\":{\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":"
-        "-1,\"exports\":-1,\"wildcards\":true,\"conn\":-1,\"leaf\":-1%s},"
+        "\"%s\",\"nats\":{%s,"
         "\"default_permissions\":{\"pub\":{},\"sub\":{}},\"type\":\"account\",\"version\":"
         "2}}",
-        realm->operator_key.text, key->text, storage);
+        realm->operator_key.text, key->text, more);
     jwt_sign(&realm->operator_key, claims, out);
 }
+
+#define LIMITS                                                                                     \
+    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"            \
+    "\"wildcards\":true,\"conn\":-1,\"leaf\":-1"
+#define STORAGE ",\"mem_storage\":-1,\"disk_storage\":-1,\"streams\":-1,\"consumer\":-1"
 
 void jwt_realm_make(struct jwt_realm *realm)
 {
@@ -79,9 +82,18 @@ void jwt_realm_make(struct jwt_realm *realm)
                    "\"%s\",\"nats\":{\"type\":\"operator\",\"version\":2}}",
                    realm->operator_key.text, realm->operator_key.text);
     jwt_sign(&realm->operator_key, claims, realm->operator_jwt);
-    account_make(realm, ",\"mem_storage\":-1,\"disk_storage\":-1,\"streams\":-1,\"consumer\":-1",
-                 &realm->account_key, realm->account_jwt);
-    account_make(realm, "", &realm->system_key, realm->system_jwt);
+    key_make(&realm->account_key, 'A');
+    account_sign(realm, &realm->account_key, LIMITS STORAGE "}", realm->account_jwt);
+    key_make(&realm->system_key, 'A');
+    account_sign(realm, &realm->system_key, LIMITS "}", realm->system_jwt);
+}
+
+void jwt_realm_revoke(struct jwt_realm *realm, const struct jwt_user *user)
+{
+    char more[JWT_BYTES / 2];
+    (void)snprintf(more, sizeof more, LIMITS STORAGE "},\"revocations\":{\"%s\":1800000000}",
+                   user->key.text);
+    account_sign(realm, &realm->account_key, more, realm->account_jwt);
 }
 
 void jwt_realm_config(const struct jwt_realm *realm, char *out, size_t cap)
@@ -119,33 +131,68 @@ static void append_user_seed(struct quipu_buf *out, const struct jwt_key *user)
     append_base(out, QUIPU_BASE_32_UPPER, quipu_slice(raw, sizeof raw));
 }
 
-void jwt_user_creds(const struct jwt_realm *realm, int64_t expires_unix_s, const char *path)
+void jwt_user_make(const struct jwt_realm *realm, const struct jwt_user_claims *claims,
+                   struct jwt_user *user)
 {
-    struct jwt_key user;
-    char claims[JWT_BYTES];
-    char jwt[JWT_BYTES];
+    char text[JWT_BYTES];
     char expiry[64] = "";
-    key_make(&user, 'U');
-    if (expires_unix_s != 0) {
-        (void)snprintf(expiry, sizeof expiry, "\"exp\":%" PRId64 ",", expires_unix_s);
+    key_make(&user->key, 'U');
+    if (claims->expires_unix_s != 0) {
+        (void)snprintf(expiry, sizeof expiry, "\"exp\":%" PRId64 ",", claims->expires_unix_s);
     }
-    (void)snprintf(claims, sizeof claims,
+    (void)snprintf(text, sizeof text,
                    "{%s\"jti\":\"u\",\"iat\":1700000000,\"iss\":\"%s\",\"name\":\"user\",\"sub\":"
-                   "\"%s\",\"nats\":{\"pub\":{},\"sub\":{},\"subs\":-1,\"data\":-1,\"payload\":-1,"
+                   "\"%s\",\"nats\":{\"pub\":%s,\"sub\":{},\"subs\":-1,\"data\":-1,\"payload\":-1,"
                    "\"type\":\"user\",\"version\":2}}",
-                   expiry, realm->account_key.text, user.text);
-    jwt_sign(&realm->account_key, claims, jwt);
+                   expiry, realm->account_key.text, user->key.text,
+                   claims->publish != NULL ? claims->publish : "{}");
+    jwt_sign(&realm->account_key, text, user->jwt);
+}
 
-    struct quipu_buf creds = QUIPU_BUF_INIT;
-    quipu_buf_printf(&creds,
+void jwt_creds_append(const struct jwt_user *user, const char *jwt, struct quipu_buf *out)
+{
+    quipu_buf_printf(out,
                      "-----BEGIN NATS USER JWT-----\n%s\n------END NATS USER JWT------\n\n"
                      "-----BEGIN USER NKEY SEED-----\n",
                      jwt);
-    append_user_seed(&creds, &user);
-    quipu_buf_append_text(&creds, "\n------END USER NKEY SEED------\n");
-    FILE *file = fopen(path, "w");
-    must(file != NULL && creds.status == QUIPU_OK, "cannot write the .creds file");
+    append_user_seed(out, &user->key);
+    quipu_buf_append_text(out, "\n------END USER NKEY SEED------\n");
+}
+
+/* Under another name first: a reader never sees half a file. */
+static void secret_write(const struct quipu_buf *text, const char *path)
+{
+    char fresh[512];
+    (void)snprintf(fresh, sizeof fresh, "%s.new", path);
+    FILE *file = fopen(fresh, "w");
+    must(file != NULL && text->status == QUIPU_OK, "cannot write a file of secrets");
     must(fchmod(fileno(file), 0600) == 0, "chmod");
-    must(fwrite(creds.data, 1, creds.len, file) == creds.len && fclose(file) == 0, "writing");
+    must(fwrite(text->data, 1, text->len, file) == text->len && fclose(file) == 0, "writing");
+    must(rename(fresh, path) == 0, "rename");
+}
+
+void jwt_creds_write(const struct jwt_user *user, const char *path)
+{
+    struct quipu_buf creds = QUIPU_BUF_INIT;
+    jwt_creds_append(user, user->jwt, &creds);
+    secret_write(&creds, path);
     quipu_buf_release(&creds);
+}
+
+void jwt_seed_make(struct jwt_key *key, const char *path)
+{
+    struct quipu_buf seed = QUIPU_BUF_INIT;
+    key_make(key, 'U');
+    append_user_seed(&seed, key);
+    quipu_buf_append_byte(&seed, '\n');
+    secret_write(&seed, path);
+    quipu_buf_release(&seed);
+}
+
+void jwt_user_creds(const struct jwt_realm *realm, int64_t expires_unix_s, const char *path)
+{
+    struct jwt_user user;
+    struct jwt_user_claims claims = {.expires_unix_s = expires_unix_s};
+    jwt_user_make(realm, &claims, &user);
+    jwt_creds_write(&user, path);
 }
