@@ -14,6 +14,7 @@
 
 #include "quipu/buf.h"
 #include "quipu/engine.h"
+#include "quipu/flush.h"
 #include "quipu/ingest.h"
 #include "quipu/outbox.h"
 
@@ -201,64 +202,6 @@ struct quipu_provision_report {
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_provision(struct quipu_nats *nats, const struct quipu_provision_options *options,
                 struct quipu_provision_report *report, struct quipu_error *err);
-
-/* ------------------------------------------------------------------ flushing */
-
-struct quipu_flush_options {
-    size_t size;
-    uint32_t window; /* events in flight, up to 65,536; 0: 512 */
-    /** Give up when no event has got a step further for this long, server gone or silent; 0: 30 s.
-     */
-    int64_t give_up_us;
-    /** Called now and then. May be NULL. */
-    void (*progress)(void *ctx, uint64_t done, uint64_t total);
-    void *ctx;
-    /** Forget all receipts first (quipu_outbox_restart) and publish everything to this stream: the
-     * way to another stream, or to one that was made anew. Nothing is published twice. */
-    bool restart;
-};
-
-#define QUIPU_FLUSH_OPTIONS_INIT                                                                   \
-    {                                                                                              \
-        .size = sizeof(struct quipu_flush_options)                                                 \
-    }
-
-struct quipu_flush_report {
-    uint64_t published;  /* stored by the server now */
-    uint64_t duplicates; /* the stream had them already, and they are ours */
-    uint64_t dead;       /* refused for good: dead letters */
-    uint64_t pending;    /* left in the outbox */
-    uint64_t payloads_stored;
-    uint64_t payload_bytes;
-};
-
-/**
- * Publish what is pending: per event its payload chunk and meta, then, when both are acknowledged,
- * its envelope; then its receipt and the cursor. Never publishes an event twice, however long ago
- * the first time was (SPEC §10.3). An aggregate's event is sent only when the one before it is in
- * the stream, so that the stream holds no event before one that it follows. Takes the store's
- * "flusher" lock. On failure all that was acknowledged is recorded, and the next flush goes on from
- * there; the report (may be NULL) is filled in then too.
- *
- * An event that the server will never take becomes a dead letter, and so does what comes behind it
- * in the same aggregate, until that one is retried or dropped; other aggregates go on.
- * @retval QUIPU_OK               nothing is pending any more (dead letters apart)
- * @retval QUIPU_BUSY             another process flushes this store, or pulls into it while this is
- * to turn to another stream
- * @retval QUIPU_NOT_PROVISIONED  stream or bucket missing: `quipu provision`
- * @retval QUIPU_DRIFT            they are there, but made so that quipu cannot use them; or the
- * receipts of this store speak of another stream (another name, or made anew under this one), or of
- * one that has been emptied since, and options->restart is not set. Nothing was sent
- * @retval QUIPU_CORRUPT          an event is damaged here; err names its position. It is not
- * published, nor is what is behind it
- * @retval QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_AUTH, QUIPU_PERMISSION, QUIPU_SERVER (stream full,
- * …), QUIPU_MISUSE, QUIPU_INVALID, and what the store says
- */
-QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_flush(struct quipu_engine *engine,
-                                                         struct quipu_nats *nats,
-                                                         const struct quipu_flush_options *options,
-                                                         struct quipu_flush_report *report,
-                                                         struct quipu_error *err);
 
 /* ------------------------------------------------------------------ pulling */
 
