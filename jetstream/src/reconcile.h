@@ -1,0 +1,69 @@
+/*
+ * A reconciliation, as its files share it: the stream is read (reconcile.c), then the log
+ * (reconcile_log.c); both ask the server in batches (ask.c). Nothing is written anywhere.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_RECONCILE_H
+#define QUIPU_RECONCILE_H
+
+#include "connection.h"
+#include "publish.h"
+#include "quipu/jetstream.h"
+#include "streams.h"
+
+/* ------------------------------------------------------------------ asking */
+
+#define ASK_MAX           256
+#define ASK_SUBJECT_BYTES 1024
+#define ASK_BODY_BYTES    64
+
+struct ask_request {
+    char subject[ASK_SUBJECT_BYTES];
+    char body[ASK_BODY_BYTES]; /* "" for none */
+};
+
+/* Up to ASK_MAX requests, sent at once, answered in any order. */
+struct ask_batch {
+    size_t count;
+    /* The request of this index; the same each time that it is asked for. */
+    void (*request)(void *ctx, size_t index, struct ask_request *out);
+    /* Called once for each; `code`: 0 for a message, else 404 and the like. */
+    enum quipu_status (*answer)(void *ctx, size_t index, natsMsg *msg, int code,
+                                struct quipu_error *err);
+    void *ctx;
+};
+
+/* Ask all, those without an answer again, over a new connection where the old one is lost.
+ * @retval QUIPU_TIMEOUT, QUIPU_OFFLINE  after three attempts; or what `answer` says */
+enum quipu_status quipu_ask(struct quipu_nats *nats, const struct ask_batch *batch,
+                            struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* ------------------------------------------------------------------ reconciling */
+
+struct reconcile {
+    struct quipu_engine *engine;
+    struct quipu_nats *nats;
+    struct quipu_reconcile_options options;
+    struct quipu_reconcile_report report;
+    struct stream_facts facts;
+    uint64_t last_position; /* of the log, before the stream was looked at */
+    uint8_t *seen;          /* a bit for each position: the event is in the stream */
+};
+
+static inline bool reconcile_is_seen(const struct reconcile *reconcile, uint64_t position)
+{
+    return (reconcile->seen[position / 8] >> (position % 8) & 1) != 0;
+}
+
+/* Count a difference and tell the caller. @retval what the caller returns */
+enum quipu_status quipu_reconcile_tell(struct reconcile *reconcile, enum quipu_difference what,
+                                       uint64_t position, uint64_t sequence,
+                                       struct quipu_error *err, const char *format, ...)
+    QUIPU_PRINTF(6, 7) QUIPU_MUST_CHECK;
+
+/* Every event with a receipt: is it in the stream, and its payload in the bucket? */
+enum quipu_status quipu_reconcile_log(struct reconcile *reconcile,
+                                      struct quipu_error *err) QUIPU_MUST_CHECK;
+
+#endif
