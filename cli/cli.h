@@ -32,6 +32,7 @@ struct cli {
     bool has_progress; /* stderr is a terminal and --quiet was not given */
     struct quipu_store *store;
     struct quipu_engine *engine;
+    struct quipu_types *types; /* what cli_types_use has found; NULL: nothing */
     char done[96]; /* what stands even where the results do not reach stdout; "" nothing */
 };
 
@@ -47,7 +48,13 @@ const struct cli_verb *cli_verb_find(const char *name);
  */
 int cli_open(struct cli *cli);
 
-/** The same for a store that must not be there yet. */
+/**
+ * Behind cli_open, for verbs that append: hold the engine to the event types that the store
+ * declares, if it declares any. Returns 0, or the exit code after it has said what is wrong.
+ */
+int cli_types_use(struct cli *cli);
+
+/** cli_open for a store that must not be there yet. */
 int cli_open_new(struct cli *cli);
 
 /** Open a file to read from, stdin for "-". A folder is refused as input. The caller closes what is
@@ -96,6 +103,7 @@ extern const struct cli_verb cli_verb_deadletter;
 extern const struct cli_verb cli_verb_quarantine;
 extern const struct cli_verb cli_verb_forks;
 extern const struct cli_verb cli_verb_merge;
+extern const struct cli_verb cli_verb_types;
 extern const struct cli_verb cli_verb_cid;
 extern const struct cli_verb cli_verb_car;
 extern const struct cli_verb cli_verb_demo;

@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "print.h"
 #include "quipu/alloc.h"
+#include "quipu/types.h"
 
 const struct cli_verb *const cli_verbs[] = {
     &cli_verb_init,
@@ -35,6 +36,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_quarantine,
     &cli_verb_forks,
     &cli_verb_merge,
+    &cli_verb_types,
     &cli_verb_cid,
     &cli_verb_car,
     &cli_verb_demo,
@@ -128,6 +130,7 @@ static int run_verb(struct cli *cli, int argc, char **argv)
         }
     }
     cli_close(&cli->store, &cli->engine);
+    quipu_types_free(cli->types);
     quipu_free(values);
     return code;
 }
