@@ -163,8 +163,8 @@ Test(types, takes_what_fits)
     static const char *const good[] = {
         "{\"algorithm\":\"a\",\"owners\":[]}",
         "{\"algorithm\":\"a\",\"owners\":[{\"serial\":1},{\"name\":\"n\",\"serial\":2}]}",
-        "{\"algorithm\":\"a\",\"owners\":[],\"made\":\"2026-11-21T16:00:00Z\",\"tags\":[1,\"x\","
-        "[[]],{\"any\":{}}]}",
+        "{\"algorithm\":\"a\",\"owners\":[],\"made\":\"2026-11-21T16:00:00Z\"}",
+        "{\"algorithm\":\"a\",\"owners\":[],\"tags\":[1,\"x\",[[]],{\"any\":{}}]}",
         "{\"algorithm\":\"a\",\"owners\":[],\"more\":{\"serial\":1,\"zz\":[null],\"a\":{\"b\":1}}}",
     };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
