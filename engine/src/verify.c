@@ -1,8 +1,9 @@
 /*
- * The full scrub. Every event in slices (verify_event.c), hashing many blocks at once; then what
- * derives from the log, checked by the store; then what stands beside it (verify_tables.c). Goes on
- * after a finding, so that one damaged byte does not hide another. Memory does not grow with the
- * log. Never repairs anything.
+ * The full scrub. The pages of the file first, by the store and not through LMDB's map, because
+ * LMDB trusts them; where they are sound, every event in slices (verify_event.c), hashing many
+ * blocks at once; then what derives from the log, checked by the store; then what stands beside it
+ * (verify_tables.c). Goes on after a finding, so that one damaged byte does not hide another.
+ * Memory does not grow with the log. Never repairs anything.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -155,6 +156,37 @@ static enum quipu_status run_begin(struct verify_run *run, struct quipu_error *e
     return QUIPU_OK;
 }
 
+/* ------------------------------------------------------------------ the pages */
+
+static bool page_problem(void *ctx, uint64_t position, const char *line)
+{
+    verify_problem(ctx, position, "%s", line);
+    return true;
+}
+
+static void page_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    verify_tell(ctx, "pages", done, total);
+}
+
+/* Before anything is read through LMDB's map. `*is_safe`: it may be. */
+static enum quipu_status pages_check(struct verify_run *run, bool *is_safe, struct quipu_error *err)
+{
+    struct quipu_pages_report pages = {.is_safe = false};
+    enum quipu_status status =
+        quipu_store_check_pages(run->engine->store, page_problem, page_progress, run, &pages, err);
+    run->report.mendable += pages.mendable;
+    run->report.pages = pages.pages;
+    *is_safe = pages.is_safe;
+    if (status == QUIPU_OK && !pages.is_safe) {
+        run->report.mendable += pages.mendable == pages.problems;
+        verify_problem(run, 0,
+                       "what the file says was not looked at: reading on over such pages may end "
+                       "the process");
+    }
+    return status;
+}
+
 static void index_progress(void *ctx, uint64_t done, uint64_t total)
 {
     verify_tell(ctx, "indexes", done, total);
@@ -176,7 +208,7 @@ static enum quipu_status indexes_check(struct verify_run *run, struct quipu_erro
     return status == QUIPU_OK ? status : quipu_error_set(err, status, "%s", why.message);
 }
 
-static enum quipu_status run_all(struct verify_run *run, struct quipu_error *err)
+static enum quipu_status values_check(struct verify_run *run, struct quipu_error *err)
 {
     enum quipu_status status = run_begin(run, err);
     if (status == QUIPU_OK) {
@@ -191,6 +223,16 @@ static enum quipu_status run_all(struct verify_run *run, struct quipu_error *err
     }
     if (status == QUIPU_OK) {
         verify_tell(run, "tables", 0, 0);
+    }
+    return status;
+}
+
+static enum quipu_status run_all(struct verify_run *run, struct quipu_error *err)
+{
+    bool is_safe = false;
+    enum quipu_status status = pages_check(run, &is_safe, err);
+    if (status == QUIPU_OK && is_safe) {
+        status = values_check(run, err);
     }
     if (status != QUIPU_OK || run->report.problems == 0) {
         return status;

@@ -1,7 +1,7 @@
 /*
  * Looking at data.mdb by pread, before its map is trusted: a page that lies behind the file's end
- * would be a SIGBUS, and a file that is not LMDB's is to be told from one that is damaged. The only
- * file that knows LMDB's own layout (data version 1, 64-bit, little-endian). SPEC §6.1.
+ * would be a SIGBUS, and a file that is not LMDB's is to be told from one that is damaged. The
+ * layout is in data_file.h; page_walk.c looks at all of the pages. SPEC §6.1.
  *
  * LMDB does not write pages that a transaction took from the end of the file and gave back before
  * it committed. So a sound file may be shorter than its last page says, as long as all that is
@@ -16,47 +16,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data_file.h"
 #include "internal.h"
 #include "quipu/alloc.h"
 
-#define META_MAGIC        UINT32_C(0xbeefc0de)
-#define META_DATA_VERSION 1
-#define PAGE_HEADER_BYTES 16
-#define META_BYTES        136 /* behind the page's header */
-#define NODE_HEADER_BYTES 8
-#define PAGE_BYTES_MAX    65536
-#define NO_PAGE           UINT64_MAX
-/* Page flags and node flag. */
-#define PAGE_IS_BRANCH 0x01
-#define PAGE_IS_LEAF   0x02
-#define NODE_IS_LARGE  0x01
-/* A sound file misses a few pages, never more than one transaction may hold. */
-#define MISSING_PAGES_MAX (UINT64_C(1) << 20)
-
-/* LMDB writes integers in the machine's order. */
-static uint16_t load_u16(const uint8_t *p)
-{
-    uint16_t value;
-    memcpy(&value, p, sizeof value);
-    return value;
-}
-
-static uint32_t load_u32(const uint8_t *p)
-{
-    uint32_t value;
-    memcpy(&value, p, sizeof value);
-    return value;
-}
-
-static uint64_t load_u64(const uint8_t *p)
-{
-    uint64_t value;
-    memcpy(&value, p, sizeof value);
-    return value;
-}
-
-/* False where the file ends before or reading fails. */
-static bool read_at(int fd, uint64_t offset, void *into, size_t len)
+int quipu_data_read(int fd, uint64_t offset, void *into, size_t len)
 {
     size_t have = 0;
     while (have < len) {
@@ -65,22 +29,28 @@ static bool read_at(int fd, uint64_t offset, void *into, size_t len)
             continue;
         }
         if (got <= 0) {
-            return false;
+            return got == 0 ? ENODATA : errno;
         }
         have += (size_t)got;
     }
-    return true;
+    return 0;
+}
+
+/* False where the file ends before or reading fails. */
+static bool read_at(int fd, uint64_t offset, void *into, size_t len)
+{
+    return quipu_data_read(fd, offset, into, len) == 0;
 }
 
 static enum quipu_status check_first_page(int fd, uint64_t file_bytes, struct quipu_error *err)
 {
-    uint8_t page[PAGE_HEADER_BYTES + META_BYTES] = {0};
+    uint8_t page[DATA_PAGE_HEADER_BYTES + DATA_META_BYTES] = {0};
     size_t have = file_bytes < sizeof page ? (size_t)file_bytes : sizeof page;
     if (!read_at(fd, 0, page, have)) {
         return quipu_error_set(err, QUIPU_IO, "cannot read %s", QUIPU_DATA_NAME);
     }
-    const uint8_t *meta = page + PAGE_HEADER_BYTES;
-    if (have >= PAGE_HEADER_BYTES + 8 && load_u32(meta) != META_MAGIC) {
+    const uint8_t *meta = page + DATA_PAGE_HEADER_BYTES;
+    if (have >= DATA_PAGE_HEADER_BYTES + 8 && data_load_u32(meta) != DATA_META_MAGIC) {
         return quipu_error_set(err, QUIPU_NOT_A_STORE, "%s is not an LMDB file", QUIPU_DATA_NAME);
     }
     if (have < sizeof page) {
@@ -88,15 +58,16 @@ static enum quipu_status check_first_page(int fd, uint64_t file_bytes, struct qu
                                "%s is cut off: it has %" PRIu64 " bytes and not even a first page",
                                QUIPU_DATA_NAME, file_bytes);
     }
-    uint32_t version = load_u32(meta + 4);
-    if (version != META_DATA_VERSION) {
+    uint32_t version = data_load_u32(meta + 4);
+    if (version != DATA_META_VERSION) {
         return quipu_error_set(err,
-                               version > META_DATA_VERSION ? QUIPU_FORMAT_NEWER : QUIPU_CORRUPT,
+                               version > DATA_META_VERSION ? QUIPU_FORMAT_NEWER : QUIPU_CORRUPT,
                                "%s has LMDB's data version %u, this build reads %d",
-                               QUIPU_DATA_NAME, version, META_DATA_VERSION);
+                               QUIPU_DATA_NAME, version, DATA_META_VERSION);
     }
-    uint32_t page_bytes = load_u32(meta + 24);
-    if (page_bytes < 512 || page_bytes > PAGE_BYTES_MAX || (page_bytes & (page_bytes - 1)) != 0) {
+    uint32_t page_bytes = data_load_u32(meta + 24);
+    if (page_bytes < 512 || page_bytes > DATA_PAGE_BYTES_MAX ||
+        (page_bytes & (page_bytes - 1)) != 0) {
         return quipu_error_set(err, QUIPU_CORRUPT, "%s claims pages of %u bytes", QUIPU_DATA_NAME,
                                page_bytes);
     }
@@ -104,6 +75,19 @@ static enum quipu_status check_first_page(int fd, uint64_t file_bytes, struct qu
         return quipu_error_set(err, QUIPU_CORRUPT,
                                "%s is cut off: it has %" PRIu64 " bytes, its two first pages %u",
                                QUIPU_DATA_NAME, file_bytes, 2 * page_bytes);
+    }
+    /* LMDB takes the size of a page from the newer one, whatever the other says. */
+    uint8_t second[DATA_PAGE_HEADER_BYTES + DATA_META_BYTES];
+    const uint8_t *other = second + DATA_PAGE_HEADER_BYTES;
+    if (!read_at(fd, page_bytes, second, sizeof second)) {
+        return quipu_error_set(err, QUIPU_IO, "cannot read %s", QUIPU_DATA_NAME);
+    }
+    if (data_load_u32(other) != DATA_META_MAGIC || data_load_u32(other + 4) != version ||
+        data_load_u32(other + 24) != page_bytes) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "%s: its two first pages do not agree on what it is; restore it "
+                               "from a backup",
+                               QUIPU_DATA_NAME);
     }
     return QUIPU_OK;
 }
@@ -161,12 +145,12 @@ static void note_free(struct free_walk *walk, uint64_t page)
 /* A list of free pages: their number, then each; in the leaf or in pages of its own. */
 static bool take_list(struct free_walk *walk, const uint8_t *data, size_t bytes)
 {
-    if (bytes < 8 || load_u64(data) > (bytes - 8) / 8) {
+    if (bytes < 8 || data_load_u64(data) > (bytes - 8) / 8) {
         return false;
     }
-    uint64_t count = load_u64(data);
+    uint64_t count = data_load_u64(data);
     for (uint64_t i = 0; i < count; i++) {
-        note_free(walk, load_u64(data + 8 + 8 * i));
+        note_free(walk, data_load_u64(data + 8 + 8 * i));
     }
     return true;
 }
@@ -179,7 +163,7 @@ static bool take_large_list(struct free_walk *walk, uint64_t number, size_t byte
         return false;
     }
     uint8_t *list = quipu_alloc(1, bytes);
-    bool is_good = list != NULL && read_page(walk, number, PAGE_HEADER_BYTES, list, bytes) &&
+    bool is_good = list != NULL && read_page(walk, number, DATA_PAGE_HEADER_BYTES, list, bytes) &&
                    take_list(walk, list, bytes);
     quipu_free(list);
     return is_good;
@@ -187,26 +171,26 @@ static bool take_large_list(struct free_walk *walk, uint64_t number, size_t byte
 
 static bool take_node(struct free_walk *walk, size_t at, bool is_leaf)
 {
-    if (at < PAGE_HEADER_BYTES || at + NODE_HEADER_BYTES > walk->page_bytes) {
+    if (at < DATA_PAGE_HEADER_BYTES || at + DATA_NODE_HEADER_BYTES > walk->page_bytes) {
         return false;
     }
     const uint8_t *node = walk->page + at;
-    uint64_t low = load_u16(node) | (uint64_t)load_u16(node + 2) << 16;
-    uint16_t flags = load_u16(node + 4);
-    size_t key_bytes = load_u16(node + 6);
+    uint64_t low = data_load_u16(node) | (uint64_t)data_load_u16(node + 2) << 16;
+    uint16_t flags = data_load_u16(node + 4);
+    size_t key_bytes = data_load_u16(node + 6);
     if (!is_leaf) {
         uint64_t child = low | (uint64_t)flags << 32;
         quipu_buf_append(&walk->todo, &child, sizeof child);
         return walk->todo.status == QUIPU_OK;
     }
-    size_t room = walk->page_bytes - at - NODE_HEADER_BYTES;
-    bool is_large = (flags & NODE_IS_LARGE) != 0;
+    size_t room = walk->page_bytes - at - DATA_NODE_HEADER_BYTES;
+    bool is_large = (flags & DATA_NODE_IS_LARGE) != 0;
     size_t inline_bytes = is_large ? 8 : (size_t)low;
     if (key_bytes > room || inline_bytes > room - key_bytes) {
         return false;
     }
-    const uint8_t *data = node + NODE_HEADER_BYTES + key_bytes;
-    return is_large ? take_large_list(walk, load_u64(data), (size_t)low)
+    const uint8_t *data = node + DATA_NODE_HEADER_BYTES + key_bytes;
+    return is_large ? take_large_list(walk, data_load_u64(data), (size_t)low)
                     : take_list(walk, data, (size_t)low);
 }
 
@@ -215,20 +199,20 @@ static bool walk_tree(struct free_walk *walk)
 {
     while (walk->todo.len > 0) {
         walk->todo.len -= 8;
-        uint64_t number = load_u64(walk->todo.data + walk->todo.len);
+        uint64_t number = data_load_u64(walk->todo.data + walk->todo.len);
         if (walk->visited++ > walk->last_page ||
             !read_page(walk, number, 0, walk->page, walk->page_bytes)) {
             return false;
         }
-        uint16_t flags = load_u16(walk->page + 10);
-        size_t lower = load_u16(walk->page + 12);
-        bool is_leaf = (flags & PAGE_IS_LEAF) != 0;
-        if ((!is_leaf && (flags & PAGE_IS_BRANCH) == 0) || lower < PAGE_HEADER_BYTES ||
+        uint16_t flags = data_load_u16(walk->page + 10);
+        size_t lower = data_load_u16(walk->page + 12);
+        bool is_leaf = (flags & DATA_PAGE_IS_LEAF) != 0;
+        if ((!is_leaf && (flags & DATA_PAGE_IS_BRANCH) == 0) || lower < DATA_PAGE_HEADER_BYTES ||
             lower > walk->page_bytes) {
             return false;
         }
-        for (size_t p = PAGE_HEADER_BYTES; p + 2 <= lower; p += 2) {
-            if (!take_node(walk, load_u16(walk->page + p), is_leaf)) {
+        for (size_t p = DATA_PAGE_HEADER_BYTES; p + 2 <= lower; p += 2) {
+            if (!take_node(walk, data_load_u16(walk->page + p), is_leaf)) {
                 return false;
             }
         }
@@ -242,17 +226,17 @@ static bool read_newest_meta(struct free_walk *walk, uint64_t *root)
     uint64_t newest = 0;
     bool has_any = false;
     for (uint64_t i = 0; i < 2; i++) {
-        uint8_t meta[META_BYTES];
-        if (!read_at(walk->fd, i * walk->page_bytes + PAGE_HEADER_BYTES, meta, sizeof meta) ||
-            load_u32(meta) != META_MAGIC) {
+        uint8_t meta[DATA_META_BYTES];
+        if (!read_at(walk->fd, i * walk->page_bytes + DATA_PAGE_HEADER_BYTES, meta, sizeof meta) ||
+            data_load_u32(meta) != DATA_META_MAGIC) {
             return false;
         }
-        uint64_t txn = load_u64(meta + 128);
+        uint64_t txn = data_load_u64(meta + 128);
         if (!has_any || txn > newest) {
             newest = txn;
             has_any = true;
-            *root = load_u64(meta + 64);
-            walk->last_page = load_u64(meta + 120);
+            *root = data_load_u64(meta + 64);
+            walk->last_page = data_load_u64(meta + 120);
         }
     }
     return true;
@@ -261,12 +245,12 @@ static bool read_newest_meta(struct free_walk *walk, uint64_t *root)
 /* Are all pages behind the file's end free? The write lock is held, so nothing moves. */
 static bool missing_pages_are_free(struct free_walk *walk)
 {
-    uint64_t root = NO_PAGE;
+    uint64_t root = DATA_NO_PAGE;
     if (!read_newest_meta(walk, &root) || walk->last_page < walk->file_pages) {
         return false;
     }
     uint64_t missing = walk->last_page + 1 - walk->file_pages;
-    if (root == NO_PAGE || missing > MISSING_PAGES_MAX) {
+    if (root == DATA_NO_PAGE || missing > DATA_MISSING_PAGES_MAX) {
         return false;
     }
     walk->page = quipu_alloc(1, walk->page_bytes);

@@ -12,6 +12,7 @@
 
 #include "internal.h"
 #include "internal/bytes.h"
+#include "page_walk.h"
 
 #define MAP_BYTES_DEFAULT (UINT64_C(1) << 40)
 #define MAP_BYTES_LEAST   (UINT64_C(64) << 20)
@@ -145,8 +146,13 @@ enum quipu_status quipu_env_probe(const char *folder, struct quipu_error *err)
     if (code != 0) {
         return quipu_lmdb_error(err, code, "open %s", folder);
     }
-    enum quipu_status status;
     MDB_txn *mdb = NULL;
+    struct quipu_page_source source = {env, folder, false};
+    enum quipu_status status = quipu_pages_require(&source, QUIPU_PAGES_OPENED, err);
+    if (status != QUIPU_OK) {
+        mdb_env_close(env);
+        return status;
+    }
     code = mdb_txn_begin(env, NULL, MDB_RDONLY, &mdb);
     if (code != 0) {
         status = quipu_lmdb_error(err, code, "read %s", folder);
@@ -276,8 +282,12 @@ enum quipu_status quipu_env_open(struct quipu_store *store, struct quipu_error *
         /* Readers that died without ending their transaction pin old pages for ever. */
         int dead = 0;
         code = mdb_reader_check(store->env, &dead);
-        status = code == 0 ? open_databases(store, err)
+        struct quipu_page_source source = {store->env, store->path, store->is_read_only};
+        status = code == 0 ? quipu_pages_require(&source, QUIPU_PAGES_OPENED, err)
                            : quipu_lmdb_error(err, code, "%s: check the readers", store->path);
+    }
+    if (status == QUIPU_OK) {
+        status = open_databases(store, err);
     }
     if (status != QUIPU_OK) {
         quipu_env_close(store);

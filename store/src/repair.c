@@ -30,6 +30,7 @@
 #include "folder.h"
 #include "internal.h"
 #include "internal/failpoint.h"
+#include "page_walk.h"
 #include "quipu/buf.h"
 #include "record.h"
 #include "upkeep.h"
@@ -280,7 +281,12 @@ static enum quipu_status check_file(struct repair *repair, struct quipu_error *e
 
 static enum quipu_status build_file(struct repair *repair, struct quipu_error *err)
 {
-    enum quipu_status status = quipu_txn_begin_read(repair->old_store, &repair->source, err);
+    /* Its derived databases are not read, so their pages may be damaged in any way. */
+    struct quipu_page_source old = {repair->old_store->env, repair->old_store->path, true};
+    enum quipu_status status = quipu_pages_require(&old, QUIPU_PAGES_KEPT, err);
+    if (status == QUIPU_OK) {
+        status = quipu_txn_begin_read(repair->old_store, &repair->source, err);
+    }
     if (status == QUIPU_OK) {
         status = begin_file(repair, err);
     }

@@ -17,9 +17,9 @@ extern "C" {
 
 /** How far it is. */
 struct quipu_verify_progress {
-    /** What is being checked: "events", "indexes" or "tables". Static text. */
+    /** What is being checked: "pages", "events", "indexes" or "tables". Static text. */
     const char *part;
-    /** Of events; both 0 where this is not known. */
+    /** Of pages in the first part, then of events; both 0 where this is not known. */
     uint64_t done;
     uint64_t total;
     /** Envelopes and payloads hashed so far. */
@@ -41,6 +41,7 @@ struct quipu_verify_options {
     }
 
 struct quipu_verify_report {
+    uint64_t pages; /* of the data file, in use or free */
     uint64_t events;
     uint64_t block_bytes; /* envelopes and payloads hashed */
     uint64_t aggregates;
@@ -51,11 +52,12 @@ struct quipu_verify_report {
 };
 
 /**
- * Check the whole store: envelope and payload bytes against their CIDs, strict decoding, `prev` and
- * version of every chain, source_seq of the store's own sources and of others, links to causes,
+ * Check the whole store: the structure of each page of its data file (quipu_store_check_pages), and
+ * where reading on is safe, envelope and payload bytes against their CIDs, strict decoding, `prev`
+ * and version of every chain, source_seq of the store's own sources and of others, links to causes,
  * heads and indexes, receipts, dead letters and the outbox cursor, quarantine, checkpoints of
  * projections. The log is read in slices, up to where it ended at first; others may read and write
- * meanwhile.
+ * meanwhile. The pages are looked at in one snapshot.
  * @retval QUIPU_OK       nothing is wrong
  * @retval QUIPU_CORRUPT  something is; err holds the first finding, `problem` got them all
  * `report` is filled in both cases.

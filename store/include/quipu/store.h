@@ -349,6 +349,36 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_store_check_indexes(
     void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx, uint64_t *problems,
     struct quipu_error *err);
 
+/** What a walk over the pages of the data file has found. */
+struct quipu_pages_report {
+    uint64_t pages; /* that are in use or in the list of free pages */
+    uint64_t problems;
+    /** Of these, how many quipu_store_repair mends: they are in indexes, heads, or the list of free
+     * pages. */
+    uint64_t mendable;
+    /** False: what was found could end the process where the store is read on. */
+    bool is_safe;
+};
+
+/**
+ * Look at every page of the data file without letting LMDB walk over it, which trusts its pages and
+ * may end the process where a bit of their structure is flipped: headers, pointers and nodes of
+ * each page, the order of keys, roots and counts of the databases, the list of free pages; and
+ * that each page is in use once or free. Values are the part of quipu_store_check_indexes and of
+ * quipu_verify, to be called only where `report->is_safe`.
+ *
+ * Of one snapshot, which pins its pages meanwhile; others may read and write. Memory: two bits a
+ * page. `problem` as for quipu_txn_check_indexes, `position` being the first one that the page is
+ * for, 0 where it holds no events; `progress` counts pages. Both may be NULL. Not inside of a
+ * transaction of this thread.
+ * @retval QUIPU_OK  findings are in the report. @retval QUIPU_NO_MEMORY, QUIPU_IO, QUIPU_BUSY
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_store_check_pages(struct quipu_store *store,
+                        bool (*problem)(void *ctx, uint64_t position, const char *line),
+                        void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+                        struct quipu_pages_report *report, struct quipu_error *err);
+
 /* ------------------------------------------------------------------ tables */
 
 /**
