@@ -28,6 +28,7 @@ struct demo {
     char bundle[DEMO_PATH_BYTES + 16];
     struct quipu_store *stores[DEMO_STORES];
     struct quipu_engine *engines[DEMO_STORES];
+    struct quipu_types *types; /* what the ceremony may record */
     struct demo_keys *keys;
     struct quipu_uuid correlation; /* the ceremony's: the id of the event that opened it */
     unsigned steps;
@@ -60,7 +61,6 @@ struct demo_key {
     char prefix; /* of its NKey text */
     uint8_t public_key[QUIPU_PUBLIC_KEY_BYTES];
     char nkey[QUIPU_SOURCE_TEXT_BYTES];
-    char hex[2 * QUIPU_PUBLIC_KEY_BYTES + 1];
 };
 
 /** Make all key pairs. Secret halves stay in locked pages. @retval QUIPU_NO_MEMORY,

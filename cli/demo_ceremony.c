@@ -2,21 +2,26 @@
  * The ceremony of the demo: an invented organisation makes its keys. Each step is one atomic batch;
  * every event of the ceremony shares its correlation, and names what caused it.
  *
- * The YubiKeys follow the two-person rule: whoever asked for a device may not approve it. The rule
- * is the application's: it reads the device's history, decides, and appends with the exact version
- * that it has read, so that nothing can come between.
+ * What needs a decision (a device, a certificate) goes through the catalogue's commands, which read
+ * the history, decide, and append with the exact version that they have read, so that nothing can
+ * come between.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <inttypes.h>
-#include <string.h>
-
 #include "demo.h"
-#include "quipu/dagcbor.h"
+#include "quipu/sha256.h"
 
 #define SCRIPT_EVENTS_MAX 16
 #define COUNT(array)      (sizeof(array) / sizeof((array)[0]))
 #define YEAR_US           (INT64_C(365) * 86400 * 1000000)
+#define CEREMONY          "ceremony-1"
+#define SLOT              "9c" /* PIV: digital signature */
+
+/* What the people in the room agreed to do; the event that opens the ceremony carries its digest.
+ */
+static const char ceremony_script[] =
+    "1 introduce everybody; 2 make the keys; 3 put each officer's key on a device, by two persons; "
+    "4 issue the certificates; 5 record the NATS identities; 6 close";
 
 static const struct {
     const char *id;
@@ -66,9 +71,9 @@ struct script {
     struct quipu_uuid key_events[DEMO_KEYS]; /* the events that made the keys */
 };
 
-static enum quipu_status add(struct script *script, struct quipu_event event,
-                             const struct catalogue_field *fields, size_t count,
-                             struct quipu_error *err)
+/* One more event of the step, with `rest` for what is not the same in all of them. */
+static enum quipu_status add(struct script *script, enum catalogue_type type, const char *id,
+                             const void *payload, struct quipu_event rest, struct quipu_error *err)
 {
     struct quipu_clock clock = quipu_clock_system();
     struct quipu_random random = quipu_random_system();
@@ -76,18 +81,21 @@ static enum quipu_status add(struct script *script, struct quipu_event event,
         return quipu_error_set(err, QUIPU_TOO_LARGE, "a step has more than %d events",
                                SCRIPT_EVENTS_MAX);
     }
-    struct quipu_buf *payload = &script->payloads[script->count];
-    quipu_buf_reset(payload);
-    enum quipu_status status = catalogue_payload(fields, count, payload, err);
+    struct quipu_buf *block = &script->payloads[script->count];
+    quipu_buf_reset(block);
+    enum quipu_status status = catalogue_write(type, payload, block, err);
     if (status == QUIPU_OK) {
         status = quipu_uuid_v7(&clock, &random, &script->last, err);
     }
     if (status != QUIPU_OK) {
         return status;
     }
+    struct quipu_event event = catalogue_event(type, id);
     event.event_id = script->last;
     event.correlation_id = script->demo->correlation;
-    event.payload = quipu_buf_slice(payload);
+    event.causation_id = rest.causation_id;
+    event.expected = rest.expected;
+    event.payload = quipu_buf_slice(block);
     script->events[script->count++] = event;
     return QUIPU_OK;
 }
@@ -100,26 +108,42 @@ static enum quipu_status play(struct script *script, struct quipu_error *err)
                               script->appended, NULL, err);
 }
 
+/* What is caused by `cause`, and is the first of its aggregate. */
+static struct quipu_event first_of(struct quipu_uuid cause)
+{
+    const struct quipu_event event = {.causation_id = cause, .expected = quipu_expect_no_stream()};
+    return event;
+}
+
+/* A command of the catalogue, caused by `cause`. */
+static struct catalogue_context commanded(const struct script *script, struct quipu_uuid cause)
+{
+    const struct catalogue_context context = {
+        .engine = script->demo->engines[DEMO_CEREMONY],
+        .correlation_id = script->demo->correlation,
+        .causation_id = cause,
+    };
+    return context;
+}
+
+static struct quipu_slice text(const char *value)
+{
+    return quipu_slice_text(value);
+}
+
 /* ------------------------------------------------------------------ people and keys */
 
 static enum quipu_status add_people(struct script *script, struct quipu_error *err)
 {
-    struct catalogue_field organization[] = {
-        catalogue_text("name", "Tambo Trust"),
-        catalogue_text("country", "PE"),
-    };
-    enum quipu_status status =
-        add(script, catalogue_event(CATALOGUE_ORGANIZATION_CREATED, "tambo-trust"), organization,
-            COUNT(organization), err);
+    const struct catalogue_organization_created organization = {
+        .name = text("Tambo Trust"), .country = text("PE"), .domain = text("tambo.example")};
+    enum quipu_status status = add(script, CATALOGUE_ORGANIZATION_CREATED, "tambo-trust",
+                                   &organization, first_of((struct quipu_uuid){{0}}), err);
     for (size_t i = 0; i < COUNT(people) && status == QUIPU_OK; i++) {
-        struct catalogue_field person[] = {
-            catalogue_text("name", people[i].name),
-            catalogue_text("organization", "tambo-trust"),
-        };
-        struct quipu_event event = catalogue_event(CATALOGUE_PERSON_ADDED, people[i].id);
-        event.causation_id = script->events[0].event_id;
-        event.expected = quipu_expect_no_stream();
-        status = add(script, event, person, COUNT(person), err);
+        const struct catalogue_person_added person = {.name = text(people[i].name),
+                                                      .organization = text("tambo-trust")};
+        status = add(script, CATALOGUE_PERSON_ADDED, people[i].id, &person,
+                     first_of(script->events[0].event_id), err);
     }
     if (status == QUIPU_OK) {
         status = play(script, err);
@@ -134,27 +158,26 @@ static enum quipu_status add_people(struct script *script, struct quipu_error *e
 /* The event that opens the ceremony gives its id to all that belong to it. */
 static enum quipu_status open_ceremony(struct script *script, struct quipu_error *err)
 {
-    struct catalogue_field ceremony[] = {
-        catalogue_text("name", "root key ceremony"),
-        catalogue_text("place", "vault room 2, Cusco"),
-        catalogue_number("officers_needed", 2),
+    uint8_t digest[QUIPU_SHA256_BYTES];
+    quipu_sha256(text(ceremony_script), digest);
+    const struct catalogue_ceremony_opened ceremony = {
+        .name = text("root key ceremony"),
+        .place = text("vault room 2, Cusco"),
+        .officers_needed = 2,
+        .script_sha256 = quipu_slice(digest, sizeof digest),
     };
-    enum quipu_status status = add(script, catalogue_event(CATALOGUE_CEREMONY_OPENED, "ceremony-1"),
-                                   ceremony, COUNT(ceremony), err);
+    enum quipu_status status = add(script, CATALOGUE_CEREMONY_OPENED, CEREMONY, &ceremony,
+                                   first_of((struct quipu_uuid){{0}}), err);
     if (status != QUIPU_OK) {
         return status;
     }
     struct quipu_uuid opened = script->events[0].event_id;
     script->demo->correlation = opened;
     for (size_t i = 0; i < COUNT(people) && status == QUIPU_OK; i++) {
-        struct catalogue_field role[] = {
-            catalogue_text("role", people[i].role),
-            catalogue_text("ceremony", "ceremony-1"),
-        };
-        struct quipu_event event = catalogue_event(CATALOGUE_PERSON_ROLE_GRANTED, people[i].id);
-        event.causation_id = opened;
-        event.expected = quipu_expect_exact(1);
-        status = add(script, event, role, COUNT(role), err);
+        const struct catalogue_person_role_granted role = {.role = text(people[i].role),
+                                                           .ceremony = text(CEREMONY)};
+        const struct quipu_event rest = {.causation_id = opened, .expected = quipu_expect_exact(1)};
+        status = add(script, CATALOGUE_PERSON_ROLE_GRANTED, people[i].id, &role, rest, err);
     }
     if (status == QUIPU_OK) {
         status = play(script, err);
@@ -172,15 +195,20 @@ static enum quipu_status make_keys(struct script *script, struct quipu_error *er
     enum quipu_status status = demo_keys_make(&demo->keys, err);
     for (int i = 0; i < DEMO_KEYS && status == QUIPU_OK; i++) {
         const struct demo_key *key = demo_key(demo->keys, (enum demo_key_name)i);
-        struct catalogue_field fields[] = {
-            catalogue_text("name", key->id),        catalogue_text("purpose", key->purpose),
-            catalogue_text("algorithm", "Ed25519"), catalogue_text("nkey", key->nkey),
-            catalogue_text("public_key", key->hex), catalogue_text("holder", key->holder),
+        uint8_t fingerprint[QUIPU_SHA256_BYTES];
+        quipu_sha256(quipu_slice(key->public_key, sizeof key->public_key), fingerprint);
+        const struct catalogue_key_generated generated = {
+            .name = text(key->id),
+            .purpose = text(key->purpose),
+            .algorithm = text("Ed25519"),
+            .public_key = quipu_slice(key->public_key, sizeof key->public_key),
+            .fingerprint = quipu_slice(fingerprint, sizeof fingerprint),
+            .holder = text(key->holder),
+            .nkey = text(key->nkey),
+            .ceremony = text(CEREMONY),
         };
-        struct quipu_event event = catalogue_event(CATALOGUE_KEY_GENERATED, key->id);
-        event.causation_id = demo->correlation;
-        event.expected = quipu_expect_no_stream();
-        status = add(script, event, fields, COUNT(fields), err);
+        status = add(script, CATALOGUE_KEY_GENERATED, key->id, &generated,
+                     first_of(demo->correlation), err);
         if (status == QUIPU_OK) {
             script->key_events[i] = script->last;
         }
@@ -197,87 +225,27 @@ static enum quipu_status make_keys(struct script *script, struct quipu_error *er
 
 /* ------------------------------------------------------------------ YubiKeys, by two persons */
 
-/* What an approver has to know of a device. */
-struct device_history {
-    uint64_t version;
-    struct quipu_uuid request;
-    char asked_by[64]; /* "" where nobody asked */
-};
-
-static enum quipu_status remember(void *ctx, const struct quipu_event_view *event,
-                                  struct quipu_error *err)
-{
-    struct device_history *history = ctx;
-    history->version = event->envelope.version;
-    const char *type = catalogue_entry(CATALOGUE_YUBIKEY_PROVISION_REQUESTED)->event_type;
-    if (!quipu_slice_equal(event->envelope.event_type, quipu_slice_text(type))) {
-        return QUIPU_OK;
-    }
-    struct quipu_slice value;
-    struct quipu_slice by;
-    struct quipu_dagcbor_reader reader;
-    enum quipu_status status = quipu_dagcbor_map_get(event->payload, "by", &value, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    quipu_dagcbor_reader_init(&reader, value);
-    status = quipu_dagcbor_read_text(&reader, &by, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    history->request = event->envelope.event_id;
-    (void)snprintf(history->asked_by, sizeof history->asked_by, "%.*s", QUIPU_SLICE_FMT(by));
-    return QUIPU_OK;
-}
-
-/* Load, decide, append with the version that the decision stands on. */
-static enum quipu_status approve(struct script *script, const char *serial, const char *by,
-                                 struct quipu_error *err)
-{
-    struct device_history history = {0};
-    struct quipu_filter filter = {.aggregate_type = "yubikey", .aggregate_id = serial};
-    enum quipu_status status =
-        quipu_each_event(script->demo->engines[DEMO_CEREMONY], &filter, remember, &history, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    if (strcmp(history.asked_by, by) == 0) {
-        return quipu_error_set(err, QUIPU_INVALID, "%s asked for YubiKey %s and may not approve it",
-                               by, serial);
-    }
-    struct catalogue_field fields[] = {catalogue_text("by", by)};
-    struct quipu_event event = catalogue_event(CATALOGUE_YUBIKEY_PROVISION_APPROVED, serial);
-    event.causation_id = history.request;
-    event.expected = quipu_expect_exact(history.version);
-    status = add(script, event, fields, COUNT(fields), err);
-    return status == QUIPU_OK ? play(script, err) : status;
-}
-
 static enum quipu_status ask_for_devices(struct script *script, struct quipu_error *err)
 {
+    const struct catalogue_yubikey_registered model = {
+        .name = text("YubiKey 5 NFC"), .firmware = text("5.4.3"), .ceremony = text(CEREMONY)};
     enum quipu_status status = QUIPU_OK;
     for (size_t i = 0; i < COUNT(devices) && status == QUIPU_OK; i++) {
-        struct catalogue_field model[] = {
-            catalogue_text("name", "YubiKey 5 NFC"),
-            catalogue_text("firmware", "5.4.3"),
-        };
-        struct catalogue_field request[] = {
-            catalogue_text("by", devices[i].asked_by),
-            catalogue_text("slot", "9c"),
-            catalogue_text("key", demo_key(script->demo->keys, devices[i].key)->id),
-        };
-        struct quipu_event event = catalogue_event(CATALOGUE_YUBIKEY_REGISTERED, devices[i].serial);
-        event.causation_id = script->demo->correlation;
-        event.expected = quipu_expect_no_stream();
-        status = add(script, event, model, COUNT(model), err);
-        if (status == QUIPU_OK) {
-            event = catalogue_event(CATALOGUE_YUBIKEY_PROVISION_REQUESTED, devices[i].serial);
-            event.causation_id = script->key_events[devices[i].key];
-            status = add(script, event, request, COUNT(request), err);
-        }
+        status = add(script, CATALOGUE_YUBIKEY_REGISTERED, devices[i].serial, &model,
+                     first_of(script->demo->correlation), err);
     }
     if (status == QUIPU_OK) {
         status = play(script, err);
+    }
+    for (size_t i = 0; i < COUNT(devices) && status == QUIPU_OK; i++) {
+        const struct catalogue_context context =
+            commanded(script, script->key_events[devices[i].key]);
+        const struct catalogue_yubikey_provision_requested request = {
+            .by = text(devices[i].asked_by),
+            .slot = text(SLOT),
+            .key = text(demo_key(script->demo->keys, devices[i].key)->id),
+        };
+        status = catalogue_request_provision(&context, devices[i].serial, &request, err);
     }
     if (status == QUIPU_OK) {
         demo_step(script->demo, "yubikeys", "%zu devices registered, each asked for by its holder",
@@ -286,30 +254,41 @@ static enum quipu_status ask_for_devices(struct script *script, struct quipu_err
     return status;
 }
 
+static enum quipu_status approve(struct script *script, const char *serial, const char *by,
+                                 struct quipu_error *err)
+{
+    /* Its cause is the request, which the command finds. */
+    const struct catalogue_context context = commanded(script, (struct quipu_uuid){{0}});
+    const struct catalogue_yubikey_provision_approved approval = {.by = text(by)};
+    return catalogue_approve_provision(&context, serial, &approval, err);
+}
+
+static enum quipu_status provision(struct script *script, size_t device, struct quipu_error *err)
+{
+    const struct catalogue_context context = commanded(script, (struct quipu_uuid){{0}});
+    const struct catalogue_yubikey_provisioned provisioned = {
+        .slot = text(SLOT),
+        .key = text(demo_key(script->demo->keys, devices[device].key)->id),
+        .pin_policy = text("once"),
+        .touch_policy = text("always"),
+    };
+    return catalogue_provision(&context, devices[device].serial, &provisioned, err);
+}
+
 static enum quipu_status approve_devices(struct script *script, struct quipu_error *err)
 {
     struct quipu_error refusal = {0};
     enum quipu_status status = approve(script, devices[0].serial, devices[0].asked_by, &refusal);
     if (status != QUIPU_INVALID) {
-        return quipu_error_set(err, QUIPU_CORRUPT, "the two-person rule did not hold");
+        return quipu_error_set(err, QUIPU_CORRUPT, "the two-person rule did not hold: %s",
+                               refusal.message);
     }
     demo_step(script->demo, "refused", "two-person rule: %s", refusal.message);
     status = QUIPU_OK;
     for (size_t i = 0; i < COUNT(devices) && status == QUIPU_OK; i++) {
-        struct catalogue_field fields[] = {
-            catalogue_text("slot", "9c"),
-            catalogue_text("key", demo_key(script->demo->keys, devices[i].key)->id),
-        };
         status = approve(script, devices[i].serial, devices[i].approved_by, err);
         if (status == QUIPU_OK) {
-            struct quipu_event event =
-                catalogue_event(CATALOGUE_YUBIKEY_PROVISIONED, devices[i].serial);
-            event.causation_id = script->appended[0].event_id;
-            event.expected = quipu_expect_exact(script->appended[0].version);
-            status = add(script, event, fields, COUNT(fields), err);
-        }
-        if (status == QUIPU_OK) {
-            status = play(script, err);
+            status = provision(script, i, err);
         }
     }
     if (status == QUIPU_OK) {
@@ -323,40 +302,82 @@ static enum quipu_status approve_devices(struct script *script, struct quipu_err
 
 /* The bytes that are signed are one block of DAG-CBOR, kept whole in the event: whoever checks the
  * signature does not have to encode anything again. */
-static enum quipu_status add_certificate(struct script *script, size_t index, int64_t now_us,
-                                         struct quipu_error *err)
+static enum quipu_status signed_block(const struct demo_keys *keys, size_t index, int64_t now_us,
+                                      struct quipu_buf *out, struct quipu_error *err)
 {
-    const struct demo_keys *keys = script->demo->keys;
     const struct demo_key *subject = demo_key(keys, certificates[index].subject);
-    const struct demo_key *issuer = demo_key(keys, certificates[index].issuer);
-    struct catalogue_field signed_fields[] = {
+    const struct catalogue_field fields[] = {
         catalogue_text("subject", subject->id),
-        catalogue_text("issuer", issuer->id),
+        catalogue_text("issuer", demo_key(keys, certificates[index].issuer)->id),
         catalogue_text("uses", certificates[index].uses),
         catalogue_number("serial", (int64_t)index + 1),
         catalogue_bytes("public_key", quipu_slice(subject->public_key, sizeof subject->public_key)),
         catalogue_number("not_before", now_us),
         catalogue_number("not_after", now_us + certificates[index].years * YEAR_US),
     };
+    return catalogue_payload(fields, COUNT(fields), out, err);
+}
+
+static enum quipu_status issue(struct script *script, size_t index, int64_t now_us,
+                               struct quipu_error *err)
+{
+    const struct demo_keys *keys = script->demo->keys;
+    const struct demo_key *subject = demo_key(keys, certificates[index].subject);
     uint8_t signature[QUIPU_SIGNATURE_BYTES];
+    uint8_t fingerprint[QUIPU_SHA256_BYTES];
     struct quipu_buf block = QUIPU_BUF_INIT;
-    enum quipu_status status = catalogue_payload(signed_fields, COUNT(signed_fields), &block, err);
+    enum quipu_status status = signed_block(keys, index, now_us, &block, err);
     if (status == QUIPU_OK) {
         demo_key_sign(keys, certificates[index].issuer, quipu_buf_slice(&block), signature);
-        struct catalogue_field fields[] = {
-            catalogue_text("name", subject->id),
-            catalogue_text("issuer", issuer->id),
-            catalogue_text("algorithm", "Ed25519 over signed_bytes"),
-            catalogue_bytes("signed_bytes", quipu_buf_slice(&block)),
-            catalogue_bytes("signature", quipu_slice(signature, sizeof signature)),
+        quipu_sha256(quipu_buf_slice(&block), fingerprint);
+        const struct catalogue_certificate_issued certificate = {
+            .name = text(subject->id),
+            .key = text(subject->id),
+            .issuer = text(demo_key(keys, certificates[index].issuer)->id),
+            .serial = (int64_t)index + 1,
+            .uses = text(certificates[index].uses),
+            .not_before = now_us,
+            .not_after = now_us + certificates[index].years * YEAR_US,
+            .algorithm = text("Ed25519 over signed_bytes"),
+            .signed_bytes = quipu_buf_slice(&block),
+            .signature = quipu_slice(signature, sizeof signature),
+            .fingerprint = quipu_slice(fingerprint, sizeof fingerprint),
+            .ceremony = text(CEREMONY),
         };
-        struct quipu_event event = catalogue_event(CATALOGUE_CERTIFICATE_ISSUED, subject->id);
-        event.causation_id = script->key_events[certificates[index].subject];
-        event.expected = quipu_expect_no_stream();
-        status = add(script, event, fields, COUNT(fields), err);
+        const struct catalogue_context context =
+            commanded(script, script->key_events[certificates[index].subject]);
+        status = catalogue_issue_certificate(&context, subject->id, &certificate, err);
     }
     quipu_buf_release(&block);
     return status;
+}
+
+/* A certificate for a key that nobody made. */
+static enum quipu_status refuse_unknown_key(struct script *script, struct quipu_error *err)
+{
+    struct quipu_error refusal = {0};
+    const uint8_t nothing[QUIPU_SHA256_BYTES] = {0};
+    const struct quipu_slice bytes = quipu_slice(nothing, sizeof nothing);
+    const struct catalogue_context context = commanded(script, script->demo->correlation);
+    const struct catalogue_certificate_issued certificate = {
+        .name = text("mallory"),
+        .key = text("mallory-2026"),
+        .issuer = text("issuing-ca"),
+        .uses = text("sign"),
+        .not_after = 1,
+        .algorithm = text("none"),
+        .signed_bytes = bytes,
+        .signature = bytes,
+        .fingerprint = bytes,
+    };
+    enum quipu_status status =
+        catalogue_issue_certificate(&context, "mallory-2026", &certificate, &refusal);
+    if (status != QUIPU_INVALID) {
+        return quipu_error_set(err, QUIPU_CORRUPT, "a certificate for a key that is not there: %s",
+                               quipu_status_name(status));
+    }
+    demo_step(script->demo, "refused", "a certificate wants a key: %s", refusal.message);
+    return QUIPU_OK;
 }
 
 static enum quipu_status issue_certificates(struct script *script, struct quipu_error *err)
@@ -365,67 +386,81 @@ static enum quipu_status issue_certificates(struct script *script, struct quipu_
     int64_t now_us = clock.unix_us(clock.ctx);
     enum quipu_status status = QUIPU_OK;
     for (size_t i = 0; i < COUNT(certificates) && status == QUIPU_OK; i++) {
-        status = add_certificate(script, i, now_us, err);
-    }
-    if (status == QUIPU_OK) {
-        status = play(script, err);
+        status = issue(script, i, now_us, err);
     }
     if (status == QUIPU_OK) {
         demo_step(script->demo, "certificates",
                   "%zu issued: root, issuing authority, officers; signed by their issuers",
                   COUNT(certificates));
+        status = refuse_unknown_key(script, err);
     }
     return status;
 }
 
 /* ------------------------------------------------------------------ NATS, and the end */
 
-static enum quipu_status add_nats(struct script *script, enum catalogue_type type,
-                                  enum demo_key_name name, enum demo_key_name parent,
+static enum quipu_status add_operator(struct script *script, struct quipu_error *err)
+{
+    const struct demo_key *key = demo_key(script->demo->keys, DEMO_KEY_OPERATOR);
+    const struct catalogue_nats_operator_created operator= {
+        .name = text("Tambo"), .key = text(key->id), .nkey = text(key->nkey)};
+    return add(script, CATALOGUE_NATS_OPERATOR_CREATED, key->id, &operator,
+               first_of(script->key_events[DEMO_KEY_OPERATOR]), err);
+}
+
+static enum quipu_status add_account(struct script *script, struct quipu_error *err)
+{
+    const struct demo_key *key = demo_key(script->demo->keys, DEMO_KEY_ACCOUNT);
+    const struct demo_key *issuer = demo_key(script->demo->keys, DEMO_KEY_OPERATOR);
+    const struct catalogue_nats_account_created account = {
+        .name = text("ceremonies"),
+        .key = text(key->id),
+        .nkey = text(key->nkey),
+        .issuer = text(issuer->id),
+        .signed_by = text(issuer->nkey),
+    };
+    return add(script, CATALOGUE_NATS_ACCOUNT_CREATED, key->id, &account,
+               first_of(script->key_events[DEMO_KEY_ACCOUNT]), err);
+}
+
+static enum quipu_status add_user(struct script *script, enum demo_key_name name,
                                   struct quipu_error *err)
 {
     const struct demo_key *key = demo_key(script->demo->keys, name);
-    struct catalogue_field fields[] = {
-        catalogue_text("name", key->id),
-        catalogue_text("nkey", key->nkey),
-        catalogue_text("signed_by", demo_key(script->demo->keys, parent)->nkey),
+    const struct demo_key *issuer = demo_key(script->demo->keys, DEMO_KEY_ACCOUNT);
+    const struct catalogue_nats_user_created user = {
+        .name = text(key->holder),
+        .key = text(key->id),
+        .nkey = text(key->nkey),
+        .issuer = text(issuer->id),
+        .signed_by = text(issuer->nkey),
     };
-    struct quipu_event event = catalogue_event(type, key->id);
-    event.causation_id = script->key_events[name];
-    event.expected = quipu_expect_no_stream();
-    return add(script, event, fields, COUNT(fields), err);
+    return add(script, CATALOGUE_NATS_USER_CREATED, key->id, &user,
+               first_of(script->key_events[name]), err);
 }
 
 static enum quipu_status close_ceremony(struct script *script, struct quipu_error *err)
 {
-    static const struct {
-        enum catalogue_type type;
-        enum demo_key_name key;
-        enum demo_key_name parent;
-    } identities[] = {
-        {CATALOGUE_NATS_OPERATOR_CREATED, DEMO_KEY_OPERATOR, DEMO_KEY_OPERATOR},
-        {CATALOGUE_NATS_ACCOUNT_CREATED, DEMO_KEY_ACCOUNT, DEMO_KEY_OPERATOR},
-        {CATALOGUE_NATS_USER_CREATED, DEMO_KEY_ADA, DEMO_KEY_ACCOUNT},
-        {CATALOGUE_NATS_USER_CREATED, DEMO_KEY_BRUNO, DEMO_KEY_ACCOUNT},
-        {CATALOGUE_NATS_USER_CREATED, DEMO_KEY_CARLA, DEMO_KEY_ACCOUNT},
-    };
-    enum quipu_status status = QUIPU_OK;
-    for (size_t i = 0; i < COUNT(identities) && status == QUIPU_OK; i++) {
-        status = add_nats(script, identities[i].type, identities[i].key, identities[i].parent, err);
+    static const enum demo_key_name users[] = {DEMO_KEY_ADA, DEMO_KEY_BRUNO, DEMO_KEY_CARLA};
+    enum quipu_status status = add_operator(script, err);
+    if (status == QUIPU_OK) {
+        status = add_account(script, err);
+    }
+    for (size_t i = 0; i < COUNT(users) && status == QUIPU_OK; i++) {
+        status = add_user(script, users[i], err);
     }
     if (status == QUIPU_OK) {
-        struct catalogue_field fields[] = {catalogue_text("by", "dario")};
-        struct quipu_event event = catalogue_event(CATALOGUE_CEREMONY_CLOSED, "ceremony-1");
-        event.causation_id = script->demo->correlation;
-        event.expected = quipu_expect_exact(1);
-        status = add(script, event, fields, COUNT(fields), err);
+        const struct catalogue_ceremony_closed closed = {.by = text("dario")};
+        const struct quipu_event rest = {.causation_id = script->demo->correlation,
+                                         .expected = quipu_expect_exact(1)};
+        status = add(script, CATALOGUE_CEREMONY_CLOSED, CEREMONY, &closed, rest, err);
     }
     if (status == QUIPU_OK) {
         status = play(script, err);
     }
     if (status == QUIPU_OK) {
         demo_step(script->demo, "nats", "%zu identities recorded, ceremony closed",
-                  COUNT(identities));
+                  2 + COUNT(users));
     }
     return status;
 }

@@ -57,7 +57,6 @@ enum quipu_status demo_keys_make(struct demo_keys **out, struct quipu_error *err
         (void)crypto_sign_keypair(key->public_key,
                                   secret_of(keys, (enum demo_key_name)i)); /* always 0 */
         quipu_nkey_format(key->prefix, key->public_key, key->nkey);
-        (void)sodium_bin2hex(key->hex, sizeof key->hex, key->public_key, sizeof key->public_key);
     }
     *out = keys;
     return QUIPU_OK;

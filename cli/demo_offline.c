@@ -21,10 +21,11 @@ static enum quipu_status conflict(struct demo *demo, struct quipu_error *err)
 {
     struct quipu_error refusal = {0};
     struct quipu_buf payload = QUIPU_BUF_INIT;
-    struct catalogue_field fields[] = {catalogue_text("reason", "lost")};
+    const struct catalogue_yubikey_retired retired = {.reason = quipu_slice_text("lost"),
+                                                      .by = quipu_slice_text("elena")};
     struct quipu_event event = catalogue_event(CATALOGUE_YUBIKEY_RETIRED, "20460117");
     event.expected = quipu_expect_exact(2);
-    enum quipu_status status = catalogue_payload(fields, 1, &payload, err);
+    enum quipu_status status = catalogue_write_yubikey_retired(&retired, &payload, err);
     if (status == QUIPU_OK) {
         event.payload = quipu_buf_slice(&payload);
         status = quipu_append(demo->engines[DEMO_CEREMONY], &event, NULL, &refusal);
@@ -275,6 +276,104 @@ enum quipu_status demo_offline(struct demo *demo, struct quipu_error *err)
 
 /* ------------------------------------------------------------------ compared */
 
+/* One step that shows the rows of the catalogue below a prefix, each by its own words. */
+static enum quipu_status show_rows(struct demo *demo, const char *name, const char *prefix,
+                                   quipu_row_fn row, struct quipu_error *err)
+{
+    struct quipu_buf words = QUIPU_BUF_INIT;
+    enum quipu_status status =
+        quipu_projection_each_row(demo->engines[DEMO_CEREMONY], catalogue_state.name,
+                                  quipu_slice_text(prefix), row, &words, err);
+    if (status == QUIPU_OK) {
+        demo_step(demo, name, "%.*s", QUIPU_SLICE_FMT(quipu_buf_slice(&words)));
+    }
+    quipu_buf_release(&words);
+    return status;
+}
+
+static void put_comma(struct quipu_buf *words)
+{
+    if (words->len > 0) {
+        quipu_buf_append_text(words, ", ");
+    }
+}
+
+/* The part of a key behind its n-th '/'. */
+static struct quipu_slice key_part(struct quipu_slice key, unsigned n)
+{
+    for (; n > 0 && key.len > 0; n--) {
+        const uint8_t *slash = memchr(key.data, '/', key.len);
+        size_t skip = slash == NULL ? key.len : (size_t)(slash - key.data) + 1;
+        key = quipu_slice(key.data + skip, key.len - skip);
+    }
+    return key;
+}
+
+/* held/20460117/9c → "ada has ada-2026 on 20460117/9c" */
+static enum quipu_status held_row(void *ctx, struct quipu_slice key, struct quipu_slice value,
+                                  struct quipu_error *err)
+{
+    struct quipu_buf *words = ctx;
+    struct quipu_slice holder;
+    struct quipu_slice held;
+    enum quipu_status status = get(value, "holder", true, &holder, err);
+    if (status == QUIPU_OK) {
+        status = get(value, "key", true, &held, err);
+    }
+    if (status == QUIPU_OK) {
+        put_comma(words);
+        quipu_buf_printf(words, "%.*s has %.*s on %.*s", QUIPU_SLICE_FMT(holder),
+                         QUIPU_SLICE_FMT(held), QUIPU_SLICE_FMT(key_part(key, 1)));
+    }
+    return status;
+}
+
+/* expires/2027-11-21T…Z/ada-2026 → "ada-2026 2027-11-21" */
+static enum quipu_status expiry_row(void *ctx, struct quipu_slice key, struct quipu_slice value,
+                                    struct quipu_error *err)
+{
+    struct quipu_buf *words = ctx;
+    struct quipu_slice when = key_part(key, 1);
+    (void)value;
+    (void)err;
+    put_comma(words);
+    quipu_buf_printf(words, "%.*s %.10s", QUIPU_SLICE_FMT(key_part(key, 2)),
+                     (const char *)when.data);
+    return QUIPU_OK;
+}
+
+/* signed/nats-operator/nats-account → "nats-account by nats-operator" */
+static enum quipu_status signed_row(void *ctx, struct quipu_slice key, struct quipu_slice value,
+                                    struct quipu_error *err)
+{
+    struct quipu_buf *words = ctx;
+    struct quipu_slice issuer = key_part(key, 1);
+    struct quipu_slice id = key_part(key, 2);
+    (void)value;
+    (void)err;
+    put_comma(words);
+    quipu_buf_printf(words, "%.*s by %.*s", QUIPU_SLICE_FMT(id), (int)(issuer.len - id.len - 1),
+                     (const char *)issuer.data);
+    return QUIPU_OK;
+}
+
+/* What the events come to. */
+static enum quipu_status show_state(struct demo *demo, struct quipu_error *err)
+{
+    struct quipu_replay_report report;
+    enum quipu_status status = quipu_replay(demo->engines[DEMO_CEREMONY], &catalogue_state,
+                                            QUIPU_REPLAY_CATCH_UP, &report, err);
+    if (status == QUIPU_OK) {
+        demo_step(demo, "catalogue",
+                  "%" PRIu64 " rows of current state, such as these:", report.rows);
+        status = show_rows(demo, "held", "held/", held_row, err);
+    }
+    if (status == QUIPU_OK) {
+        status = show_rows(demo, "valid until", "expires/", expiry_row, err);
+    }
+    return status == QUIPU_OK ? show_rows(demo, "signed", "signed/", signed_row, err) : status;
+}
+
 enum quipu_status demo_compare(struct demo *demo, struct quipu_error *err)
 {
     struct quipu_replay_report first = {0};
@@ -305,5 +404,5 @@ enum quipu_status demo_compare(struct demo *demo, struct quipu_error *err)
               first.rows, stores);
     demo_step(demo, "digest", "%.*s", QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));
     quipu_buf_release(&digest);
-    return QUIPU_OK;
+    return show_state(demo, err);
 }

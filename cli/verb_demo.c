@@ -75,6 +75,23 @@ static enum quipu_status make_folder(struct demo *demo, const char *wanted, stru
     return QUIPU_OK;
 }
 
+/* The ceremony records what the catalogue declares and nothing else. */
+static enum quipu_status declare_types(struct demo *demo, struct quipu_error *err)
+{
+    struct quipu_engine_options options = QUIPU_ENGINE_OPTIONS_INIT;
+    enum quipu_status status = quipu_types_new(QUIPU_TYPES_STRICT, &demo->types, err);
+    if (status == QUIPU_OK) {
+        status = catalogue_declare(demo->types, err);
+    }
+    if (status == QUIPU_OK) {
+        options.types = demo->types;
+        quipu_engine_close(&demo->engines[DEMO_CEREMONY]);
+        status = quipu_engine_open(demo->stores[DEMO_CEREMONY], &options,
+                                   &demo->engines[DEMO_CEREMONY], err);
+    }
+    return status;
+}
+
 static enum quipu_status open_stores(struct demo *demo, struct quipu_error *err)
 {
     char source[QUIPU_SOURCE_TEXT_BYTES] = "";
@@ -82,6 +99,9 @@ static enum quipu_status open_stores(struct demo *demo, struct quipu_error *err)
     for (int i = DEMO_CEREMONY; i <= DEMO_VAULT && status == QUIPU_OK; i++) {
         status = cli_open_at(demo->paths[i], QUIPU_STORE_CREATE_NEW, &demo->stores[i],
                              &demo->engines[i], err);
+    }
+    if (status == QUIPU_OK) {
+        status = declare_types(demo, err);
     }
     if (status == QUIPU_OK) {
         status = quipu_identity_ensure(demo->engines[DEMO_CEREMONY], err);
@@ -116,7 +136,10 @@ static void say_goodbye(const struct demo *demo)
     (void)printf("  %s log --store %s\n", self, store);
     (void)printf("  %s show --store %s 1\n", self, store);
     (void)printf("  %s log --store %s --aggregate yubikey/20460117\n", self, store);
-    (void)printf("  %s replay --store %s --projection inventory --show\n", self, store);
+    (void)printf("  %s replay --store %s --projection catalogue --show\n", self, store);
+    (void)printf("  %s query --store %s "
+                 "'{\"query\":\"list\",\"projection\":\"catalogue\",\"prefix\":\"held/\"}'\n",
+                 self, store);
     (void)printf("  %s verify %s\n", self, demo->bundle);
 }
 
@@ -148,6 +171,7 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     for (int i = 0; i < DEMO_STORES; i++) {
         cli_close(&demo.stores[i], &demo.engines[i]);
     }
+    quipu_types_free(demo.types);
     if (status == QUIPU_OK) {
         say_goodbye(&demo);
     }

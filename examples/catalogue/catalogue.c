@@ -11,7 +11,7 @@
 #include "quipu/dagcbor.h"
 
 static const struct catalogue_entry entries[] = {
-#define CATALOGUE_ENTRY(name, type, aggregate, state) {type, aggregate, state},
+#define CATALOGUE_ENTRY(NAME, name, type, aggregate, state) {type, aggregate, state},
     CATALOGUE_MAP(CATALOGUE_ENTRY)
 #undef CATALOGUE_ENTRY
 };
@@ -19,6 +19,11 @@ static const struct catalogue_entry entries[] = {
 const struct catalogue_entry *catalogue_entry(enum catalogue_type type)
 {
     return &entries[type];
+}
+
+enum catalogue_type catalogue_type_of(const struct catalogue_entry *entry)
+{
+    return (enum catalogue_type)(entry - entries);
 }
 
 const struct catalogue_entry *catalogue_find(struct quipu_slice event_type)
@@ -29,6 +34,12 @@ const struct catalogue_entry *catalogue_find(struct quipu_slice event_type)
         }
     }
     return NULL;
+}
+
+void catalogue_subject(enum catalogue_type type, const char *prefix, struct quipu_buf *out)
+{
+    quipu_buf_printf(out, "%s.%s.%s.*", prefix, entries[type].aggregate_type,
+                     entries[type].event_type);
 }
 
 /* DAG-CBOR's order of keys: the shorter first, then bytewise. */
@@ -47,9 +58,11 @@ static void write_field(struct quipu_dagcbor_writer *writer, const struct catalo
         quipu_dagcbor_write_text(writer, field->slice);
         return;
     case CATALOGUE_BYTES:
+    case CATALOGUE_DIGEST:
         quipu_dagcbor_write_bytes(writer, field->slice);
         return;
     case CATALOGUE_NUMBER:
+    case CATALOGUE_TIME:
         quipu_dagcbor_write_int(writer, field->number);
         return;
     }
@@ -83,6 +96,7 @@ struct quipu_event catalogue_event(enum catalogue_type type, const char *aggrega
 {
     struct quipu_event event = {
         .type = entries[type].event_type,
+        .schema = CATALOGUE_SCHEMA,
         .aggregate = {.type = entries[type].aggregate_type, .id = aggregate_id},
     };
     return event;
@@ -91,6 +105,7 @@ struct quipu_event catalogue_event(enum catalogue_type type, const char *aggrega
 const struct quipu_projection *const catalogue_projections[] = {
     &catalogue_roles,
     &catalogue_inventory,
+    &catalogue_state,
 };
 
 const size_t catalogue_projection_count =

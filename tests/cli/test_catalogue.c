@@ -1,6 +1,6 @@
 /*
  * The catalogue: payloads in any order of fields, the rule of "roles" case by case, the counts of
- * "inventory".
+ * "inventory". Its types, rules and state are tried in test_catalogue_events.c.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -56,6 +56,12 @@ Test(catalogue, finds_its_types_and_no_other)
     cr_assert_null(catalogue_find(quipu_slice_text("key.")));
     cr_assert_str_eq(catalogue_entry(CATALOGUE_CERTIFICATE_ISSUED)->aggregate_type, "certificate");
     cr_assert_eq(catalogue_projection_find("roles"), &catalogue_roles);
+    cr_assert_eq(catalogue_projection_find("catalogue"), &catalogue_state);
+    for (int type = 0; type < CATALOGUE_TYPES; type++) {
+        const struct catalogue_entry *entry = catalogue_entry((enum catalogue_type)type);
+        cr_assert_eq(catalogue_find(quipu_slice_text(entry->event_type)), entry);
+        cr_assert_eq((int)catalogue_type_of(entry), type);
+    }
     cr_assert_null(catalogue_projection_find("role"));
 }
 
