@@ -358,3 +358,88 @@ Test(provision, connects_anew_where_the_server_has_been_away)
     quipu_buf_release(&report.drift);
     quipu_nats_close(&nats);
 }
+
+Test(provision, an_audit_log_that_may_lose_events_must_be_asked_for_by_name)
+{
+    struct quipu_error err;
+    struct quipu_provision_report report;
+    nats_fixture_start(&server, NULL);
+    struct quipu_nats *nats = js_connect(&server);
+    struct quipu_provision_options options = QUIPU_PROVISION_OPTIONS_INIT;
+    options.max_age_us = (int64_t)60 * 1000000;
+    cr_assert_eq(quipu_provision(nats, &options, &report, &err), QUIPU_INVALID);
+    cr_assert_not_null(strstr(err.message, "may_lose_events"), "%s", err.message);
+    options.max_age_us = 0;
+    options.storage = QUIPU_STREAM_MEMORY;
+    cr_assert_eq(quipu_provision(nats, &options, &report, &err), QUIPU_INVALID);
+
+    options.may_lose_events = true;
+    options.max_age_us = (int64_t)60 * 1000000;
+    options.max_events = 1000;
+    options.max_bytes = 1 << 20;
+    for (int round = 0; round < 2; round++) {
+        cr_assert_eq(quipu_provision(nats, &options, &report, &err), QUIPU_OK, "%s", err.message);
+        cr_assert_eq(report.stream_created, round == 0);
+        cr_assert_not_null(strstr(report.notes, "CIM_KEYS_EVENTS deletes what is older than 60 s"),
+                           "%s", report.notes);
+        cr_assert_not_null(strstr(report.notes, "CIM_KEYS_EVENTS takes 1000 messages"));
+        cr_assert_not_null(strstr(report.notes, "CIM_KEYS_EVENTS takes 1048576 bytes"));
+        cr_assert_not_null(strstr(report.notes, "CIM_KEYS_EVENTS is in memory"));
+        cr_assert_null(strstr(report.notes, "OBJ_cim-keys-objects deletes"), "payloads stay");
+        quipu_buf_release(&report.drift);
+    }
+
+    struct quipu_provision_report drift = provision_to_drift(nats, NULL);
+    expect_line(&drift, "max_age is 60 s, quipu would have made it 0 s\n");
+    expect_line(&drift, "max_msgs is 1000, quipu would have made it -1\n");
+    expect_line(&drift, "max_bytes is 1048576, quipu would have made it -1\n");
+    expect_line(&drift, "storage is memory, quipu would have made it file\n");
+    quipu_buf_release(&drift.drift);
+    quipu_nats_close(&nats);
+}
+
+Test(provision, notes_say_when_to_reconcile_and_nothing_of_loss_by_default)
+{
+    struct quipu_error err;
+    struct quipu_provision_report report;
+    nats_fixture_start(&server, NULL);
+    struct quipu_nats *nats = js_connect(&server);
+
+    cr_assert_eq(quipu_provision(nats, NULL, &report, &err), QUIPU_OK);
+
+    cr_assert_not_null(strstr(report.notes, "after a power cut there, reconcile"));
+    cr_assert_null(strstr(report.notes, "loses"), "%s", report.notes);
+    cr_assert_null(strstr(report.notes, "no more"), "%s", report.notes);
+    quipu_buf_release(&report.drift);
+    quipu_nats_close(&nats);
+}
+
+Test(provision, refuses_numbers_out_of_range)
+{
+    struct quipu_error err;
+    struct quipu_provision_report report;
+    nats_fixture_start(&server, NULL);
+    struct quipu_nats *nats = js_connect(&server);
+    static const struct quipu_provision_options bad[] = {
+        {.size = sizeof bad[0], .replicas = 6},
+        {.size = sizeof bad[0], .max_age_us = 99999, .may_lose_events = true},
+        {.size = sizeof bad[0], .max_age_us = -1, .may_lose_events = true},
+        {.size = sizeof bad[0], .max_age_us = INT64_MAX, .may_lose_events = true},
+        {.size = sizeof bad[0],
+         .max_age_us = 1000000,
+         .duplicate_window_us = 1000001,
+         .may_lose_events = true},
+        {.size = sizeof bad[0], .max_events = (uint64_t)INT64_MAX + 1},
+        {.size = sizeof bad[0], .max_bytes = UINT64_MAX},
+        {.size = sizeof bad[0], .duplicate_window_us = -1},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        cr_assert_eq(quipu_provision(nats, &bad[i], &report, &err), QUIPU_INVALID, "row %zu", i);
+    }
+    struct quipu_provision_options short_lived = QUIPU_PROVISION_OPTIONS_INIT;
+    short_lived.may_lose_events = true;
+    short_lived.max_age_us = 100000; /* shorter than the usual duplicate window */
+    cr_assert_eq(quipu_provision(nats, &short_lived, &report, &err), QUIPU_OK, "%s", err.message);
+    quipu_buf_release(&report.drift);
+    quipu_nats_close(&nats);
+}
