@@ -216,9 +216,12 @@ enum quipu_status quipu_subject_template_check(const char *text, const char *pre
         if (last != VARIABLES) {
             seen[last] = true;
         }
-        literal += last == VARIABLES         ? token.len + 1
-                   : last == VARIABLE_PREFIX ? strlen(prefix) + 1
-                                             : 1;
+        /* Each with the dot behind it; a variable brings its own. */
+        if (last == VARIABLES) {
+            literal += token.len + 1;
+        } else if (last == VARIABLE_PREFIX) {
+            literal += strlen(prefix) + 1;
+        }
         rest += token.len;
         if (*rest == 0) {
             break;
@@ -228,7 +231,7 @@ enum quipu_status quipu_subject_template_check(const char *text, const char *pre
     if (last != VARIABLE_EVENT_ID) {
         return template_fault(err, text, "{event_id} is the last token, so that nothing is twice");
     }
-    if (literal > QUIPU_SUBJECT_LITERAL_MAX) {
+    if (literal > QUIPU_SUBJECT_LITERAL_MAX + 1) {
         return template_fault(err, text, "without its variables it has more than 200 bytes");
     }
     return QUIPU_OK;

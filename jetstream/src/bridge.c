@@ -333,6 +333,7 @@ static const size_t nats_texts[] = {
     offsetof(struct quipu_nats_options, stream),
     offsetof(struct quipu_nats_options, bucket),
     offsetof(struct quipu_nats_options, subject_prefix),
+    offsetof(struct quipu_nats_options, subject_template),
 };
 
 static const char **text_of(struct quipu_nats_options *options, size_t i)

@@ -18,6 +18,7 @@
 
 #include "credentials.h"
 #include "quipu/jetstream.h"
+#include "subject_template.h"
 
 #define NATS_NAME_BYTES_MAX   200 /* of a stream, a bucket, a subject prefix */
 #define NATS_DENIED_BYTES     256
@@ -76,7 +77,9 @@ struct quipu_nats {
     char stream[NATS_NAME_BYTES_MAX + 1];
     char bucket[NATS_NAME_BYTES_MAX + 1];
     char bucket_stream[NATS_STREAM_BYTES_MAX];
+    /* What every subject of ours begins with: the template's tokens in front of its variables. */
     char subject_prefix[NATS_NAME_BYTES_MAX + 1];
+    char subject_template[SUBJECT_TEMPLATE_BYTES];
     char server[NATS_SERVER_TEXT_MAX]; /* the url without its secrets, for messages */
     int64_t connect_timeout_us;
     int64_t request_timeout_us;

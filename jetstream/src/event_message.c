@@ -21,7 +21,7 @@ static void copy_text(struct quipu_slice from, char *out, size_t cap)
     out[len] = 0;
 }
 
-enum quipu_status quipu_event_texts(const char *subject_prefix,
+enum quipu_status quipu_event_texts(const char *subject_template,
                                     const struct quipu_event_view *event, struct event_texts *out,
                                     struct quipu_error *err)
 {
@@ -39,8 +39,8 @@ enum quipu_status quipu_event_texts(const char *subject_prefix,
     quipu_rfc3339_format(envelope->occurred_unix_us, out->timestamp);
     quipu_cid_format(&event->cid, out->event_cid);
     quipu_cid_format(&envelope->payload, out->payload_cid);
-    (void)snprintf(out->subject, sizeof out->subject, "%s.%s.%s.%s", subject_prefix, aggregate_type,
-                   out->event_type, out->event_id);
+    const struct subject_values values = {aggregate_type, out->event_type, out->event_id};
+    quipu_subject_template_fill(subject_template, &values, out->subject, sizeof out->subject);
     if (!quipu_subject_is_literal(out->subject)) {
         return quipu_error_set(err, QUIPU_INVALID, "event %s cannot have the subject %s",
                                out->event_id, out->subject);

@@ -31,8 +31,9 @@ struct event_texts {
     char payload_cid[QUIPU_CID_TEXT_BYTES];
 };
 
-/* Fill in the texts. @retval QUIPU_INVALID  the event's types cannot be in a subject */
-enum quipu_status quipu_event_texts(const char *subject_prefix,
+/* Fill in the texts; the template is one that quipu_subject_template_make made. @retval
+ * QUIPU_INVALID  the event's types cannot be in a subject */
+enum quipu_status quipu_event_texts(const char *subject_template,
                                     const struct quipu_event_view *event, struct event_texts *out,
                                     struct quipu_error *err) QUIPU_MUST_CHECK;
 

@@ -70,7 +70,7 @@ static enum quipu_status item_fill(struct flusher *flusher, const struct quipu_e
     quipu_buf_reset(&item->meta);
 
     enum quipu_status status =
-        quipu_event_texts(flusher->nats->subject_prefix, event, &item->texts, err);
+        quipu_event_texts(flusher->nats->subject_template, event, &item->texts, err);
     if (status == QUIPU_OK) {
         status = quipu_payload_names(flusher->nats->bucket, &item->payload_cid, &item->names, err);
     }

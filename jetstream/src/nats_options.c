@@ -56,10 +56,14 @@ bool quipu_subject_is_literal(const char *subject)
     return before != '.';
 }
 
-static enum quipu_status copy_prefix(const char *given, char out[NATS_NAME_BYTES_MAX + 1],
-                                     struct quipu_error *err)
+_Static_assert(QUIPU_SUBJECT_LITERAL_MAX == NATS_NAME_BYTES_MAX, "one limit for prefixes");
+
+static enum quipu_status set_subjects(struct quipu_nats *nats,
+                                      const struct quipu_nats_options *options,
+                                      struct quipu_error *err)
 {
-    const char *prefix = given != NULL ? given : QUIPU_SUBJECT_PREFIX_DEFAULT;
+    const char *prefix =
+        options->subject_prefix != NULL ? options->subject_prefix : QUIPU_SUBJECT_PREFIX_DEFAULT;
     size_t len = strlen(prefix);
     if (len > NATS_NAME_BYTES_MAX || !quipu_subject_is_literal(prefix)) {
         return quipu_error_set(err, QUIPU_INVALID,
@@ -67,8 +71,10 @@ static enum quipu_status copy_prefix(const char *given, char out[NATS_NAME_BYTES
                                "\"%s\", at most %d characters",
                                prefix, QUIPU_SUBJECT_PREFIX_DEFAULT, NATS_NAME_BYTES_MAX);
     }
-    memcpy(out, prefix, len + 1);
-    return QUIPU_OK;
+    const char *text = options->subject_template != NULL ? options->subject_template
+                                                         : QUIPU_SUBJECT_TEMPLATE_DEFAULT;
+    return quipu_subject_template_make(text, prefix, nats->subject_template, nats->subject_prefix,
+                                       err);
 }
 
 /* Start of the host in one address: behind the scheme and behind what may be a secret. */
@@ -325,7 +331,7 @@ enum quipu_status quipu_nats_configure(struct quipu_nats *nats,
         status = copy_name("bucket", options->bucket, QUIPU_BUCKET_DEFAULT, nats->bucket, err);
     }
     if (status == QUIPU_OK) {
-        status = copy_prefix(options->subject_prefix, nats->subject_prefix, err);
+        status = set_subjects(nats, options, err);
     }
     if (status != QUIPU_OK) {
         return status;

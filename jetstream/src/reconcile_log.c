@@ -55,7 +55,7 @@ static enum quipu_status add(struct sweep *sweep, const struct quipu_event_view 
     struct event_texts texts;
     enum quipu_status status = quipu_event_view_verify(event, err);
     if (status == QUIPU_OK) {
-        status = quipu_event_texts(sweep->reconcile->nats->subject_prefix, event, &texts, err);
+        status = quipu_event_texts(sweep->reconcile->nats->subject_template, event, &texts, err);
     }
     if (status != QUIPU_OK) {
         return status;

@@ -397,11 +397,10 @@ Test(config_template, holds_the_limit_of_its_literal_part)
 {
     char prefix[256];
     memset(prefix, 'p', sizeof prefix);
-    /* "{prefix}.{event_id}" adds two dots. */
-    prefix[QUIPU_SUBJECT_LITERAL_MAX - 2] = 0;
+    prefix[QUIPU_SUBJECT_LITERAL_MAX] = 0;
     cr_assert_eq(quipu_subject_template_check("{prefix}.{event_id}", prefix, NULL), QUIPU_OK);
-    prefix[QUIPU_SUBJECT_LITERAL_MAX - 2] = 'p';
-    prefix[QUIPU_SUBJECT_LITERAL_MAX - 1] = 0;
+    prefix[QUIPU_SUBJECT_LITERAL_MAX] = 'p';
+    prefix[QUIPU_SUBJECT_LITERAL_MAX + 1] = 0;
     cr_assert_eq(quipu_subject_template_check("{prefix}.{event_id}", prefix, NULL), QUIPU_INVALID);
 }
 

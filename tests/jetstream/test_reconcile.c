@@ -14,6 +14,9 @@
 #include "js_kit.h"
 #include "payload_store.h"
 
+/* The default template with its prefix. */
+#define TEMPLATE_MADE QUIPU_SUBJECT_PREFIX_DEFAULT ".{aggregate_type}.{event_type}.{event_id}"
+
 #define SEEN_MAX      700
 #define BUCKET_STREAM "OBJ_" QUIPU_BUCKET_DEFAULT
 
@@ -140,7 +143,7 @@ static enum quipu_status copy_event(void *ctx, const struct quipu_event_view *ev
     enum quipu_status status =
         quipu_payload_names(QUIPU_BUCKET_DEFAULT, &event->envelope.payload, &looked->names, err);
     return status == QUIPU_OK
-               ? quipu_event_texts(QUIPU_SUBJECT_PREFIX_DEFAULT, event, &looked->texts, err)
+               ? quipu_event_texts(TEMPLATE_MADE, event, &looked->texts, err)
                : status;
 }
 

@@ -95,6 +95,9 @@ struct quipu_nats_options {
     const char *stream;
     const char *bucket;
     const char *subject_prefix;
+    /* How an event's subject is made (config.h, quipu_subject_template_check); "{prefix}" stands
+     * for subject_prefix. It belongs to the stream: another one would let in a second copy. */
+    const char *subject_template;
     int64_t connect_timeout_us; /* 5 s */
     int64_t request_timeout_us; /* 5 s; an ack that takes longer is sent again */
     /* The store whose signing key is never used to connect (QUIPU_INVALID): a server could have it
