@@ -176,15 +176,18 @@ enum quipu_status map_check(struct quipu_slice block, const char *what, struct q
 {
     struct quipu_dagcbor_reader reader;
     quipu_dagcbor_reader_init(&reader, block);
+    /* The envelope will be a map around it, and must be readable in its turn. */
+    reader.depth_max = QUIPU_DAGCBOR_DEPTH_DEFAULT - 1;
     uint64_t pairs;
     enum quipu_status status = quipu_dagcbor_read_map(&reader, &pairs, err);
     if (status == QUIPU_CBOR_KIND) {
         return quipu_error_set(err, QUIPU_INVALID, "%s must be a map", what);
     }
-    if (status == QUIPU_OK) {
-        status = quipu_dagcbor_validate(block, err);
+    struct quipu_dagcbor_item item;
+    while (status == QUIPU_OK) {
+        status = quipu_dagcbor_next(&reader, &item, err);
     }
-    return status == QUIPU_OK ? status : quipu_error_wrap(err, status, "%s", what);
+    return status == QUIPU_DONE ? QUIPU_OK : quipu_error_wrap(err, status, "%s", what);
 }
 
 static enum quipu_status size_check(struct quipu_slice block, size_t max, const char *what,

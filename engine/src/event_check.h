@@ -17,7 +17,8 @@ bool name_is_tokens(struct quipu_slice name, size_t max);
 /* UTF-8 without control characters, 1 to QUIPU_AGGREGATE_ID_BYTES_MAX bytes. */
 bool name_is_aggregate_id(struct quipu_slice name);
 
-/* Is `block` one item of DAG-CBOR, and a map? @retval QUIPU_INVALID, QUIPU_CBOR_* */
+/* Is `block` one item of DAG-CBOR, a map, and no deeper than may be within an envelope? @retval
+ * QUIPU_INVALID, QUIPU_CBOR_* */
 QUIPU_MUST_CHECK enum quipu_status map_check(struct quipu_slice block, const char *what,
                                              struct quipu_error *err);
 
