@@ -11,9 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define COPY_BYTES 16384
+#define DAWDLES    20
+#define DAWDLE_NS  (15 * 1000 * 1000)
 
 static struct sockaddr_in loopback(int port)
 {
@@ -39,8 +42,8 @@ static void pair_close(struct tcp_proxy_pair *pair, bool is_reset)
     }
     (void)close(pair->client);
     (void)close(pair->server);
+    memset(pair, 0, sizeof *pair);
     pair->client = -1;
-    pair->is_black = false;
 }
 
 static void take_connection(struct tcp_proxy *proxy)
@@ -63,10 +66,12 @@ static void take_connection(struct tcp_proxy *proxy)
         return;
     }
     (void)pthread_mutex_lock(&proxy->mutex);
-    struct tcp_proxy_pair pair = {client, server, UINT64_MAX, false};
+    struct tcp_proxy_pair pair = {.client = client, .server = server, .left = UINT64_MAX};
     if (proxy->cuts_left > 0) {
         proxy->cuts_left--;
         pair.left = 1 + next_random(&proxy->seed) % proxy->cut_bytes_max;
+        unsigned kinds = proxy->has_all_troubles ? TCP_TROUBLES : TCP_RESETS + 1;
+        pair.trouble = (enum tcp_trouble)(next_random(&proxy->seed) % kinds);
     }
     (void)pthread_mutex_unlock(&proxy->mutex);
     *free_pair = pair;
@@ -85,12 +90,46 @@ static bool write_all(int fd, const char *bytes, size_t len)
     return true;
 }
 
+static void begin_trouble(struct tcp_proxy *proxy, struct tcp_proxy_pair *pair)
+{
+    (void)pthread_mutex_lock(&proxy->mutex);
+    proxy->cuts_done++;
+    (void)pthread_mutex_unlock(&proxy->mutex);
+    pair->left = UINT64_MAX;
+    switch (pair->trouble) {
+    case TCP_CLOSES:
+    case TCP_TROUBLES:
+        pair_close(pair, false);
+        break;
+    case TCP_RESETS:
+        pair_close(pair, true);
+        break;
+    case TCP_HALF_CLOSES:
+        pair->is_half_closed = true;
+        (void)shutdown(pair->client, SHUT_WR);
+        break;
+    case TCP_IS_DEAF:
+        pair->is_deaf = true;
+        break;
+    case TCP_DAWDLES:
+        pair->dawdles_left = DAWDLES;
+        break;
+    }
+}
+
 static void pump(struct tcp_proxy *proxy, struct tcp_proxy_pair *pair, int from, int to)
 {
     char bytes[COPY_BYTES];
     size_t most = pair->left < sizeof bytes ? (size_t)pair->left : sizeof bytes;
+    bool is_answer = from == pair->server;
+    if (pair->dawdles_left > 0) {
+        struct timespec pause = {0, DAWDLE_NS};
+        pair->dawdles_left--;
+        (void)nanosleep(&pause, NULL);
+    }
     ssize_t got = recv(from, bytes, most, 0);
-    if (got <= 0 || !write_all(to, bytes, (size_t)got)) {
+    bool is_lost = is_answer && (pair->is_deaf || pair->is_half_closed);
+    if (got <= 0 || (!is_lost && !write_all(to, bytes, (size_t)got))) {
         pair_close(pair, false);
         return;
     }
@@ -99,11 +138,7 @@ static void pump(struct tcp_proxy *proxy, struct tcp_proxy_pair *pair, int from,
     }
     pair->left -= (uint64_t)got;
     if (pair->left == 0) {
-        (void)pthread_mutex_lock(&proxy->mutex);
-        bool is_reset = next_random(&proxy->seed) % 2 == 0;
-        proxy->cuts_done++;
-        (void)pthread_mutex_unlock(&proxy->mutex);
-        pair_close(pair, is_reset);
+        begin_trouble(proxy, pair);
     }
 }
 
@@ -192,13 +227,25 @@ static void wake(struct tcp_proxy *proxy)
     (void)!write(proxy->wake[1], "x", 1);
 }
 
-void tcp_proxy_cut(struct tcp_proxy *proxy, uint64_t seed, int times, uint64_t bytes_max)
+static void spoil(struct tcp_proxy *proxy, uint64_t seed, int times, uint64_t bytes_max,
+                  bool has_all_troubles)
 {
     (void)pthread_mutex_lock(&proxy->mutex);
     proxy->seed = seed;
     proxy->cuts_left = times;
     proxy->cut_bytes_max = bytes_max;
+    proxy->has_all_troubles = has_all_troubles;
     (void)pthread_mutex_unlock(&proxy->mutex);
+}
+
+void tcp_proxy_cut(struct tcp_proxy *proxy, uint64_t seed, int times, uint64_t bytes_max)
+{
+    spoil(proxy, seed, times, bytes_max, false);
+}
+
+void tcp_proxy_trouble(struct tcp_proxy *proxy, uint64_t seed, int times, uint64_t bytes_max)
+{
+    spoil(proxy, seed, times, bytes_max, true);
 }
 
 void tcp_proxy_blacken(struct tcp_proxy *proxy)

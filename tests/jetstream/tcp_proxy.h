@@ -1,6 +1,6 @@
 /*
- * A TCP proxy of a test's own, on 127.0.0.1, that cuts connections after so many bytes, or lets
- * them vanish without a word.
+ * A TCP proxy of a test's own, on 127.0.0.1, that spoils connections after so many bytes: cuts
+ * them, closes one half, loses every answer, dawdles, or lets them vanish without a word.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -13,11 +13,25 @@
 
 #define TCP_PROXY_PAIRS 8
 
+/* What happens to a connection once its bytes are used up. */
+enum tcp_trouble {
+    TCP_CLOSES,
+    TCP_RESETS,
+    TCP_HALF_CLOSES, /* the client sees the end; what it sends still arrives */
+    TCP_IS_DEAF,     /* all that is sent arrives, and no answer comes back: stored, never acked */
+    TCP_DAWDLES,     /* each piece takes its time, for a while */
+    TCP_TROUBLES,
+};
+
 struct tcp_proxy_pair {
     int client; /* -1: free */
     int server;
-    uint64_t left; /* bytes, both ways together, until it is cut */
+    uint64_t left; /* bytes, both ways together, until its trouble begins */
     bool is_black; /* it swallows nothing and says nothing */
+    enum tcp_trouble trouble;
+    bool is_deaf;
+    bool is_half_closed;
+    int dawdles_left;
 };
 
 struct tcp_proxy {
@@ -34,6 +48,7 @@ struct tcp_proxy {
     uint64_t seed; /* of the cuts */
     int cuts_left; /* so many connections are cut; later ones live */
     uint64_t cut_bytes_max;
+    bool has_all_troubles; /* not only cuts */
     int cuts_done;
     struct tcp_proxy_pair pairs[TCP_PROXY_PAIRS]; /* the thread's own */
 };
@@ -45,10 +60,13 @@ void tcp_proxy_stop(struct tcp_proxy *proxy);
  * a reset; which, the seed says. */
 void tcp_proxy_cut(struct tcp_proxy *proxy, uint64_t seed, int times, uint64_t bytes_max);
 
+/* The same with any of the troubles there are. */
+void tcp_proxy_trouble(struct tcp_proxy *proxy, uint64_t seed, int times, uint64_t bytes_max);
+
 /* From now on nothing goes through the connections that are open; new ones work. */
 void tcp_proxy_blacken(struct tcp_proxy *proxy);
 
-/* How many connections have been cut. */
+/* How many connections have been spoilt. */
 int tcp_proxy_cuts(struct tcp_proxy *proxy);
 
 #endif

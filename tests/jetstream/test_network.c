@@ -11,6 +11,7 @@
 #include "tcp_proxy.h"
 
 #define SCHEDULES  20
+#define TROUBLES   10
 #define EVENTS     60
 #define LONG_BYTES 150000 /* three chunks of a server that takes 64 KiB */
 
@@ -113,6 +114,23 @@ Test(network, cut_at_any_byte_in_many_schedules)
     cr_assert_eq(report.events.added, SCHEDULES * (EVENTS + 1));
     js_store_release(&other);
     quipu_nats_close(&nats);
+}
+
+Test(network, of_every_trouble_loses_and_doubles_nothing)
+{
+    for (uint64_t seed = 1; seed <= TROUBLES; seed++) {
+        struct quipu_nats *nats = connect_through_proxy();
+        js_store_fill(&store, EVENTS, 300, JS_PAYLOADS_UNIQUE);
+        tcp_proxy_trouble(&proxy, seed, 2, 60000);
+        tcp_proxy_blacken(&proxy);
+
+        cr_assert_eq(flush_stubbornly(nats), EVENTS, "schedule %lu", (unsigned long)seed);
+
+        tcp_proxy_cut(&proxy, seed, 0, 1);
+        quipu_nats_close(&nats);
+    }
+    cr_assert_gt(tcp_proxy_cuts(&proxy), TROUBLES / 2, "the network was too kind");
+    js_expect_all_published(&server, &store);
 }
 
 struct vanishing {
