@@ -352,7 +352,7 @@ static enum quipu_status drop_type(struct quipu_engine *engine, const char *aggr
                                    uint64_t *dropped, struct quipu_error *err)
 {
     uint8_t storage[SNAPSHOT_KEY_BYTES_MAX];
-    struct quipu_slice prefix;
+    struct quipu_slice prefix = {NULL, 0};
     enum quipu_status status = prefix_of(aggregate_type, storage, &prefix, err);
     while (status == QUIPU_OK) {
         struct quipu_txn *txn = NULL;

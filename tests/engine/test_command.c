@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -411,6 +412,62 @@ Test(command, fails_where_the_other_writers_event_cannot_be_applied)
     command.retries = 1;
     cr_assert_eq(run(NULL), QUIPU_INVALID);
     cr_assert_str_eq(kit.err.message, "thing/a version 2: poison");
+}
+
+struct teller {
+    struct tally_ctx calls;
+    struct quipu_aggregate_kind kind;
+    struct add_command add;
+    uint64_t attempts;
+    uint64_t failures;
+};
+
+/* Take 3 where there are 3, over and over, until there are not. */
+static void *teller_run(void *ctx)
+{
+    struct teller *teller = ctx;
+    struct quipu_command mine = QUIPU_COMMAND_INIT;
+    mine.kind = &teller->kind;
+    mine.aggregate_id = "a";
+    mine.decide = decide_add;
+    mine.ctx = &teller->add;
+    mine.retries = QUIPU_COMMAND_RETRIES_MAX;
+    enum quipu_status status = QUIPU_OK;
+    while (status == QUIPU_OK) {
+        struct quipu_command_report report;
+        struct quipu_error why;
+        status = quipu_command_run(kit.engine, &mine, &report, &why);
+        teller->attempts += status == QUIPU_OK ? report.attempts : 0;
+    }
+    teller->failures += status != QUIPU_INVALID;
+    return NULL;
+}
+
+Test(command, of_several_threads_never_takes_what_is_not_there)
+{
+    enum { TELLERS = 4 };
+    static struct teller tellers[TELLERS];
+    pthread_t threads[TELLERS];
+    kit_append(&kit, "a", 301);
+    for (size_t i = 0; i < TELLERS; i++) {
+        struct teller *teller = &tellers[i];
+        *teller = (struct teller){.add = {.kit = &kit, .value = -3}};
+        teller->kind = tally_kind(&teller->calls, 8);
+        cr_assert_eq(pthread_create(&threads[i], NULL, teller_run, teller), 0);
+    }
+    uint64_t attempts = 0;
+    for (size_t i = 0; i < TELLERS; i++) {
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+        cr_assert_eq(tellers[i].failures, 0);
+        cr_assert_eq(tellers[i].calls.live, 0);
+        attempts += tellers[i].attempts;
+    }
+    struct tally tally = tally_from_log(&kit, "a");
+    cr_assert_eq(tally.sum, 1);
+    cr_assert_eq(tally.events, 101);
+    cr_assert_geq(attempts, 100);
+    tally_assert_equal(tally_load(&kit, &tellers[0].kind, "a", NULL), tally);
+    kit_assert_sound(&kit, 101);
 }
 
 /* ------------------------------------------------------------------ forks */
