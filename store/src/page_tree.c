@@ -64,23 +64,26 @@ static bool positions_of(const struct page_walk *walk, unsigned level, uint64_t 
     return *first >= 1 && *first <= *last && *last <= walk->tree.db.entries;
 }
 
-/* A finding about a page of the tree; `level` is that of the page. */
+/* A finding about a page of the tree; `level` is that of the page, or of the leaf whose large value
+ * it is. */
 static void page_problem(struct page_walk *walk, unsigned level, uint64_t number, bool is_mendable,
                          const char *why)
 {
     char line[LINE_BYTES];
-    uint64_t first = 0;
-    uint64_t last = 0;
+    char positions[64] = "";
+    uint64_t first = walk->tree.large_key;
+    uint64_t last = first;
     bool is_derived = walk->tree.is_derived || is_mendable;
-    if (!walk->tree.is_log || !positions_of(walk, level, &first, &last)) {
-        (void)snprintf(line, sizeof line, "page %" PRIu64 " of %s: %s", number, walk->tree.name,
-                       why);
-        tell(walk, 0, is_derived, line);
-        return;
+    if (!walk->tree.is_log || (first == 0 && !positions_of(walk, level, &first, &last))) {
+        first = 0;
+    } else if (first == last) {
+        (void)snprintf(positions, sizeof positions, ", position %" PRIu64, first);
+    } else {
+        (void)snprintf(positions, sizeof positions, ", positions %" PRIu64 " to %" PRIu64, first,
+                       last);
     }
-    (void)snprintf(line, sizeof line,
-                   "page %" PRIu64 " of %s, positions %" PRIu64 " to %" PRIu64 ": %s", number,
-                   walk->tree.name, first, last, why);
+    (void)snprintf(line, sizeof line, "page %" PRIu64 " of %s%s: %s", number, walk->tree.name,
+                   positions, why);
     tell(walk, first, is_derived, line);
 }
 
@@ -262,7 +265,10 @@ static void take_leaf(struct page_walk *walk, unsigned level)
         uint64_t data_at = leaf->number * walk->page_bytes + (uint64_t)(node.data - leaf->bytes);
         if ((node.flags & DATA_NODE_IS_LARGE) != 0) {
             uint64_t page = 0;
-            if (!take_large(walk, level, &node, &page)) {
+            walk->tree.large_key = walk->tree.is_log ? data_load_u64(node.key) : 0;
+            bool is_sound = take_large(walk, level, &node, &page);
+            walk->tree.large_key = 0;
+            if (!is_sound) {
                 continue;
             }
             data_at = page * walk->page_bytes + DATA_PAGE_HEADER_BYTES;

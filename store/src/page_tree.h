@@ -25,7 +25,8 @@ struct page_tree {
     const char *name;
     struct quipu_data_db db; /* as recorded */
     struct quipu_data_db met;
-    uint64_t last_key; /* where keys are integers */
+    uint64_t last_key;  /* where keys are integers */
+    uint64_t large_key; /* of the log: whose large value is looked at; 0: none */
     bool has_integer_keys;
     bool is_log;
     bool is_derived;
