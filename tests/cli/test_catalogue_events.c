@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -396,6 +397,67 @@ Test(catalogue_rules, events_name_what_caused_them)
                   (int)position);
     }
     quipu_txn_abort(&txn);
+}
+
+enum { RACES = 30 };
+
+struct race {
+    pthread_barrier_t start;
+    char id[8]; /* of the key and of the device */
+    enum quipu_status status;
+};
+
+static void *provision_it(void *ctx)
+{
+    struct race *race = ctx;
+    struct quipu_error error;
+    const struct catalogue_context here = {.engine = engine, .retries = 10};
+    const struct catalogue_yubikey_provisioned provisioned = {.slot = text("9c"),
+                                                              .key = text(race->id)};
+    (void)pthread_barrier_wait(&race->start);
+    race->status = catalogue_provision(&here, race->id, &provisioned, &error);
+    return NULL;
+}
+
+static enum quipu_status remember_type(void *ctx, const struct quipu_event_view *event,
+                                       struct quipu_error *error)
+{
+    struct quipu_buf *types_met = ctx;
+    (void)error;
+    quipu_buf_append_slice(types_met, event->envelope.event_type);
+    quipu_buf_append_byte(types_met, ' ');
+    return QUIPU_OK;
+}
+
+/* Whoever comes first: nothing happens to a key after its revocation. */
+Test(catalogue_rules, nothing_comes_between_a_decision_and_its_events, .timeout = 60)
+{
+    const struct catalogue_key_revoked revoked = {.reason = text("lost")};
+    const struct catalogue_context here = {.engine = engine, .retries = 10};
+    for (int i = 0; i < RACES; i++) {
+        struct race race = {.status = QUIPU_OK};
+        pthread_t other;
+        (void)snprintf(race.id, sizeof race.id, "k%d", i);
+        make_key(race.id);
+        make_device(race.id);
+        assert_done(request(race.id, "ada", race.id));
+        assert_done(approve(race.id, "bruno"));
+        cr_assert_eq(pthread_barrier_init(&race.start, NULL, 2), 0);
+        cr_assert_eq(pthread_create(&other, NULL, provision_it, &race), 0);
+        (void)pthread_barrier_wait(&race.start);
+        assert_done(catalogue_revoke_key(&here, race.id, &revoked, &err));
+        cr_assert_eq(pthread_join(other, NULL), 0);
+        cr_assert_eq(pthread_barrier_destroy(&race.start), 0);
+
+        const struct quipu_filter filter = {.aggregate_type = "key", .aggregate_id = race.id};
+        quipu_buf_reset(&rows);
+        assert_done(quipu_each_event(engine, &filter, remember_type, &rows, &err));
+        quipu_buf_append_byte(&rows, 0);
+        cr_assert(race.status == QUIPU_OK || race.status == QUIPU_INVALID);
+        cr_assert_str_eq((const char *)rows.data, race.status == QUIPU_OK
+                                                      ? "key.generated key.provisioned key.revoked "
+                                                      : "key.generated key.revoked ");
+    }
 }
 
 /* ------------------------------------------------------------------ state */
