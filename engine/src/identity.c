@@ -155,7 +155,8 @@ static enum quipu_status source_of_file(const struct quipu_engine *engine,
         return status;
     }
     uint8_t seed[NKEY_SEED_BYTES];
-    status = identity_file_read(quipu_store_path(engine->store), seed, err);
+    status = identity_file_read(quipu_store_folder(engine->store), quipu_store_path(engine->store),
+                                seed, err);
     if (status == QUIPU_OK) {
         seed_to_source(seed, out);
     }
@@ -169,7 +170,8 @@ static enum quipu_status key_make(const struct quipu_engine *engine,
     uint8_t seed[NKEY_SEED_BYTES];
     enum quipu_status status = engine->random.fill(engine->random.ctx, seed, sizeof seed, err);
     if (status == QUIPU_OK) {
-        status = identity_file_write(quipu_store_path(engine->store), seed, err);
+        status = identity_file_write(quipu_store_folder(engine->store),
+                                     quipu_store_path(engine->store), seed, err);
     }
     if (status == QUIPU_OK) {
         seed_to_source(seed, out);
@@ -180,7 +182,7 @@ static enum quipu_status key_make(const struct quipu_engine *engine,
 
 bool identity_file_exists(const struct quipu_engine *engine)
 {
-    return identity_file_is_there(quipu_store_path(engine->store));
+    return identity_file_is_there(quipu_store_folder(engine->store));
 }
 
 enum quipu_status identity_take(struct quipu_engine *engine, struct quipu_txn *txn,
@@ -322,7 +324,8 @@ enum quipu_status quipu_identity_sign(struct quipu_engine *engine, struct quipu_
         return status;
     }
     uint8_t seed[NKEY_SEED_BYTES];
-    status = identity_file_read(quipu_store_path(engine->store), seed, err);
+    status = identity_file_read(quipu_store_folder(engine->store), quipu_store_path(engine->store),
+                                seed, err);
     if (status == QUIPU_OK) {
         uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
         uint8_t secret_key[crypto_sign_SECRETKEYBYTES];

@@ -26,27 +26,10 @@
 #define FILE_MODE          0600
 #define FILE_MODE_OF_OTHER 0077
 
-static enum quipu_status folder_open(const char *folder, int *out, struct quipu_error *err)
+bool identity_file_is_there(int dir)
 {
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return quipu_error_errno(err, errno, "open %s", folder);
-    }
-    *out = fd;
-    return QUIPU_OK;
-}
-
-bool identity_file_is_there(const char *folder)
-{
-    struct quipu_error ignored;
-    int dir = -1;
-    if (folder_open(folder, &dir, &ignored) != QUIPU_OK) {
-        return false;
-    }
     struct stat info;
-    bool is_there = fstatat(dir, IDENTITY_FILE, &info, AT_SYMLINK_NOFOLLOW) == 0;
-    (void)close(dir); /* opened for reading: nothing to lose */
-    return is_there;
+    return fstatat(dir, IDENTITY_FILE, &info, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 /* Only a plain file that nobody else can read is taken for a key. */
@@ -90,31 +73,20 @@ static enum quipu_status seed_read(int fd, const char *folder, uint8_t seed[NKEY
     return status;
 }
 
-enum quipu_status identity_file_read(const char *folder, uint8_t seed[NKEY_SEED_BYTES],
+enum quipu_status identity_file_read(int dir, const char *folder, uint8_t seed[NKEY_SEED_BYTES],
                                      struct quipu_error *err)
 {
-    int dir = -1;
-    int fd = -1;
-    enum quipu_status status = folder_open(folder, &dir, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    fd = openat(dir, IDENTITY_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(dir, IDENTITY_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
-        status = errno == ENOENT
-                     ? quipu_error_set(err, QUIPU_NOT_FOUND, "%s has no signing key yet", folder)
-                     : quipu_error_errno(err, errno, "open %s/%s", folder, IDENTITY_FILE);
-        goto done;
+        return errno == ENOENT
+                   ? quipu_error_set(err, QUIPU_NOT_FOUND, "%s has no signing key yet", folder)
+                   : quipu_error_errno(err, errno, "open %s/%s", folder, IDENTITY_FILE);
     }
-    status = file_rights_check(fd, folder, err);
+    enum quipu_status status = file_rights_check(fd, folder, err);
     if (status == QUIPU_OK) {
         status = seed_read(fd, folder, seed, err);
     }
-done:
-    if (fd >= 0) {
-        (void)close(fd); /* read only */
-    }
-    (void)close(dir); /* read only */
+    (void)close(fd); /* read only */
     return status;
 }
 
@@ -149,34 +121,22 @@ static enum quipu_status file_name(int dir, const char *folder, struct quipu_err
     return quipu_failpoint("engine.identity.after_rename", err);
 }
 
-enum quipu_status identity_file_write(const char *folder, const uint8_t seed[NKEY_SEED_BYTES],
-                                      struct quipu_error *err)
+enum quipu_status identity_file_write(int dir, const char *folder,
+                                      const uint8_t seed[NKEY_SEED_BYTES], struct quipu_error *err)
 {
-    int dir = -1;
-    int fd = -1;
-    enum quipu_status status = folder_open(folder, &dir, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
     /* A rest of a crash: nobody else is writing it now. */
     if (unlinkat(dir, IDENTITY_FILE_NEW, 0) != 0 && errno != ENOENT) {
-        status = quipu_error_errno(err, errno, "remove %s/%s", folder, IDENTITY_FILE_NEW);
-        goto done;
+        return quipu_error_errno(err, errno, "remove %s/%s", folder, IDENTITY_FILE_NEW);
     }
-    fd = openat(dir, IDENTITY_FILE_NEW, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-                FILE_MODE);
+    int fd = openat(dir, IDENTITY_FILE_NEW, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                    FILE_MODE);
     if (fd < 0) {
-        status = quipu_error_errno(err, errno, "create %s/%s", folder, IDENTITY_FILE_NEW);
-        goto done;
+        return quipu_error_errno(err, errno, "create %s/%s", folder, IDENTITY_FILE_NEW);
     }
-    status = seed_write(fd, folder, seed, err);
+    enum quipu_status status = seed_write(fd, folder, seed, err);
     if (status == QUIPU_OK) {
         status = file_name(dir, folder, err);
     }
-done:
-    if (fd >= 0) {
-        (void)close(fd); /* synced, or given up */
-    }
-    (void)close(dir); /* synced, or given up */
+    (void)close(fd); /* synced, or given up */
     return status;
 }

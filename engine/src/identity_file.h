@@ -12,19 +12,22 @@
 #include "nkey.h"
 #include "quipu/error.h"
 
+/* `dir` is the store's folder, wherever the process is by now, and `folder` its name for errors. */
+
 /* Read the seed. The caller wipes it.
  * @retval QUIPU_NOT_FOUND, QUIPU_PERMISSION (others can read it, or we cannot), QUIPU_CORRUPT (it
  * holds something else), QUIPU_IO */
-QUIPU_MUST_CHECK enum quipu_status
-identity_file_read(const char *folder, uint8_t seed[NKEY_SEED_BYTES], struct quipu_error *err);
+QUIPU_MUST_CHECK enum quipu_status identity_file_read(int dir, const char *folder,
+                                                      uint8_t seed[NKEY_SEED_BYTES],
+                                                      struct quipu_error *err);
 
 /* Write the seed, mode 0600, so that after a crash there is the whole file or none. Nobody else may
  * do so at the same time.
  * @retval QUIPU_PERMISSION, QUIPU_NO_SPACE, QUIPU_IO */
-QUIPU_MUST_CHECK enum quipu_status identity_file_write(const char *folder,
+QUIPU_MUST_CHECK enum quipu_status identity_file_write(int dir, const char *folder,
                                                        const uint8_t seed[NKEY_SEED_BYTES],
                                                        struct quipu_error *err);
 
-bool identity_file_is_there(const char *folder);
+bool identity_file_is_there(int dir);
 
 #endif

@@ -392,6 +392,11 @@ const char *quipu_store_path(const struct quipu_store *store)
     return store->path;
 }
 
+int quipu_store_folder(const struct quipu_store *store)
+{
+    return store->folder_fd;
+}
+
 struct quipu_uuid quipu_store_id(const struct quipu_store *store)
 {
     return store->id;

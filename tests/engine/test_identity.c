@@ -302,6 +302,34 @@ Test(identity, goes_on_counting_when_an_old_key_comes_back)
     assert_numbered(4, old, 3);
 }
 
+/* ------------------------------------------------------------------ where it is */
+
+Test(identity, stays_in_the_store_whatever_folder_the_process_works_in)
+{
+    char absolute[sizeof kit.path];
+    char path[4 * TEMP_DIR_BYTES];
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    char again[QUIPU_SOURCE_TEXT_BYTES];
+    memcpy(absolute, kit.path, sizeof absolute);
+    kit_shut(&kit);
+    cr_assert_eq(chdir(absolute), 0);
+    (void)snprintf(kit.path, sizeof kit.path, ".");
+    kit_reopen(&kit);
+    cr_assert_eq(chdir("/"), 0);
+
+    kit_append(&kit, "a", 1);
+    source_of(source);
+    kit_append(&kit, "a", 2);
+
+    assert_numbered(2, source, 2);
+    kit_shut(&kit);
+    memcpy(kit.path, absolute, sizeof absolute);
+    cr_assert_eq(access(key_path(path), F_OK), 0);
+    kit_reopen(&kit);
+    source_of(again);
+    cr_assert_str_eq(again, source);
+}
+
 /* ------------------------------------------------------------------ crashes */
 
 static void append_in_child(void *ctx)
@@ -325,7 +353,8 @@ Test(identity, survives_a_crash_on_either_side_of_the_rename)
         cr_assert_eq(access(key_path(path), F_OK) == 0, i == 1);
     }
     uint8_t seed[NKEY_SEED_BYTES];
-    cr_assert_eq(identity_file_read(kit.path, seed, &kit.err), QUIPU_OK, "%s", kit.err.message);
+    kit_assert_ok(&kit,
+                  identity_file_read(quipu_store_folder(kit.store), kit.path, seed, &kit.err));
     source_of(source);
     kit_append(&kit, "a", 1);
     assert_numbered(1, source, 1);

@@ -104,6 +104,10 @@ QUIPU_API void quipu_store_close(struct quipu_store **store);
 /** The folder as it was given to open; borrowed until close. */
 QUIPU_API const char *quipu_store_path(const struct quipu_store *store);
 
+/** Descriptor of the folder, for what is kept beside the data file: it stays right where the process
+ * changes its working directory. Borrowed until close. */
+QUIPU_API int quipu_store_folder(const struct quipu_store *store);
+
 /** UUIDv7 that the store got when it was made. A backup has the same one. */
 QUIPU_API struct quipu_uuid quipu_store_id(const struct quipu_store *store);
 
