@@ -31,6 +31,14 @@ static void tally_destroy(void *ctx, void *state)
     quipu_free(state);
 }
 
+/* For what threads call: Criterion's assertions leave memory behind in any but the first. */
+static void require(bool holds)
+{
+    if (!holds) {
+        abort();
+    }
+}
+
 int64_t tally_n(struct quipu_slice payload)
 {
     struct quipu_dagcbor_reader reader;
@@ -38,9 +46,9 @@ int64_t tally_n(struct quipu_slice payload)
     uint64_t pairs;
     int64_t n;
     quipu_dagcbor_reader_init(&reader, payload);
-    cr_assert_eq(quipu_dagcbor_read_map(&reader, &pairs, NULL), QUIPU_OK);
-    cr_assert_eq(quipu_dagcbor_read_text(&reader, &key, NULL), QUIPU_OK);
-    cr_assert_eq(quipu_dagcbor_read_int(&reader, &n, NULL), QUIPU_OK);
+    require(quipu_dagcbor_read_map(&reader, &pairs, NULL) == QUIPU_OK);
+    require(quipu_dagcbor_read_text(&reader, &key, NULL) == QUIPU_OK);
+    require(quipu_dagcbor_read_int(&reader, &n, NULL) == QUIPU_OK);
     return n;
 }
 
@@ -51,7 +59,7 @@ void tally_payload(struct quipu_buf *out, int64_t n)
     quipu_dagcbor_write_map(&writer, 1);
     quipu_dagcbor_write_key(&writer, "n");
     quipu_dagcbor_write_int(&writer, n);
-    cr_assert_eq(quipu_dagcbor_writer_finish(&writer, NULL), QUIPU_OK);
+    require(quipu_dagcbor_writer_finish(&writer, NULL) == QUIPU_OK);
 }
 
 static void tally_add(struct tally *tally, int64_t n)
