@@ -148,7 +148,7 @@ void quipu_flusher_collect(struct flusher *flusher)
     uint32_t room = quipu_window_room(&flusher->window);
     /* Reading the outbox in small steps would cost a transaction per event. */
     bool is_worth_it = quipu_window_is_empty(&flusher->window) ||
-                       (room >= (flusher->window.capacity + 3) / 4 && !flusher->is_at_end);
+                       (room >= (flusher->window.capacity + 7) / 8 && !flusher->is_at_end);
     if (!is_worth_it || flusher->is_draining || flusher->bytes_in_flight >= IN_FLIGHT_BYTES_MAX) {
         return;
     }

@@ -17,6 +17,9 @@
 /* Looking whether the streams still exist, at most this often in mid-flush. */
 #define DOUBT_EVERY_US ((int64_t)500 * 1000)
 #define STATUS_NOTHING 404 /* of a direct get */
+/* Replies keep coming as long as the server is busy: whoever takes all of them before he sends what
+ * they allow lets it run dry. */
+#define REPLIES_AT_ONCE 64
 /* See is_compared. */
 #define COMPARE_ALWAYS_BYTES 4096
 #define COMPARE_LONG_EVERY   16
@@ -517,7 +520,8 @@ static enum quipu_status take_reply(struct flusher *flusher, const struct nats_t
 
 enum quipu_status quipu_flusher_receive(struct flusher *flusher, int64_t wait_us)
 {
-    for (;;) {
+    flusher->has_replies = false;
+    for (int taken = 0; taken < REPLIES_AT_ONCE; taken++) {
         natsMsg *msg = NULL;
         struct nats_token token = {0, 0};
         enum quipu_status status =
@@ -537,4 +541,6 @@ enum quipu_status quipu_flusher_receive(struct flusher *flusher, int64_t wait_us
             return status == QUIPU_OFFLINE ? status : quipu_flusher_end(flusher, status);
         }
     }
+    flusher->has_replies = true;
+    return QUIPU_OK;
 }

@@ -157,7 +157,9 @@ static void exchange(struct flusher *flusher)
         return;
     }
     /* Only after all that has come is taken: an answer in our queue is not late. */
-    (void)quipu_window_tick(&flusher->window, quipu_monotonic_us());
+    if (!flusher->has_replies) {
+        (void)quipu_window_tick(&flusher->window, quipu_monotonic_us());
+    }
     if (status == QUIPU_OK && has_given_up(flusher) && !quipu_window_is_empty(&flusher->window)) {
         status = quipu_error_set(&flusher->trouble, QUIPU_TIMEOUT,
                                  "server %s has not answered for %" PRId64

@@ -90,6 +90,7 @@ struct flusher {
     uint64_t known_payloads; /* long ones that were there before us */
     struct flush_rate rate;
     bool is_reconnecting;
+    bool has_replies; /* that were there and have not been taken yet */
 
     struct backoff backoff;
     int64_t heard_us;   /* when the server last said anything, or had nothing to say */
@@ -125,7 +126,8 @@ void quipu_flusher_item_done(struct flusher *flusher, uint64_t ticket);
 /* Send all that the window has ready. @retval QUIPU_OFFLINE  the connection is lost */
 enum quipu_status quipu_flusher_send(struct flusher *flusher) QUIPU_MUST_CHECK;
 
-/* Take what replies there are, waiting up to wait_us for the first. @retval QUIPU_OFFLINE */
+/* Take replies, waiting up to wait_us for the first, and no more at once than leaves the server
+ * something to do meanwhile. @retval QUIPU_OFFLINE */
 enum quipu_status quipu_flusher_receive(struct flusher *flusher, int64_t wait_us) QUIPU_MUST_CHECK;
 
 /* Why an event behind the dead letter at `position` is not sent. */
@@ -138,7 +140,8 @@ void quipu_flusher_settle(struct flusher *flusher);
 /* Record acks: where enough have come together, or `is_final`. */
 void quipu_flusher_record(struct flusher *flusher, bool is_final);
 
-/* Room for acks that are not recorded yet. */
-#define FLUSH_RECORD_AT 1024
+/* Acks that are recorded together: a commit costs a sync, in which nothing is sent. What a crash
+ * loses of them is found in the stream by the next flush. */
+#define FLUSH_RECORD_AT 4096
 
 #endif

@@ -442,7 +442,7 @@ Test(flush_faults, killed_before_the_first_receipt)
 
 Test(flush_faults, killed_between_receipts)
 {
-    check_killed_at("jetstream.flush.commit:kill:2", 2500);
+    check_killed_at("jetstream.flush.commit:kill:2", 4500);
 }
 
 Test(flush_faults, killed_in_the_receipts_transaction)

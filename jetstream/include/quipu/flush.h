@@ -204,8 +204,8 @@ enum quipu_payload_check {
 struct quipu_reconcile_options {
     size_t size;
     enum quipu_payload_check payloads;
-    /** Called for every difference: EXTRA and COPY by sequence, then the others by position. A
-     * failure that it returns ends the reconciliation. May be NULL. */
+    /** Called for every difference: EXTRA and COPY by sequence, then the others in batches of
+     * ascending positions. A failure that it returns ends the reconciliation. May be NULL. */
     enum quipu_status (*seen)(void *ctx, const struct quipu_difference_seen *difference,
                               struct quipu_error *err);
     void (*progress)(void *ctx, uint64_t done, uint64_t total); /* may be NULL */
