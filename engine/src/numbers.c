@@ -15,7 +15,7 @@
 
 #include "forks.h"
 #include "internal/bytes.h"
-#include "nkey.h"
+#include "slice_budget.h"
 
 #define KEY_BYTES (NKEY_PUBLIC_CHARS + 8)
 
@@ -142,26 +142,30 @@ static enum quipu_status row_count(struct quipu_slice key, struct quipu_slice va
     return QUIPU_OK;
 }
 
-enum quipu_status numbers_count(struct quipu_txn *txn, uint64_t end, uint64_t *count,
-                                struct quipu_error *err)
+enum quipu_status numbers_count_slice(struct quipu_txn *txn, struct numbers_count *count,
+                                      struct quipu_error *err)
 {
     uint64_t log_end = quipu_txn_last_position(txn);
-    uint64_t counted = 0;
-    struct quipu_table_walk *walk = NULL;
-    enum quipu_status status =
-        quipu_table_walk_open(txn, TABLE_NUMBERS, quipu_slice(NULL, 0), &walk, err);
-    while (status == QUIPU_OK) {
+    struct slice_budget budget;
+    slice_budget_start(&budget);
+    do {
         struct quipu_slice key;
         struct quipu_slice value;
-        status = quipu_table_walk_next(walk, &key, &value, err);
-        if (status == QUIPU_OK) {
-            status = row_count(key, value, end, log_end, &counted, err);
+        enum quipu_status status =
+            quipu_txn_table_seek(txn, TABLE_NUMBERS, quipu_slice(count->after, count->after_len),
+                                 QUIPU_SEEK_GT, &key, &value, err);
+        if (status == QUIPU_DONE) {
+            count->is_over = true;
+            return QUIPU_OK;
         }
-    }
-    quipu_table_walk_close(&walk);
-    if (status != QUIPU_DONE) {
-        return status;
-    }
-    *count = counted;
+        if (status == QUIPU_OK) {
+            status = row_count(key, value, count->end, log_end, &count->rows, err);
+        }
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        memcpy(count->after, key.data, key.len); /* row_count has seen to its length */
+        count->after_len = key.len;
+    } while (!slice_budget_spend(&budget));
     return QUIPU_OK;
 }

@@ -7,6 +7,7 @@
 #ifndef QUIPU_ENGINE_NUMBERS_H
 #define QUIPU_ENGINE_NUMBERS_H
 
+#include "nkey.h"
 #include "tables.h"
 
 /* Position of the foreign event that has this number.
@@ -32,9 +33,18 @@ QUIPU_MUST_CHECK enum quipu_status numbers_find_recorded(struct quipu_txn *txn,
 QUIPU_MUST_CHECK enum quipu_status numbers_last(struct quipu_txn *txn, struct quipu_slice source,
                                                 uint64_t *last, struct quipu_error *err);
 
-/* Count the rows whose positions are 1 to `end`. @retval QUIPU_CORRUPT  a row of another shape, or
- * beyond the log's end */
-QUIPU_MUST_CHECK enum quipu_status numbers_count(struct quipu_txn *txn, uint64_t end,
-                                                 uint64_t *count, struct quipu_error *err);
+/* Counting the rows whose positions are 1 to `end`, in slices; starts as {.end = …}. Rows of such
+ * positions neither come nor go meanwhile. */
+struct numbers_count {
+    uint64_t end;
+    uint64_t rows;
+    uint8_t after[NKEY_PUBLIC_CHARS + 8]; /* key of the last one */
+    size_t after_len;
+    bool is_over;
+};
+/* As many as one transaction may. @retval QUIPU_CORRUPT  a row of another shape, or beyond the
+ * log's end */
+QUIPU_MUST_CHECK enum quipu_status
+numbers_count_slice(struct quipu_txn *txn, struct numbers_count *count, struct quipu_error *err);
 
 #endif

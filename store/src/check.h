@@ -7,6 +7,7 @@
 #define QUIPU_STORE_CHECK_H
 
 #include "internal.h"
+#include "quipu/buf.h"
 
 struct quipu_check {
     struct quipu_txn *txn;
@@ -61,6 +62,24 @@ QUIPU_MUST_CHECK enum quipu_status quipu_check_values(struct quipu_check *check,
 QUIPU_MUST_CHECK enum quipu_status quipu_check_manifest(struct quipu_check *check,
                                                         struct quipu_manifest *manifest,
                                                         struct quipu_error *err);
+
+/* The back-pointers of these positions. */
+QUIPU_MUST_CHECK enum quipu_status quipu_check_back_pointers(struct quipu_check *check,
+                                                             uint64_t first, uint64_t last,
+                                                             struct quipu_error *err);
+
+/* Following the heads, in slices or at once. A chain is followed in one snapshot, from where the
+ * head is in it. */
+struct quipu_check_heads {
+    struct quipu_buf after; /* key of the last one */
+    uint64_t end;           /* events up to here are counted */
+    uint64_t length;        /* and must be so many behind the last head */
+    uint64_t walked;        /* events, in this slice */
+    bool is_over;
+};
+QUIPU_MUST_CHECK enum quipu_status quipu_check_heads(struct quipu_check *check,
+                                                     struct quipu_check_heads *heads,
+                                                     uint64_t events_max, struct quipu_error *err);
 
 /* Follow every back-pointer and every head. */
 QUIPU_MUST_CHECK enum quipu_status quipu_check_chains(struct quipu_check *check,

@@ -8,8 +8,8 @@
  *   - A head moves. What it was at the end that was fixed is where its chain, followed back, comes
  *     to that end.
  *
- * One snapshot each is left for what has to be seen at one moment: values that nobody knows, and,
- * where sums differ or a fork is there, the closer look of check_slow.c.
+ * Where sums differ or a fork is there, the closer look of check_slow.c follows, in slices too. One
+ * snapshot is left for what has to be seen at one moment: values that nobody knows.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -309,6 +309,29 @@ static enum quipu_status check_log(struct slices *slices, struct quipu_store *st
     return status;
 }
 
+/* The closer look where sums differ or a fork is there: again in slices, up to the same end. */
+static enum quipu_status check_chains(struct slices *slices, struct quipu_store *store,
+                                      struct quipu_error *err)
+{
+    struct quipu_check_heads heads = {.after = QUIPU_BUF_INIT, .end = slices->end};
+    enum quipu_status status = QUIPU_OK;
+    uint64_t next = 1;
+    while (status == QUIPU_OK && !heads.is_over && !slices->check.has_stopped) {
+        status = quipu_txn_begin_read(store, &slices->check.txn, err);
+        if (status == QUIPU_OK && next <= slices->end) {
+            uint64_t left = slices->end - next + 1;
+            uint64_t part = left < slices->records_max ? left : slices->records_max;
+            status = quipu_check_back_pointers(&slices->check, next, next + part - 1, err);
+            next += part;
+        } else if (status == QUIPU_OK) {
+            status = quipu_check_heads(&slices->check, &heads, slices->records_max, err);
+        }
+        quipu_txn_abort(&slices->check.txn);
+    }
+    quipu_buf_release(&heads.after);
+    return status;
+}
+
 /* What has to be seen at one moment. */
 static enum quipu_status check_rest(struct slices *slices, struct quipu_store *store,
                                     struct quipu_error *err)
@@ -316,9 +339,6 @@ static enum quipu_status check_rest(struct slices *slices, struct quipu_store *s
     enum quipu_status status = quipu_txn_begin_read(store, &slices->check.txn, err);
     if (status == QUIPU_OK) {
         status = take_manifest(slices, err);
-    }
-    if (status == QUIPU_OK && slices->needs_chains) {
-        status = quipu_check_chains(&slices->check, err);
     }
     for (int k = 0; k < QUIPU_INDEXES && slices->manifest.run_count > 0; k++) {
         if (status == QUIPU_OK && !slices->check.has_stopped) {
@@ -347,6 +367,9 @@ quipu_store_check_indexes(struct quipu_store *store,
     if (status == QUIPU_OK && !slices->check.has_stopped) {
         status = check_heads(slices, store, err);
         slices->needs_chains = slices->needs_chains || slices->link_sum != 0;
+    }
+    if (status == QUIPU_OK && slices->needs_chains && !slices->check.has_stopped) {
+        status = check_chains(slices, store, err);
     }
     if (status == QUIPU_OK && !slices->check.has_stopped) {
         status = check_rest(slices, store, err);

@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <errno.h>
 #include <inttypes.h>
 
 #include "check.h"
@@ -28,10 +29,10 @@ enum quipu_status quipu_check_record(struct quipu_check *check, uint64_t positio
 
 /* ------------------------------------------------------------------ back-pointers */
 
-static enum quipu_status check_back_pointers(struct quipu_check *check, struct quipu_error *err)
+enum quipu_status quipu_check_back_pointers(struct quipu_check *check, uint64_t first,
+                                            uint64_t last, struct quipu_error *err)
 {
-    uint64_t last = check->txn->last_position;
-    for (uint64_t position = 1; position <= last && !check->has_stopped; position++) {
+    for (uint64_t position = first; position <= last && !check->has_stopped; position++) {
         struct quipu_error failure;
         struct quipu_record record;
         struct quipu_record before;
@@ -58,9 +59,10 @@ static enum quipu_status check_back_pointers(struct quipu_check *check, struct q
 
 /* ------------------------------------------------------------------ heads */
 
-/* Follow the back-pointers from the head; `*length` grows by the events on the way. */
+/* Follow the back-pointers from the head, and count the events on the way. */
 static enum quipu_status check_chain(struct quipu_check *check, const struct quipu_head *head,
-                                     uint64_t key_hash, uint64_t *length, struct quipu_error *err)
+                                     uint64_t key_hash, struct quipu_check_heads *heads,
+                                     struct quipu_error *err)
 {
     uint64_t version_max = 0;
     uint64_t version_after = 0;
@@ -85,7 +87,8 @@ static enum quipu_status check_chain(struct quipu_check *check, const struct qui
         version_max = record.version > version_max ? record.version : version_max;
         has_fork = has_fork || (position != head->position && record.version + 1 != version_after);
         version_after = record.version;
-        ++*length;
+        heads->walked++;
+        heads->length += position <= heads->end;
         position = record.aggregate_prev_position;
     }
     if (version_max != head->version_max) {
@@ -101,7 +104,7 @@ static enum quipu_status check_chain(struct quipu_check *check, const struct qui
 }
 
 static enum quipu_status check_head(struct quipu_check *check, struct quipu_slice key,
-                                    struct quipu_slice value, uint64_t *length,
+                                    struct quipu_slice value, struct quipu_check_heads *heads,
                                     struct quipu_error *err)
 {
     struct quipu_error failure;
@@ -111,43 +114,61 @@ static enum quipu_status check_head(struct quipu_check *check, struct quipu_slic
         quipu_check_report(check, head.position, "head has a malformed key");
     }
     if (status == QUIPU_OK) {
-        status = check_chain(check, &head, quipu_head_key_hash(key), length, &failure);
+        status = check_chain(check, &head, quipu_head_key_hash(key), heads, &failure);
     }
     return quipu_check_found(check, head.position, status, &failure, err);
 }
 
-static enum quipu_status follow_heads(struct quipu_check *check, struct quipu_error *err)
+enum quipu_status quipu_check_heads(struct quipu_check *check, struct quipu_check_heads *heads,
+                                    uint64_t events_max, struct quipu_error *err)
 {
     struct quipu_txn *txn = check->txn;
     MDB_cursor *cursor = NULL;
+    MDB_val key = quipu_val_of(quipu_buf_slice(&heads->after));
+    MDB_val val;
     int code = mdb_cursor_open(txn->mdb, txn->store->dbi[QUIPU_DB_HEAD], &cursor);
     enum quipu_status status = QUIPU_OK;
-    uint64_t length = 0;
-    while (code == 0 && status == QUIPU_OK && !check->has_stopped) {
-        MDB_val key;
-        MDB_val val;
+    heads->walked = 0;
+    if (code == 0) {
+        code =
+            mdb_cursor_get(cursor, &key, &val, heads->after.len == 0 ? MDB_FIRST : MDB_SET_RANGE);
+    }
+    if (code == 0 && quipu_slice_equal(quipu_slice_of(key), quipu_buf_slice(&heads->after))) {
         code = mdb_cursor_get(cursor, &key, &val, MDB_NEXT);
-        if (code == 0) {
-            status = check_head(check, quipu_slice_of(key), quipu_slice_of(val), &length, err);
-        }
+    }
+    while (code == 0 && status == QUIPU_OK && !check->has_stopped && heads->walked < events_max) {
+        status = check_head(check, quipu_slice_of(key), quipu_slice_of(val), heads, err);
+        quipu_buf_reset(&heads->after);
+        quipu_buf_append_slice(&heads->after, quipu_slice_of(key));
+        heads->walked++; /* a head that leads nowhere costs, too */
+        code =
+            heads->after.status == QUIPU_OK ? mdb_cursor_get(cursor, &key, &val, MDB_NEXT) : ENOMEM;
     }
     if (cursor != NULL) {
         mdb_cursor_close(cursor);
     }
+    heads->is_over = code == MDB_NOTFOUND || check->has_stopped;
     if (code != 0 && code != MDB_NOTFOUND) {
         return quipu_lmdb_error(err, code, "%s: walk the heads", txn->store->path);
     }
-    if (status == QUIPU_OK && length != txn->last_position) {
+    if (status == QUIPU_OK && code == MDB_NOTFOUND && !check->has_stopped &&
+        heads->length != heads->end) {
         quipu_check_report(check, 0, "heads lead to %" PRIu64 " events, the log has %" PRIu64,
-                           length, txn->last_position);
+                           heads->length, heads->end);
     }
     return status;
 }
 
 enum quipu_status quipu_check_chains(struct quipu_check *check, struct quipu_error *err)
 {
-    enum quipu_status status = check_back_pointers(check, err);
-    return status == QUIPU_OK && !check->has_stopped ? follow_heads(check, err) : status;
+    uint64_t last = check->txn->last_position;
+    struct quipu_check_heads heads = {.after = QUIPU_BUF_INIT, .end = last};
+    enum quipu_status status = quipu_check_back_pointers(check, 1, last, err);
+    if (status == QUIPU_OK && !check->has_stopped) {
+        status = quipu_check_heads(check, &heads, UINT64_MAX, err);
+    }
+    quipu_buf_release(&heads.after);
+    return status;
 }
 
 /* ------------------------------------------------------------------ runs */
