@@ -190,7 +190,7 @@ static enum quipu_status auth_failure(const struct quipu_nats *nats, struct quip
 static enum quipu_status connect_failure(const struct quipu_nats *nats, natsStatus s,
                                          struct quipu_error *err)
 {
-    enum quipu_status status = quipu_status_from_nats(s);
+    enum quipu_status status = nats->is_dial_cut ? QUIPU_TIMEOUT : quipu_status_from_nats(s);
     const char *detail = nats_GetLastError(NULL);
     if (nats->is_nonce_refused) {
         return quipu_error_set(err, QUIPU_SERVER,
@@ -205,7 +205,7 @@ static enum quipu_status connect_failure(const struct quipu_nats *nats, natsStat
                                "certificate, and the name that it is made out to",
                                nats->server, detail);
     }
-    if (s == NATS_ERR || s == NATS_PROTOCOL_ERROR) {
+    if (!nats->is_dial_cut && (s == NATS_ERR || s == NATS_PROTOCOL_ERROR)) {
         /* What the library says when a connection ends in the middle of the greeting. */
         return quipu_error_set(err, QUIPU_OFFLINE,
                                "connecting to %s breaks off (%s); see that a NATS server is there, "
@@ -274,10 +274,14 @@ static natsStatus dial_with_luck(struct quipu_nats *nats)
 {
     natsStatus s = NATS_OK;
     int attempts = 0;
+    struct dial_guard guard;
     nats->is_nonce_refused = false;
     do {
         nats->is_signature_unlucky = false;
+        quipu_dial_guard_begin(&guard, nats->connect_timeout_us, nats->ports, nats->port_count);
         s = natsConnection_Connect(&nats->connection, nats->options);
+        quipu_dial_guard_end(&guard);
+        nats->is_dial_cut = guard.has_cut;
     } while (s != NATS_OK && nats->is_signature_unlucky && ++attempts < SIGNED_ATTEMPTS_MAX);
     if (s != NATS_OK) {
         nats->connection = NULL;

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "credentials.h"
+#include "dial_guard.h"
 #include "quipu/jetstream.h"
 #include "subject_template.h"
 
@@ -83,6 +84,8 @@ struct quipu_nats {
     char server[NATS_SERVER_TEXT_MAX]; /* the url without its secrets, for messages */
     int64_t connect_timeout_us;
     int64_t request_timeout_us;
+    uint16_t ports[DIAL_SERVERS_MAX]; /* of the servers */
+    int port_count;
 
     struct nats_identity identity;
     /* What this connection was made with: only the thread that uses the handle, and the library
@@ -90,6 +93,7 @@ struct quipu_nats {
     struct nats_credentials in_use;
     uint64_t in_use_generation;
     bool is_signature_unlucky; /* libnats cannot send it: the next nonce gives another */
+    bool is_dial_cut;          /* the server fell silent in the midst of connecting */
     bool is_nonce_refused;     /* the server wants something else signed than a nonce */
 
     natsOptions *options;

@@ -40,12 +40,28 @@ static natsStatus on_jwt(char **jwt, char **error_text, void *closure)
     return *jwt == NULL ? NATS_NO_MEMORY : NATS_OK;
 }
 
+/* A server that asks for no signature gets none, in the place where libnats wants one. */
+static natsStatus sign_nothing(unsigned char **signature, int *signature_len)
+{
+    unsigned char *blank = malloc(QUIPU_SIGNATURE_BYTES); /* libnats frees it with free() */
+    if (blank == NULL) {
+        return NATS_NO_MEMORY;
+    }
+    memset(blank, UINT8_MAX, QUIPU_SIGNATURE_BYTES);
+    *signature = blank;
+    *signature_len = QUIPU_SIGNATURE_BYTES;
+    return NATS_OK;
+}
+
 static natsStatus on_sign(char **error_text, unsigned char **signature, int *signature_len,
                           const char *nonce, void *closure)
 {
     struct quipu_nats *nats = closure;
     (void)error_text;
-    if (nonce == NULL || !is_nonce(nonce)) {
+    if (nonce == NULL || nonce[0] == 0) {
+        return sign_nothing(signature, signature_len);
+    }
+    if (!is_nonce(nonce)) {
         nats->is_nonce_refused = true;
         return NATS_ERR;
     }

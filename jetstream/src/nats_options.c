@@ -7,15 +7,18 @@
 #include "nats_options.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "nats_identity.h"
 #include "nats_status.h"
+#include "quipu/alloc.h"
 
 #define DEFAULT_TIMEOUT_US ((int64_t)5 * 1000 * 1000)
 #define IO_BUFFER_BYTES    (128 << 10)
 #define PORT_MAX           65535u
+#define PORT_DEFAULT       4222
 
 static bool is_name_char(char c)
 {
@@ -281,13 +284,61 @@ static enum quipu_status set_tls(struct quipu_nats *nats, const struct quipu_nat
     return set_client_certificate(nats, options, err);
 }
 
+/* Of one address that address_is_good has found good. */
+static uint16_t port_of(const char *address)
+{
+    const char *host = host_start(address, address + strlen(address));
+    const char *behind = strchr(host, ']'); /* IPv6 */
+    const char *colon = strchr(behind != NULL ? behind : host, ':');
+    return colon == NULL ? PORT_DEFAULT : (uint16_t)strtoul(colon + 1, NULL, 10);
+}
+
+/* libnats 3.4.1 takes a list with commas only as servers one by one. */
+static enum quipu_status set_servers(struct quipu_nats *nats, const char *url,
+                                     struct quipu_error *err)
+{
+    const char *servers[DIAL_SERVERS_MAX];
+    int count = 0;
+    size_t bytes = strlen(url) + 1;
+    char *copy = quipu_alloc(bytes, 1);
+    if (copy == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "out of memory copying the server url");
+    }
+    memcpy(copy, url, bytes);
+    natsStatus s = NATS_OK;
+    for (char *p = copy; p != NULL && count <= DIAL_SERVERS_MAX;) {
+        const char *end = NULL;
+        char *from = copy + (next_address(p, &end) - copy);
+        char *comma = strchr(from, ',');
+        copy[end - copy] = 0;
+        if (count < DIAL_SERVERS_MAX) {
+            servers[count] = from;
+            nats->ports[count] = port_of(from);
+        }
+        count++;
+        p = comma == NULL ? NULL : comma + 1;
+    }
+    if (count <= DIAL_SERVERS_MAX) {
+        nats->port_count = count;
+        s = natsOptions_SetServers(nats->options, servers, count);
+    }
+    explicit_bzero(copy, bytes); /* it may hold a password */
+    quipu_free(copy);
+    if (count > DIAL_SERVERS_MAX) {
+        return quipu_error_set(err, QUIPU_INVALID, "server url lists more than %d servers",
+                               DIAL_SERVERS_MAX);
+    }
+    return s == NATS_OK ? QUIPU_OK : quipu_error_nats(err, s, 0, "setting the servers");
+}
+
 static enum quipu_status set_transport(struct quipu_nats *nats, const char *url,
                                        struct quipu_error *err)
 {
-    natsStatus s = natsOptions_SetURL(nats->options, url);
-    if (s == NATS_OK) {
-        s = natsOptions_SetTimeout(nats->options, quipu_nats_ms(nats->connect_timeout_us));
+    enum quipu_status status = set_servers(nats, url, err);
+    if (status != QUIPU_OK) {
+        return status;
     }
+    natsStatus s = natsOptions_SetTimeout(nats->options, quipu_nats_ms(nats->connect_timeout_us));
     if (s == NATS_OK) {
         s = natsOptions_SetAllowReconnect(nats->options, false);
     }

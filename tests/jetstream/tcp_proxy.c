@@ -6,6 +6,7 @@
 #include "tcp_proxy.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ static void pair_close(struct tcp_proxy_pair *pair, bool is_reset)
 
 static void take_connection(struct tcp_proxy *proxy)
 {
-    int client = accept(proxy->listener, NULL, NULL);
+    int client = accept4(proxy->listener, NULL, NULL, SOCK_CLOEXEC);
     int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in target = loopback(proxy->target_port);
     struct tcp_proxy_pair *free_pair = NULL;
@@ -214,7 +215,8 @@ void tcp_proxy_start(struct tcp_proxy *proxy, int target_port)
     if (proxy->listener < 0 || bind(proxy->listener, (struct sockaddr *)&address, len) != 0 ||
         listen(proxy->listener, 16) != 0 ||
         getsockname(proxy->listener, (struct sockaddr *)&address, &len) != 0 ||
-        pipe(proxy->wake) != 0 || pthread_create(&proxy->thread, NULL, run, proxy) != 0) {
+        pipe2(proxy->wake, O_CLOEXEC) != 0 ||
+        pthread_create(&proxy->thread, NULL, run, proxy) != 0) {
         perror("tcp proxy");
         abort();
     }

@@ -436,19 +436,20 @@ Test(renewal, expired_credentials_are_named_and_a_new_file_is_enough)
 
 struct hostile {
     int listener;
+    const char *greeting;
     char heard[4096];
     size_t heard_bytes;
 };
 
-/* Greets with something to sign that is no nonce, and listens to what comes back. */
+#define INFO                                                                                       \
+    "INFO {\"server_id\":\"N\",\"version\":\"2.9.10\",\"headers\":true,\"max_payload\":1048576"
+
+/* Greets, and listens to what comes back until the other side has had enough. */
 static void *greet(void *arg)
 {
-    static const char info[] =
-        "INFO {\"server_id\":\"N\",\"version\":\"2.9.10\",\"headers\":true,\"max_payload\":1048576,"
-        "\"auth_required\":true,\"nonce\":\"quipu checkpoint, tree size 7\"}\r\n";
     struct hostile *hostile = arg;
     int fd = accept(hostile->listener, NULL, NULL);
-    (void)send(fd, info, sizeof info - 1, MSG_NOSIGNAL);
+    (void)send(fd, hostile->greeting, strlen(hostile->greeting), MSG_NOSIGNAL);
     ssize_t got = 1;
     while (got > 0 && hostile->heard_bytes < sizeof hostile->heard) {
         got = recv(fd, hostile->heard + hostile->heard_bytes,
@@ -459,29 +460,66 @@ static void *greet(void *arg)
     return NULL;
 }
 
-Test(renewal, nothing_but_a_nonce_is_ever_signed)
+static enum quipu_status open_to(struct hostile *hostile, const char *greeting,
+                                 struct quipu_error *err)
 {
-    struct quipu_error err;
     struct quipu_nats *nats = NULL;
     pthread_t thread;
     char url[64];
-    struct hostile hostile = {.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    memset(hostile, 0, sizeof *hostile);
+    hostile->greeting = greeting;
+    hostile->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof address;
-    cr_assert_eq(bind(hostile.listener, (struct sockaddr *)&address, len), 0);
-    cr_assert_eq(listen(hostile.listener, 1), 0);
-    cr_assert_eq(getsockname(hostile.listener, (struct sockaddr *)&address, &len), 0);
-    cr_assert_eq(pthread_create(&thread, NULL, greet, &hostile), 0);
+    cr_assert_eq(bind(hostile->listener, (struct sockaddr *)&address, len), 0);
+    cr_assert_eq(listen(hostile->listener, 1), 0);
+    cr_assert_eq(getsockname(hostile->listener, (struct sockaddr *)&address, &len), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, greet, hostile), 0);
     jwt_user_creds(&realm, 0, creds);
     struct quipu_nats_options options = watched();
     options.credentials_file = creds;
     (void)snprintf(url, sizeof url, "nats://127.0.0.1:%d", ntohs(address.sin_port));
     options.url = url;
-
-    cr_assert_eq(quipu_nats_open(&options, &nats, &err), QUIPU_SERVER, "%s", err.message);
-
-    cr_assert_not_null(strstr(err.message, "no nonce"), "%s", err.message);
+    enum quipu_status status = quipu_nats_open(&options, &nats, err);
     (void)pthread_join(thread, NULL);
-    (void)close(hostile.listener);
+    (void)close(hostile->listener);
+    return status;
+}
+
+Test(renewal, nothing_but_a_nonce_is_ever_signed)
+{
+    struct quipu_error err;
+    struct hostile hostile;
+    enum quipu_status status = open_to(
+        &hostile, INFO ",\"auth_required\":true,\"nonce\":\"quipu checkpoint, tree size 7\"}\r\n",
+        &err);
+
+    cr_assert_eq(status, QUIPU_SERVER, "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "no nonce"), "%s", err.message);
     cr_assert_eq(hostile.heard_bytes, 0, "%.*s", (int)hostile.heard_bytes, hostile.heard);
+}
+
+/* libnats 3.4.1 waits for ever here. */
+Test(renewal, a_server_that_greets_and_then_says_nothing_is_given_up)
+{
+    struct quipu_error err;
+    struct hostile hostile;
+
+    cr_assert_eq(open_to(&hostile, INFO "}\r\n", &err), QUIPU_TIMEOUT, "%s", err.message);
+
+    cr_assert_not_null(strstr(err.message, "did not answer within 1000 ms"), "%s", err.message);
+    cr_assert_not_null(memmem(hostile.heard, hostile.heard_bytes, "CONNECT", 7));
+    /* It asked for no signature and was shown none. */
+    cr_assert_not_null(memmem(hostile.heard, hostile.heard_bytes, "\"sig\":\"________", 15));
+}
+
+Test(renewal, credentials_do_no_harm_where_the_server_wants_none)
+{
+    nats_fixture_reconfigure(&server, NULL);
+    jwt_user_creds(&realm, 0, creds);
+    struct quipu_nats_options options = watched();
+    options.credentials_file = creds;
+    struct quipu_nats *nats = open_watched(&options);
+    js_provision(nats, 0);
+    quipu_nats_close(&nats);
 }
