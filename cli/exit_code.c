@@ -91,6 +91,9 @@ static const unsigned char codes[] = {
     CODE(CORRUPT, CLI_EXIT_DAMAGED),
     CODE(BAD_SIGNATURE, CLI_EXIT_DAMAGED),
     CODE(SCHEMA_NEWER, CLI_EXIT_DAMAGED),
+    CODE(UNSIGNED, CLI_EXIT_DAMAGED),
+    CODE(UNTRUSTED, CLI_EXIT_DAMAGED),
+    CODE(MISSING, CLI_EXIT_DAMAGED),
     CODE(CID_MISMATCH, CLI_EXIT_DAMAGED),
     CODE(CID_UNVERIFIABLE, CLI_EXIT_DAMAGED),
     CODE(CAR, CLI_EXIT_DAMAGED),
@@ -191,6 +194,12 @@ static const char *cure_there(enum quipu_status status)
         return "import the bundle that holds the events before this one first";
     case QUIPU_BAD_SIGNATURE:
         return "get the bundle again from its maker, or name its signer with --trust U…";
+    case QUIPU_UNSIGNED:
+        return "have its maker export it again: what nobody signed proves nothing";
+    case QUIPU_UNTRUSTED:
+        return "if you know the signer, name it with --trust U…; else leave the bundle alone";
+    case QUIPU_MISSING:
+        return "put all parts into one folder, then run it again";
     case QUIPU_SCHEMA_NEWER:
         return "use a newer version of this program";
     case QUIPU_CAR_TRUNCATED:

@@ -217,7 +217,7 @@ static enum quipu_status read_envelope(struct quipu_bundle_reader *reader, uint6
         status = count_seen(reader, &reader->manifest.sources, reader->sources_seen,
                             envelope->source, envelope->source_seq);
     }
-    return status;
+    return status != QUIPU_OK ? status : quipu_bundle_prove(reader, index, envelope);
 }
 
 /* From the window where it is, else the next block. */

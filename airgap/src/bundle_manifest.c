@@ -106,18 +106,46 @@ static enum quipu_status read_optional_text(struct decoder *decoder, struct quip
     return status;
 }
 
-static enum quipu_status read_tool(struct decoder *decoder)
+/* Digests of raw blocks. */
+static enum quipu_status read_proof_links(struct decoder *decoder)
 {
-    return read_text(decoder, &decoder->manifest->tool);
+    struct quipu_buf *proof = &decoder->manifest->log.proof;
+    uint64_t items = 0;
+    enum quipu_status status = quipu_dagcbor_read_list(&decoder->reader, &items, decoder->err);
+    for (uint64_t i = 0; status == QUIPU_OK && i < items; i++) {
+        struct quipu_cid cid = {0};
+        status = quipu_dagcbor_read_link(&decoder->reader, &cid, decoder->err);
+        if (status == QUIPU_OK && cid.codec != QUIPU_CODEC_RAW) {
+            status = quipu_error_set_at(decoder->err, QUIPU_BUNDLE, decoder->reader.at,
+                                        "link is not to a raw block");
+        }
+        quipu_buf_append(proof, cid.digest, sizeof cid.digest);
+    }
+    return status != QUIPU_OK || proof->status == QUIPU_OK
+               ? status
+               : quipu_error_set(decoder->err, proof->status, "no memory for a list of links");
 }
 
-static enum quipu_status read_tree(struct decoder *decoder)
+static enum quipu_status read_outside(struct decoder *decoder)
+{
+    struct quipu_buf *outside = &decoder->manifest->log.outside;
+    uint64_t items = 0;
+    enum quipu_status status = quipu_dagcbor_read_list(&decoder->reader, &items, decoder->err);
+    for (uint64_t i = 0; status == QUIPU_OK && i < items; i++) {
+        uint64_t place = 0;
+        status = read_number(decoder, &place);
+        quipu_buf_append(outside, &place, sizeof place);
+    }
+    return status != QUIPU_OK || outside->status == QUIPU_OK
+               ? status
+               : quipu_error_set(decoder->err, outside->status, "no memory for a list of places");
+}
+
+/* The two pairs of {"root", "size"}. */
+static enum quipu_status read_tree_pairs(struct decoder *decoder, uint8_t *into, uint64_t *size)
 {
     struct quipu_slice root = {0};
-    enum quipu_status status = read_map_of(decoder, 2);
-    if (status == QUIPU_OK) {
-        status = read_key(decoder, "root");
-    }
+    enum quipu_status status = read_key(decoder, "root");
     if (status == QUIPU_OK) {
         status = quipu_dagcbor_read_bytes(&decoder->reader, &root, decoder->err);
     }
@@ -126,13 +154,78 @@ static enum quipu_status read_tree(struct decoder *decoder)
                                   "tree root has %zu bytes, not %d", root.len, QUIPU_SHA256_BYTES);
     }
     if (status == QUIPU_OK) {
-        memcpy(decoder->manifest->tree_root, root.data, QUIPU_SHA256_BYTES);
+        memcpy(into, root.data, QUIPU_SHA256_BYTES);
         status = read_key(decoder, "size");
     }
+    return status != QUIPU_OK ? status : read_number(decoder, size);
+}
+
+/* A tree or null. */
+static enum quipu_status read_log_previous(struct decoder *decoder)
+{
+    struct quipu_bundle_log *log = &decoder->manifest->log;
+    struct quipu_dagcbor_item item = {0};
+    enum quipu_status status = quipu_dagcbor_next(&decoder->reader, &item, decoder->err);
+    if (status != QUIPU_OK || item.kind == QUIPU_DAGCBOR_NULL) {
+        return status;
+    }
+    if (item.kind != QUIPU_DAGCBOR_MAP || item.number != 2) {
+        return quipu_error_set_at(decoder->err, QUIPU_BUNDLE, item.offset,
+                                  "neither a tree nor null");
+    }
+    log->has_previous = true;
+    return read_tree_pairs(decoder, log->previous.root, &log->previous.size);
+}
+
+/* {"proof", "outside", "previous", "checkpoint", "consistency"} */
+static enum quipu_status read_log(struct decoder *decoder)
+{
+    struct quipu_bundle_log *log = &decoder->manifest->log;
+    enum quipu_status status = read_map_of(decoder, 5);
     if (status == QUIPU_OK) {
-        status = read_number(decoder, &decoder->manifest->tree_size);
+        status = read_key(decoder, "proof");
+    }
+    if (status == QUIPU_OK) {
+        status = read_proof_links(decoder);
+    }
+    if (status == QUIPU_OK) {
+        status = read_key(decoder, "outside");
+    }
+    if (status == QUIPU_OK) {
+        status = read_outside(decoder);
+    }
+    if (status == QUIPU_OK) {
+        status = read_key(decoder, "previous");
+    }
+    if (status == QUIPU_OK) {
+        status = read_log_previous(decoder);
+    }
+    if (status == QUIPU_OK) {
+        status = read_key(decoder, "checkpoint");
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_dagcbor_read_bytes(&decoder->reader, &log->checkpoint, decoder->err);
+    }
+    if (status == QUIPU_OK) {
+        status = read_key(decoder, "consistency");
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_dagcbor_read_bytes(&decoder->reader, &log->consistency, decoder->err);
     }
     return status;
+}
+
+static enum quipu_status read_tool(struct decoder *decoder)
+{
+    return read_text(decoder, &decoder->manifest->tool);
+}
+
+static enum quipu_status read_tree(struct decoder *decoder)
+{
+    enum quipu_status status = read_map_of(decoder, 2);
+    return status != QUIPU_OK ? status
+                              : read_tree_pairs(decoder, decoder->manifest->tree_root,
+                                                &decoder->manifest->tree_size);
 }
 
 /* A list or map of names may not be longer than the limit. */
@@ -282,6 +375,7 @@ static const struct field {
     enum quipu_status (*read)(struct decoder *decoder);
 } fields[] = {
     {"v", false, read_v},
+    {"log", false, read_log},
     {"tool", false, read_tool},
     {"tree", false, read_tree},
     {"counts", false, read_counts},

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proof.h"
 #include "quipu/buf.h"
 #include "quipu/bundle.h"
 #include "quipu/cid.h"
@@ -26,12 +27,29 @@
 #define QUIPU_BUNDLE_SIGNATURES_MAX    64u
 #define QUIPU_BUNDLE_TOOL_BYTES_MAX    64u
 
+/* The proof of inclusion lies in raw blocks of this many hashes; the last one has the rest. */
+#define QUIPU_BUNDLE_PROOF_HASHES_MAX 32768u
+#define QUIPU_BUNDLE_PROOF_BLOCKS_MAX 16384u
+#define QUIPU_BUNDLE_OUTSIDE_MAX      16384u
+
 /* What quipu stores as an integer stays where every peer can carry it. */
 #define QUIPU_BUNDLE_INT_MAX ((UINT64_C(1) << 53) - 1)
 
+/* Where the bundle stands in the log of the store that exports: all that this source recorded. */
+struct quipu_bundle_log {
+    struct quipu_buf proof;        /* digests, 32 bytes each, of the raw blocks of the proof */
+    struct quipu_buf outside;      /* uint64_t each: places in the bundle, from 0, ascending, of
+                                      events of this source that are not in its tree */
+    struct quipu_slice checkpoint; /* a signed note */
+    bool has_previous;
+    struct quipu_proof_tree previous; /* of the bundle before */
+    struct quipu_slice consistency;   /* hashes: the tree began as the previous one */
+};
+
 /* Slices are borrowed from the block (decode) or the caller (encode). */
 struct quipu_bundle_manifest {
-    uint64_t number; /* of this source's bundles, from 1 */
+    uint64_t number; /* of this source's bundles, from 1; 0: made where none could be taken */
+    struct quipu_bundle_log log;
     bool has_previous;
     struct quipu_cid previous; /* manifest of the bundle before it */
     struct quipu_slice source; /* NKey text of the store that exports */

@@ -10,17 +10,20 @@
 
 #include <inttypes.h>
 
+#include "checkpoint.h"
 #include "quipu/dagcbor.h"
 #include "quipu/envelope.h"
 #include "quipu/text.h"
 
-#define MANIFEST_REQUIRED_KEYS 12u
+#define MANIFEST_REQUIRED_KEYS 13u
 
 void quipu_bundle_manifest_release(struct quipu_bundle_manifest *manifest)
 {
     quipu_tally_release(&manifest->types);
     quipu_tally_release(&manifest->sources);
     quipu_buf_release(&manifest->links);
+    quipu_buf_release(&manifest->log.proof);
+    quipu_buf_release(&manifest->log.outside);
     *manifest = (struct quipu_bundle_manifest){0};
 }
 
@@ -124,8 +127,8 @@ static enum quipu_status check_texts(const struct quipu_bundle_manifest *manifes
 static enum quipu_status check_order(const struct quipu_bundle_manifest *manifest,
                                      struct quipu_error *err)
 {
-    enum quipu_status status = check_number("number", manifest->number, 1, err);
-    if (status == QUIPU_OK && (manifest->number == 1) == manifest->has_previous) {
+    enum quipu_status status = check_number("number", manifest->number, 0, err);
+    if (status == QUIPU_OK && (manifest->number <= 1) == manifest->has_previous) {
         return quipu_error_set(err, QUIPU_BUNDLE, "bundle number %" PRIu64 " %s a previous one",
                                manifest->number,
                                manifest->has_previous ? "names" : "does not name");
@@ -143,6 +146,65 @@ static enum quipu_status check_order(const struct quipu_bundle_manifest *manifes
                               manifest->first_position + manifest->tree_size - 1, err);
     }
     return status;
+}
+
+/* Places in the bundle, each behind the one before it. */
+static enum quipu_status check_outside(const struct quipu_buf *outside, uint64_t events,
+                                       struct quipu_error *err)
+{
+    size_t count = outside->len / sizeof(uint64_t);
+    uint64_t least = 0;
+    if (count > QUIPU_BUNDLE_OUTSIDE_MAX) {
+        return quipu_error_set(err, QUIPU_BUNDLE, "log: %zu places outside, more than %u", count,
+                               QUIPU_BUNDLE_OUTSIDE_MAX);
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint64_t place = 0;
+        memcpy(&place, outside->data + i * sizeof place, sizeof place);
+        if (place < least || place >= events) {
+            return quipu_error_set(err, QUIPU_BUNDLE,
+                                   "log: place %" PRIu64 " outside is out of order or beyond the "
+                                   "last of %" PRIu64 " events",
+                                   place, events);
+        }
+        least = place + 1;
+    }
+    return QUIPU_OK;
+}
+
+/* Its form; what it proves is bundle_proof.c's to say. */
+static enum quipu_status check_log(const struct quipu_bundle_manifest *manifest,
+                                   struct quipu_error *err)
+{
+    const struct quipu_bundle_log *log = &manifest->log;
+    size_t blocks = log->proof.len / QUIPU_SHA256_BYTES;
+    if (blocks > QUIPU_BUNDLE_PROOF_BLOCKS_MAX) {
+        return quipu_error_set(err, QUIPU_BUNDLE, "log: %zu blocks of proof, more than %u", blocks,
+                               QUIPU_BUNDLE_PROOF_BLOCKS_MAX);
+    }
+    if (log->checkpoint.len > QUIPU_CHECKPOINT_BYTES_MAX) {
+        return quipu_error_set(err, QUIPU_BUNDLE, "log: a checkpoint of %zu bytes, more than %u",
+                               log->checkpoint.len, QUIPU_CHECKPOINT_BYTES_MAX);
+    }
+    if (log->consistency.len % QUIPU_SHA256_BYTES != 0 ||
+        log->consistency.len > QUIPU_PROOF_CONSISTENCY_MAX * (size_t)QUIPU_SHA256_BYTES) {
+        return quipu_error_set(err, QUIPU_BUNDLE,
+                               "log: a proof of consistency of %zu bytes is no list of at most %u "
+                               "hashes",
+                               log->consistency.len, QUIPU_PROOF_CONSISTENCY_MAX);
+    }
+    if (!log->has_previous && log->consistency.len > 0) {
+        return quipu_error_set(err, QUIPU_BUNDLE,
+                               "log: a proof of consistency, but no tree before");
+    }
+    if (log->has_previous && manifest->number <= 1) {
+        return quipu_error_set(err, QUIPU_BUNDLE,
+                               "log: bundle number %" PRIu64 " names a tree before",
+                               manifest->number);
+    }
+    enum quipu_status status =
+        log->has_previous ? check_number("log: size", log->previous.size, 0, err) : QUIPU_OK;
+    return status != QUIPU_OK ? status : check_outside(&log->outside, manifest->tree_size, err);
 }
 
 enum quipu_status quipu_bundle_manifest_check(const struct quipu_bundle_manifest *manifest,
@@ -177,6 +239,9 @@ enum quipu_status quipu_bundle_manifest_check(const struct quipu_bundle_manifest
     if (status == QUIPU_OK) {
         status = check_source_ranges(&manifest->sources, err);
     }
+    if (status == QUIPU_OK) {
+        status = check_log(manifest, err);
+    }
     return status;
 }
 
@@ -203,9 +268,10 @@ static void write_optional_text(struct quipu_dagcbor_writer *writer, const char 
     }
 }
 
-static void write_links(struct quipu_dagcbor_writer *writer, struct quipu_slice digests)
+static void write_links(struct quipu_dagcbor_writer *writer, uint8_t codec,
+                        struct quipu_slice digests)
 {
-    struct quipu_cid cid = {.codec = QUIPU_CODEC_DAG_CBOR};
+    struct quipu_cid cid = {.codec = codec};
     quipu_dagcbor_write_list(writer, digests.len / sizeof cid.digest);
     for (size_t at = 0; at + sizeof cid.digest <= digests.len; at += sizeof cid.digest) {
         memcpy(cid.digest, digests.data + at, sizeof cid.digest);
@@ -237,6 +303,40 @@ static void write_sources(struct quipu_dagcbor_writer *writer, const struct quip
     }
 }
 
+static void write_tree(struct quipu_dagcbor_writer *writer, const uint8_t root[QUIPU_SHA256_BYTES],
+                       uint64_t size)
+{
+    quipu_dagcbor_write_map(writer, 2);
+    quipu_dagcbor_write_key(writer, "root");
+    quipu_dagcbor_write_bytes(writer, quipu_slice(root, QUIPU_SHA256_BYTES));
+    write_key_number(writer, "size", size);
+}
+
+static void write_log(struct quipu_dagcbor_writer *writer, const struct quipu_bundle_log *log)
+{
+    quipu_dagcbor_write_key(writer, "log");
+    quipu_dagcbor_write_map(writer, 5);
+    quipu_dagcbor_write_key(writer, "proof");
+    write_links(writer, QUIPU_CODEC_RAW, quipu_buf_slice(&log->proof));
+    quipu_dagcbor_write_key(writer, "outside");
+    quipu_dagcbor_write_list(writer, log->outside.len / sizeof(uint64_t));
+    for (size_t at = 0; at < log->outside.len; at += sizeof(uint64_t)) {
+        uint64_t place = 0;
+        memcpy(&place, log->outside.data + at, sizeof place);
+        quipu_dagcbor_write_uint(writer, place);
+    }
+    quipu_dagcbor_write_key(writer, "previous");
+    if (log->has_previous) {
+        write_tree(writer, log->previous.root, log->previous.size);
+    } else {
+        quipu_dagcbor_write_null(writer);
+    }
+    quipu_dagcbor_write_key(writer, "checkpoint");
+    quipu_dagcbor_write_bytes(writer, log->checkpoint);
+    quipu_dagcbor_write_key(writer, "consistency");
+    quipu_dagcbor_write_bytes(writer, log->consistency);
+}
+
 enum quipu_status quipu_bundle_manifest_encode(const struct quipu_bundle_manifest *manifest,
                                                struct quipu_buf *out, struct quipu_error *err)
 {
@@ -250,16 +350,13 @@ enum quipu_status quipu_bundle_manifest_encode(const struct quipu_bundle_manifes
     quipu_dagcbor_writer_init(&writer, out);
     quipu_dagcbor_write_map(&writer, pairs);
     write_key_number(&writer, "v", QUIPU_BUNDLE_FORMAT);
+    write_log(&writer, &manifest->log);
     write_key_text(&writer, "tool", manifest->tool);
     quipu_dagcbor_write_key(&writer, "tree");
-    quipu_dagcbor_write_map(&writer, 2);
-    quipu_dagcbor_write_key(&writer, "root");
-    quipu_dagcbor_write_bytes(&writer,
-                              quipu_slice(manifest->tree_root, sizeof manifest->tree_root));
-    write_key_number(&writer, "size", manifest->tree_size);
+    write_tree(&writer, manifest->tree_root, manifest->tree_size);
     write_counts(&writer, &manifest->types);
     quipu_dagcbor_write_key(&writer, "events");
-    write_links(&writer, quipu_buf_slice(&manifest->links));
+    write_links(&writer, QUIPU_CODEC_DAG_CBOR, quipu_buf_slice(&manifest->links));
     write_key_number(&writer, "number", manifest->number);
     write_optional_text(&writer, "reason", manifest->reason);
     write_key_text(&writer, "source", manifest->source);
@@ -300,6 +397,6 @@ enum quipu_status quipu_bundle_chunk_encode(struct quipu_slice digests, struct q
 {
     struct quipu_dagcbor_writer writer;
     quipu_dagcbor_writer_init(&writer, out);
-    write_links(&writer, digests);
+    write_links(&writer, QUIPU_CODEC_DAG_CBOR, digests);
     return quipu_dagcbor_writer_finish(&writer, err);
 }

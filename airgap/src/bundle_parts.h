@@ -14,9 +14,9 @@
 #include "payload_window.h"
 #include "quipu/car.h"
 
-/* The file as a source that hashes what it gives. */
+/* The source below, and what it gave hashed. */
 struct quipu_bundle_input {
-    int fd;
+    struct quipu_source source;
     uint64_t bytes;
     struct quipu_sha256_stream sha256;
 };
@@ -39,6 +39,12 @@ struct quipu_bundle_reader {
     struct quipu_bundle_root root;
     struct quipu_bundle_manifest manifest;
     char signer[QUIPU_SOURCE_TEXT_BYTES];
+
+    struct quipu_buf proof_hashes; /* what the proof reader borrows from */
+    struct quipu_proof_reader proof;
+    struct quipu_proof_tree log_tree; /* what the checkpoint says */
+    size_t outside_next;              /* in manifest.log.outside */
+    uint64_t proven;
 
     struct quipu_buf digests; /* of the envelopes in order, 32 bytes each */
     struct quipu_buf envelope_block;
@@ -69,6 +75,17 @@ QUIPU_MUST_CHECK enum quipu_status quipu_bundle_expect(struct quipu_bundle_reade
 
 /* Bring the list of envelopes together, from the manifest or the chunks, and find none twice. */
 QUIPU_MUST_CHECK enum quipu_status quipu_bundle_read_list(struct quipu_bundle_reader *reader);
+
+/* The checkpoint, the proof of consistency, and the blocks of the proof of inclusion. */
+QUIPU_MUST_CHECK enum quipu_status quipu_bundle_read_proof(struct quipu_bundle_reader *reader);
+
+/* Put an event (its block is still the one that is looked at) to its place in the log's tree. */
+QUIPU_MUST_CHECK enum quipu_status quipu_bundle_prove(struct quipu_bundle_reader *reader,
+                                                      uint64_t index,
+                                                      const struct quipu_envelope *envelope);
+
+/* Events and proof together have the root that the checkpoint says. */
+QUIPU_MUST_CHECK enum quipu_status quipu_bundle_check_proof(struct quipu_bundle_reader *reader);
 
 /* Every event, each checked and handed on. */
 QUIPU_MUST_CHECK enum quipu_status quipu_bundle_read_events(struct quipu_bundle_reader *reader);

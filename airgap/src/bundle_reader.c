@@ -72,8 +72,7 @@ static enum quipu_status input_read(void *ctx, void *into, size_t cap, size_t *g
                                     struct quipu_error *err)
 {
     struct quipu_bundle_input *input = ctx;
-    struct quipu_source source = quipu_source_fd(&input->fd);
-    enum quipu_status status = source.read(source.ctx, into, cap, got, err);
+    enum quipu_status status = input->source.read(input->source.ctx, into, cap, got, err);
     if (status == QUIPU_OK) {
         quipu_sha256_stream_update(&input->sha256, quipu_slice(into, *got));
         input->bytes += *got;
@@ -99,7 +98,7 @@ enum quipu_status quipu_bundle_next_block(struct quipu_bundle_reader *reader, co
     struct quipu_car_block section = {0};
     enum quipu_status status = quipu_car_next(reader->car, &section, reader->err);
     if (status == QUIPU_DONE) {
-        return quipu_error_set_at(reader->err, QUIPU_BUNDLE, reader->input.bytes,
+        return quipu_error_set_at(reader->err, QUIPU_CAR_TRUNCATED, reader->input.bytes,
                                   "the file ends where %s should follow", what);
     }
     if (status != QUIPU_OK) {
@@ -249,7 +248,7 @@ static enum quipu_status judge_signers(struct quipu_bundle_reader *reader,
                                QUIPU_SLICE_FMT(reader->manifest.source), stranger);
     }
     if (!has_trusted) {
-        return quipu_error_set(reader->err, QUIPU_BAD_SIGNATURE,
+        return quipu_error_set(reader->err, QUIPU_UNTRUSTED,
                                "signed by %s, which is not among the %zu trusted signers", stranger,
                                pass->trusted_count);
     }
@@ -261,7 +260,7 @@ static enum quipu_status check_signatures(struct quipu_bundle_reader *reader)
     uint8_t keys[QUIPU_BUNDLE_SIGNATURES_MAX][QUIPU_PUBLIC_KEY_BYTES];
     const struct quipu_bundle_root *root = &reader->root;
     if (root->signature_count == 0) {
-        return quipu_error_set(reader->err, QUIPU_BAD_SIGNATURE, "nobody has signed it");
+        return quipu_error_set(reader->err, QUIPU_UNSIGNED, "nobody has signed it");
     }
     for (size_t i = 0; i < root->signature_count; i++) {
         enum quipu_status status =
@@ -309,6 +308,20 @@ static enum quipu_status read_end(struct quipu_bundle_reader *reader)
                               "name");
 }
 
+static enum quipu_status show_front(struct quipu_bundle_reader *reader)
+{
+    struct quipu_bundle_front front = {
+        .manifest = quipu_buf_slice(&reader->manifest_block),
+        .checkpoint = reader->manifest.log.checkpoint,
+        .source = reader->manifest.source,
+        .signatures = reader->root.signatures,
+        .signature_count = reader->root.signature_count,
+    };
+    return reader->pass->front == NULL
+               ? QUIPU_OK
+               : reader->pass->front(reader->pass->ctx, &front, reader->err);
+}
+
 static enum quipu_status read_all(struct quipu_bundle_reader *reader)
 {
     struct quipu_car_options options = QUIPU_CAR_OPTIONS_INIT;
@@ -325,6 +338,12 @@ static enum quipu_status read_all(struct quipu_bundle_reader *reader)
         status = check_signatures(reader);
     }
     if (status == QUIPU_OK) {
+        status = quipu_bundle_read_proof(reader);
+    }
+    if (status == QUIPU_OK) {
+        status = show_front(reader);
+    }
+    if (status == QUIPU_OK) {
         status = quipu_bundle_read_list(reader);
     }
     if (status == QUIPU_OK) {
@@ -333,7 +352,10 @@ static enum quipu_status read_all(struct quipu_bundle_reader *reader)
     if (status == QUIPU_OK) {
         status = read_end(reader);
     }
-    return status != QUIPU_OK ? status : quipu_bundle_check_sums(reader);
+    if (status == QUIPU_OK) {
+        status = quipu_bundle_check_sums(reader);
+    }
+    return status != QUIPU_OK ? status : quipu_bundle_check_proof(reader);
 }
 
 static void copy_text(char *into, size_t cap, struct quipu_slice text)
@@ -359,7 +381,14 @@ static void fill_report(struct quipu_bundle_reader *reader, struct quipu_bundle_
         .last_position = manifest->last_position,
         .has_previous = manifest->has_previous,
         .previous = manifest->previous,
+        .log_size = reader->log_tree.size,
+        .has_log_previous = manifest->log.has_previous,
+        .log_previous_size = manifest->log.previous.size,
+        .proven = reader->proven,
+        .signatures = reader->root.signature_count,
     };
+    memcpy(filled.log_root, reader->log_tree.root, sizeof filled.log_root);
+    memcpy(filled.log_previous_root, manifest->log.previous.root, sizeof filled.log_previous_root);
     memcpy(filled.signer, reader->signer, sizeof filled.signer);
     memcpy(filled.tree_root, manifest->tree_root, sizeof filled.tree_root);
     copy_text(filled.source, sizeof filled.source, manifest->source);
@@ -375,13 +404,21 @@ enum quipu_status quipu_bundle_read(int fd, const struct quipu_bundle_pass *pass
     if (lseek(fd, 0, SEEK_SET) < 0) {
         return quipu_error_errno(err, errno, "go to the start of %s", pass->name);
     }
+    return quipu_bundle_read_source(quipu_source_fd(&fd), pass, report, err);
+}
+
+enum quipu_status quipu_bundle_read_source(struct quipu_source source,
+                                           const struct quipu_bundle_pass *pass,
+                                           struct quipu_bundle_report *report,
+                                           struct quipu_error *err)
+{
     struct quipu_bundle_reader *reader = quipu_alloc_zero(1, sizeof *reader);
     if (reader == NULL) {
         return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to read %s", pass->name);
     }
     reader->pass = pass;
     reader->err = err;
-    reader->input.fd = fd;
+    reader->input.source = source;
     reader->window.keeps_bytes = true;
     quipu_sha256_stream_init(&reader->input.sha256);
 
@@ -398,6 +435,7 @@ enum quipu_status quipu_bundle_read(int fd, const struct quipu_bundle_pass *pass
     quipu_payload_window_release(&reader->window);
     quipu_buf_release(&reader->root_block);
     quipu_buf_release(&reader->manifest_block);
+    quipu_buf_release(&reader->proof_hashes);
     quipu_buf_release(&reader->digests);
     quipu_buf_release(&reader->envelope_block);
     quipu_free(reader->types_seen);

@@ -22,6 +22,15 @@ typedef enum quipu_status (*quipu_bundle_event_fn)(void *ctx,
                                                    const struct quipu_bundle_event *event,
                                                    struct quipu_error *err);
 
+/* What stands in front of the events. */
+struct quipu_bundle_front {
+    struct quipu_slice manifest; /* the block */
+    struct quipu_slice checkpoint;
+    struct quipu_slice source;
+    const struct quipu_slice *signatures; /* binary SSHSIGs */
+    size_t signature_count;
+};
+
 struct quipu_bundle_pass {
     const char *name; /* of the file, for messages */
     /* NKey texts, checked by the caller; count 0: any signer. */
@@ -29,6 +38,9 @@ struct quipu_bundle_pass {
     size_t trusted_count;
     quipu_bundle_event_fn visit; /* may be NULL; a failure of it ends the pass with it */
     void *ctx;
+    /* Called once, when root, manifest and signatures hold; borrowed for the call. May be NULL. */
+    enum quipu_status (*front)(void *ctx, const struct quipu_bundle_front *front,
+                               struct quipu_error *err);
 };
 
 /* Open a bundle for reading. QUIPU_INVALID: not a regular file. QUIPU_NOT_FOUND, … */
@@ -45,5 +57,31 @@ QUIPU_MUST_CHECK enum quipu_status quipu_bundle_open_at(int folder, const char *
 QUIPU_MUST_CHECK enum quipu_status quipu_bundle_read(int fd, const struct quipu_bundle_pass *pass,
                                                      struct quipu_bundle_report *report,
                                                      struct quipu_error *err);
+
+/* The same from a source, to its end. */
+QUIPU_MUST_CHECK enum quipu_status quipu_bundle_read_source(struct quipu_source source,
+                                                            const struct quipu_bundle_pass *pass,
+                                                            struct quipu_bundle_report *report,
+                                                            struct quipu_error *err);
+
+/* A bundle as it was given: a CAR, an age file with one inside, or a folder of volumes of either.
+ * Zero-initialised may be closed. */
+struct quipu_bundle_stream;
+
+/* Open it and, where it is encrypted, its header with `secrets` (NULL: none). Statuses as
+ * quipu_bundle_check_with. err's lines name the path. `*source` gives the CAR until close. */
+QUIPU_MUST_CHECK enum quipu_status quipu_bundle_stream_open(const char *path,
+                                                            const struct quipu_age_secrets *secrets,
+                                                            struct quipu_bundle_stream **out,
+                                                            struct quipu_source *source,
+                                                            struct quipu_error *err);
+void quipu_bundle_stream_close(struct quipu_bundle_stream **stream);
+
+/* One pass over a stream: open, read, hold what its volumes' index says against it, close. */
+QUIPU_MUST_CHECK enum quipu_status quipu_bundle_read_path(const char *path,
+                                                          const struct quipu_age_secrets *secrets,
+                                                          const struct quipu_bundle_pass *pass,
+                                                          struct quipu_bundle_report *report,
+                                                          struct quipu_error *err);
 
 #endif

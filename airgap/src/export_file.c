@@ -32,45 +32,49 @@
 #define TEMP_SUFFIX   ".tmp"
 
 /* The folder part of the path: "." where there is none. */
-static enum quipu_status open_folder(struct quipu_export_file *file, struct quipu_error *err)
+enum quipu_status quipu_export_parent_open(const char *path, int *parent, const char **base,
+                                           struct quipu_error *err)
 {
-    const char *slash = strrchr(file->path, '/');
-    file->base = slash == NULL ? file->path : slash + 1;
-    if (file->base[0] == 0 || strcmp(file->base, ".") == 0 || strcmp(file->base, "..") == 0) {
+    const char *slash = strrchr(path, '/');
+    const char *last = slash == NULL ? path : slash + 1;
+    if (last[0] == 0 || strcmp(last, ".") == 0 || strcmp(last, "..") == 0) {
         return quipu_error_set(err, QUIPU_INVALID, "%s names no file; give the bundle a name",
-                               file->path[0] == 0 ? "an empty path" : file->path);
+                               path[0] == 0 ? "an empty path" : path);
     }
-    size_t len = slash == NULL ? 0 : (size_t)(slash - file->path);
+    size_t len = slash == NULL ? 0 : (size_t)(slash - path);
     char *folder = quipu_alloc(len + 2, 1);
     if (folder == NULL) {
         return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for a path");
     }
-    memcpy(folder, file->path, len);
+    memcpy(folder, path, len);
     folder[len] = 0;
     if (len == 0) {
         folder[0] = slash == NULL ? '.' : '/';
         folder[1] = 0;
     }
     enum quipu_status status = QUIPU_OK;
-    file->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file->folder < 0) {
+    int opened = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (opened < 0) {
         status = quipu_error_errno(err, errno, "open the folder %s", folder);
+    } else {
+        *parent = opened;
+        *base = last;
     }
     quipu_free(folder);
     return status;
 }
 
 /* Early, so that nobody waits for an export that cannot end well; publish asks again. */
-static enum quipu_status refuse_existing(const struct quipu_export_file *file,
-                                         struct quipu_error *err)
+enum quipu_status quipu_export_refuse_existing(int parent, const char *base, const char *path,
+                                               struct quipu_error *err)
 {
     struct stat info;
-    if (fstatat(file->folder, file->base, &info, AT_SYMLINK_NOFOLLOW) == 0) {
+    if (fstatat(parent, base, &info, AT_SYMLINK_NOFOLLOW) == 0) {
         return quipu_error_set(err, QUIPU_EXISTS,
-                               "%s exists already; choose another name or remove it", file->path);
+                               "%s exists already; choose another name or remove it", path);
     }
     if (errno != ENOENT) {
-        return quipu_error_errno(err, errno, "look for %s", file->path);
+        return quipu_error_errno(err, errno, "look for %s", path);
     }
     return QUIPU_OK;
 }
@@ -84,7 +88,24 @@ static bool is_temp_name(const char *name)
            strcmp(name + prefix + digits, TEMP_SUFFIX) == 0;
 }
 
-/* Remove this file where it is ours and nobody writes it. */
+void quipu_export_remove_folder(int parent, const char *name, int folder)
+{
+    int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *opened = fd < 0 ? NULL : fdopendir(fd);
+    if (opened == NULL) {
+        if (fd >= 0) {
+            (void)close(fd); /* was only read */
+        }
+        return;
+    }
+    for (struct dirent *entry = readdir(opened); entry != NULL; entry = readdir(opened)) {
+        (void)unlinkat(folder, entry->d_name, 0); /* best effort; "." and ".." are refused */
+    }
+    (void)closedir(opened);                     /* was only read */
+    (void)unlinkat(parent, name, AT_REMOVEDIR); /* best effort: it is in nobody's way */
+}
+
+/* Remove this file or folder where it is ours and nobody writes it. */
 static void remove_left_over(int folder, const char *name)
 {
     int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -92,17 +113,19 @@ static void remove_left_over(int folder, const char *name)
     if (fd < 0) {
         return;
     }
-    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid() &&
-        flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    bool is_ours =
+        fstat(fd, &info) == 0 && info.st_uid == geteuid() && flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (is_ours && S_ISREG(info.st_mode)) {
         (void)unlinkat(folder, name, 0); /* best effort: it is in nobody's way */
+    } else if (is_ours && S_ISDIR(info.st_mode)) {
+        quipu_export_remove_folder(folder, name, fd);
     }
     (void)close(fd); /* was only read */
 }
 
-/* What killed exports left in this folder. Best effort: nothing depends on it. */
-static void remove_left_overs(const struct quipu_export_file *file)
+void quipu_export_remove_left_overs(int parent)
 {
-    int fd = openat(file->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *folder = fd < 0 ? NULL : fdopendir(fd);
     if (folder == NULL) {
         if (fd >= 0) {
@@ -112,10 +135,26 @@ static void remove_left_overs(const struct quipu_export_file *file)
     }
     for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
         if (is_temp_name(entry->d_name)) {
-            remove_left_over(file->folder, entry->d_name);
+            remove_left_over(parent, entry->d_name);
         }
     }
     (void)closedir(folder); /* was only read */
+}
+
+enum quipu_status quipu_export_temp_name(char name[QUIPU_EXPORT_TEMP_BYTES],
+                                         struct quipu_error *err)
+{
+    struct quipu_random random = quipu_random_system();
+    uint8_t bytes[TEMP_RANDOM];
+    struct quipu_buf text;
+    enum quipu_status status = random.fill(random.ctx, bytes, sizeof bytes, err);
+    if (status == QUIPU_OK) {
+        quipu_buf_init_fixed(&text, name, QUIPU_EXPORT_TEMP_BYTES);
+        quipu_buf_append_text(&text, TEMP_PREFIX);
+        quipu_hex_append(&text, quipu_slice(bytes, sizeof bytes));
+        quipu_buf_append(&text, TEMP_SUFFIX, sizeof TEMP_SUFFIX);
+    }
+    return status;
 }
 
 /* Lock the new file until discard. False where somebody took it for a left-over in the moment
@@ -137,19 +176,12 @@ static bool temp_hold(struct quipu_export_file *file)
 
 static enum quipu_status open_temp(struct quipu_export_file *file, struct quipu_error *err)
 {
-    struct quipu_random random = quipu_random_system();
     for (int tries = 0; tries < TEMP_TRIES; tries++) {
-        uint8_t bytes[TEMP_RANDOM];
         char name[QUIPU_EXPORT_TEMP_BYTES];
-        struct quipu_buf text;
-        enum quipu_status status = random.fill(random.ctx, bytes, sizeof bytes, err);
+        enum quipu_status status = quipu_export_temp_name(name, err);
         if (status != QUIPU_OK) {
             return status;
         }
-        quipu_buf_init_fixed(&text, name, sizeof name);
-        quipu_buf_append_text(&text, TEMP_PREFIX);
-        quipu_hex_append(&text, quipu_slice(bytes, sizeof bytes));
-        quipu_buf_append(&text, TEMP_SUFFIX, sizeof TEMP_SUFFIX);
         file->fd = openat(file->folder, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
         if (file->fd >= 0 && temp_hold(file)) {
             memcpy(file->temp, name, sizeof file->temp);
@@ -168,12 +200,12 @@ enum quipu_status quipu_export_file_create(struct quipu_export_file *file, const
 {
     file->path = path;
     quipu_sha256_stream_init(&file->stream);
-    enum quipu_status status = open_folder(file, err);
+    enum quipu_status status = quipu_export_parent_open(path, &file->folder, &file->base, err);
     if (status == QUIPU_OK) {
-        status = refuse_existing(file, err);
+        status = quipu_export_refuse_existing(file->folder, file->base, path, err);
     }
     if (status == QUIPU_OK) {
-        remove_left_overs(file);
+        quipu_export_remove_left_overs(file->folder);
         status = open_temp(file, err);
     }
     return status != QUIPU_OK ? status : quipu_failpoint("airgap.export.create", err);

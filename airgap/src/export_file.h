@@ -56,6 +56,28 @@ QUIPU_MUST_CHECK enum quipu_status quipu_export_file_publish(struct quipu_export
 /* Take back what publish has done. */
 void quipu_export_file_retract(struct quipu_export_file *file);
 
+/* ------------------------------------------------------------------ shared with export_folder.c */
+
+/* Open the folder that `path` is in, and find its last part. QUIPU_INVALID: it names none. */
+QUIPU_MUST_CHECK enum quipu_status
+quipu_export_parent_open(const char *path, int *parent, const char **base, struct quipu_error *err);
+
+/* QUIPU_EXISTS: something has the name already. */
+QUIPU_MUST_CHECK enum quipu_status quipu_export_refuse_existing(int parent, const char *base,
+                                                                const char *path,
+                                                                struct quipu_error *err);
+
+/* Remove what killed exports left in this folder. Best effort: nothing depends on it. */
+void quipu_export_remove_left_overs(int parent);
+
+/* A new temporary name. */
+QUIPU_MUST_CHECK enum quipu_status quipu_export_temp_name(char name[QUIPU_EXPORT_TEMP_BYTES],
+                                                          struct quipu_error *err);
+
+/* Remove the files in an open folder of ours (it has no folders), then the folder itself. Best
+ * effort. */
+void quipu_export_remove_folder(int parent, const char *name, int folder);
+
 /* Remove the temporary file where there still is one, and release everything. */
 void quipu_export_file_discard(struct quipu_export_file *file);
 

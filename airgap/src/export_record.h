@@ -1,6 +1,7 @@
 /*
- * What the store remembers of its last bundle, so that the next one has the next number and links
- * to it: one row for each source that the store has exported under.
+ * What the store remembers of its bundles, so that each has a number of its own and links to the
+ * one before: one row for each source that the store has exported under. The row of a bundle is
+ * written right before its file gets its name, and settled behind that.
  *
  * Specification: docs/SPEC.md §9.
  *
@@ -9,6 +10,8 @@
 #ifndef QUIPU_AIRGAP_EXPORT_RECORD_H
 #define QUIPU_AIRGAP_EXPORT_RECORD_H
 
+#include "merkle_log.h"
+#include "proof.h"
 #include "quipu/cid.h"
 #include "quipu/engine.h"
 
@@ -16,6 +19,10 @@
 struct quipu_export_record {
     uint64_t number;
     struct quipu_cid manifest;
+    bool is_settled;   /* its file stands; else nobody can say */
+    uint64_t exported; /* settled bundles hold every event up to this position */
+    bool has_tree;     /* its checkpoint; false in a row of before there were any */
+    struct quipu_proof_tree tree;
 };
 
 /* QUIPU_CORRUPT, and what the store says. No row is no failure. */
@@ -24,9 +31,11 @@ QUIPU_MUST_CHECK enum quipu_status quipu_export_record_load(struct quipu_engine 
                                                             struct quipu_export_record *out,
                                                             struct quipu_error *err);
 
-/* Durable when it returns. */
+/* Durable when it returns. A record with number 0 removes the row. `log` may be NULL, else its rows
+ * are kept in the same transaction. */
 QUIPU_MUST_CHECK enum quipu_status
 quipu_export_record_save(struct quipu_engine *engine, const char *source,
-                         const struct quipu_export_record *record, struct quipu_error *err);
+                         const struct quipu_export_record *record, struct quipu_merkle_log *log,
+                         struct quipu_error *err);
 
 #endif

@@ -22,8 +22,17 @@ struct quipu_merkle {
     uint8_t peaks[QUIPU_MERKLE_DEPTH_MAX][QUIPU_SHA256_BYTES];
 };
 
-/* Add the next leaf: SHA-256 of 0x00 and the leaf's bytes. */
+/* SHA-256 of 0x00 and the leaf's bytes; SHA-256 of 0x01 and both children. */
+void quipu_merkle_leaf(struct quipu_slice leaf, uint8_t out[QUIPU_SHA256_BYTES]);
+void quipu_merkle_node(const uint8_t left[QUIPU_SHA256_BYTES],
+                       const uint8_t right[QUIPU_SHA256_BYTES], uint8_t out[QUIPU_SHA256_BYTES]);
+
+/* Add the next leaf. */
 void quipu_merkle_add(struct quipu_merkle *tree, struct quipu_slice leaf);
+
+/* Add a full subtree of 2^level leaves by its hash; the size must be a multiple of 2^level. */
+void quipu_merkle_add_hash(struct quipu_merkle *tree, unsigned level,
+                           const uint8_t hash[QUIPU_SHA256_BYTES]);
 
 /* Root over the leaves so far; the SHA-256 of nothing where there are none. */
 void quipu_merkle_root(const struct quipu_merkle *tree, uint8_t root[QUIPU_SHA256_BYTES]);

@@ -415,7 +415,7 @@ static void payload_over_the_limit(struct bundle_kit *kit)
 /* ------------------------------------------------------------------ the table */
 
 const struct forgery forgeries[] = {
-    {"no signature", no_signature, QUIPU_BAD_SIGNATURE, "nobody has signed"},
+    {"no signature", no_signature, QUIPU_UNSIGNED, "nobody has signed"},
     {"short signature", short_signature, QUIPU_BAD_SIGNATURE, "signature 1 of 1"},
     {"stranger's signature", signature_by_a_stranger, QUIPU_BAD_SIGNATURE, "did not sign"},
     {"another namespace", signature_in_another_namespace, QUIPU_BAD_SIGNATURE, "namespace"},
@@ -430,7 +430,7 @@ const struct forgery forgeries[] = {
     {"other root", another_root_in_the_header, QUIPU_BUNDLE, "the root"},
     {"root second", root_behind_the_manifest, QUIPU_BUNDLE, "the root"},
     {"root missing", root_missing, QUIPU_BUNDLE, "the root"},
-    {"header only", nothing_but_a_header, QUIPU_BUNDLE, "the root should follow"},
+    {"header only", nothing_but_a_header, QUIPU_CAR_TRUNCATED, "the root should follow"},
     {"manifest missing", manifest_missing, QUIPU_BUNDLE, "the manifest"},
     {"manifest twice", manifest_twice, QUIPU_BUNDLE, "event 1 of 12"},
     {"events swapped", events_swapped, QUIPU_BUNDLE, "missing or out of order"},
@@ -438,7 +438,7 @@ const struct forgery forgeries[] = {
     {"envelope missing", first_envelope_missing, QUIPU_BUNDLE, "event 1 of 12"},
     {"event missing", first_event_missing, QUIPU_BUNDLE, "missing or out of order"},
     {"payload missing", payload_missing, QUIPU_BUNDLE, "its payload"},
-    {"last block missing", last_block_missing, QUIPU_BUNDLE, "event 12 of 12"},
+    {"last block missing", last_block_missing, QUIPU_CAR_TRUNCATED, "event 12 of 12"},
     {"envelope twice", envelope_twice, QUIPU_BUNDLE, "its payload"},
     {"event again", event_again_at_the_end, QUIPU_BUNDLE, "behind the last event"},
     {"payload twice", payload_twice, QUIPU_BUNDLE, "event 2 of 12"},
@@ -455,7 +455,7 @@ const struct forgery forgeries[] = {
     {"tree root", tree_root_changed, QUIPU_BUNDLE, "tree"},
     {"list swapped", list_swapped, QUIPU_BUNDLE, "missing or out of order"},
     {"list names twice", list_names_one_twice, QUIPU_BUNDLE, "one and the same"},
-    {"near twin", list_names_a_near_twin, QUIPU_BUNDLE, "event 13 of 13"},
+    {"near twin", list_names_a_near_twin, QUIPU_CAR_TRUNCATED, "event 13 of 13"},
     {"list short", list_one_short, QUIPU_BUNDLE, "behind the last event"},
     {"another store", another_store_named, QUIPU_BAD_SIGNATURE, "did not sign"},
     {"newer manifest", newer_manifest, QUIPU_FORMAT_NEWER, "newer quipu"},

@@ -95,10 +95,12 @@ static uint64_t office_events(void)
 static const struct {
     const char *name;
     bool is_file_there; /* after a kill */
+    bool takes_number;  /* the same */
 } steps[] = {
-    {"airgap.export.create", false}, {"airgap.export.write", false},
-    {"airgap.export.sync", false},   {"airgap.export.check", false},
-    {"airgap.export.rename", false}, {"airgap.export.record", true},
+    {"airgap.export.create", false, false},  {"airgap.export.write", false, false},
+    {"airgap.export.sync", false, false},    {"airgap.export.check", false, false},
+    {"airgap.export.reserve", false, false}, {"airgap.export.rename", false, true},
+    {"airgap.export.record", true, true},
 };
 
 static void export_again(uint64_t number)
@@ -116,7 +118,7 @@ Test(crash, killed_export_leaves_no_half_file_and_blocks_nobody)
 {
     char failpoint[64];
     size_t leftovers = 0;
-    uint64_t finished = 0;
+    uint64_t taken = 0;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         for (int nth = 1; nth <= 3; nth++) {
             (void)snprintf(failpoint, sizeof failpoint, "%s:kill:%d", steps[i].name, nth);
@@ -124,10 +126,11 @@ Test(crash, killed_export_leaves_no_half_file_and_blocks_nobody)
             if (ended == QUIPU_OK) {
                 cr_assert_gt(nth, 1, "%s is reached", failpoint);
                 cr_assert_eq(remove(path), 0);
-                finished++;
+                taken++;
                 break;
             }
             cr_assert_eq(ended, -SIGKILL, "%s: %d", failpoint, ended);
+            taken += steps[i].takes_number;
             cr_assert_eq(access(path, F_OK) == 0, steps[i].is_file_there, "%s", failpoint);
             if (steps[i].is_file_there) {
                 cr_assert_eq(quipu_bundle_check(path, NULL, NULL), QUIPU_OK);
@@ -140,8 +143,38 @@ Test(crash, killed_export_leaves_no_half_file_and_blocks_nobody)
         }
     }
     cr_assert_gt(leftovers, 5u);
-    export_again(finished + 1);
+    export_again(taken + 1);
     cr_assert_eq(count_temporaries(), 0u);
+}
+
+/* A file that got its name before the kill may be anywhere by now: its number is spent, its events
+ * come again. */
+Test(crash, number_of_an_interrupted_bundle_is_not_used_again)
+{
+    struct quipu_export_options options = QUIPU_EXPORT_OPTIONS_INIT;
+    struct quipu_export_report next;
+    struct quipu_bundle_report seen;
+    struct quipu_bundle_report after;
+    struct store_kit vault;
+    struct quipu_error err;
+    char second[PATH_BYTES];
+    temp_dir_join(&dir, "second.car", second);
+    cr_assert_eq(run_armed("airgap.export.record:kill", export_vault), -SIGKILL);
+    cr_assert_eq(quipu_bundle_check(path, &seen, NULL), QUIPU_OK);
+
+    store_kit_open(&vault, &dir, "vault");
+    options.from = QUIPU_EXPORT_SINCE_LAST;
+    cr_assert_eq(quipu_export(vault.engine, second, &options, &next, &err), QUIPU_OK, "%s",
+                 err.message);
+    store_kit_close(&vault);
+
+    cr_assert_eq(seen.number, 1u);
+    cr_assert_eq(next.number, 2u);
+    cr_assert(next.was_interrupted);
+    cr_assert_eq(next.events, EVENTS, "what may be lost is exported once more");
+    cr_assert_eq(quipu_bundle_check(second, &after, NULL), QUIPU_OK);
+    struct quipu_bundle_place place = quipu_bundle_place_of(&seen);
+    cr_assert_eq(quipu_bundle_follows(&place, &after, &err), QUIPU_OK, "%s", err.message);
 }
 
 Test(crash, failed_export_leaves_nothing_at_all)

@@ -127,7 +127,7 @@ Test(import, only_from_whom_one_trusts)
     options.trusted = trusted;
 
     options.trusted_count = 1;
-    cr_assert_eq(quipu_import(office.engine, path, &options, &report, &err), QUIPU_BAD_SIGNATURE);
+    cr_assert_eq(quipu_import(office.engine, path, &options, &report, &err), QUIPU_UNTRUSTED);
     cr_assert_not_null(strstr(err.message, theirs), "names the signer: %s", err.message);
     cr_assert_eq(office_events(), 0u);
     options.trusted_count = 2;

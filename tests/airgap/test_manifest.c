@@ -25,6 +25,7 @@ static void manifest_init(struct quipu_bundle_manifest *manifest, uint64_t event
         .last_position = 6 + events,
         .tree_size = events,
     };
+    manifest->log.checkpoint = quipu_slice_text("a note");
     memset(manifest->tree_root, 0x5a, sizeof manifest->tree_root);
     cr_assert_eq(quipu_tally_append(&manifest->types, &type, NULL), QUIPU_OK);
     cr_assert_eq(quipu_tally_append(&manifest->sources, &source, NULL), QUIPU_OK);
@@ -108,7 +109,7 @@ Test(bundle_manifest, links_events_up_to_25000_and_chunks_above)
     }
 }
 
-static char long_text[2048];
+static char long_text[4096];
 
 static void set_text(struct quipu_slice *field, size_t len)
 {
@@ -121,6 +122,7 @@ enum change {
     EVENTS_0,
     EVENTS_ABOVE,
     NUMBER_0,
+    NUMBER_0_WITH_PREVIOUS,
     NUMBER_2_WITHOUT_PREVIOUS,
     NUMBER_1_WITH_PREVIOUS,
     NUMBER_ABOVE,
@@ -148,8 +150,80 @@ enum change {
     TYPE_EMPTY,
     TYPE_128,
     TYPE_129,
+    PROOF_BLOCKS_MAX,
+    PROOF_BLOCKS_ABOVE,
+    CHECKPOINT_512,
+    CHECKPOINT_513,
+    TREE_BEFORE_NUMBER_1,
+    CONSISTENCY_WITHOUT_TREE,
+    CONSISTENCY_65,
+    CONSISTENCY_66,
+    CONSISTENCY_RAGGED,
+    OUTSIDE_LAST,
+    OUTSIDE_BEYOND,
+    OUTSIDE_TWICE,
     CHANGES
 };
+
+static const uint64_t places[] = {4, 5, 4, 4};
+
+/* A tree before, and this many bytes of a proof. */
+static void set_consistency(struct quipu_bundle_manifest *m, size_t len)
+{
+    m->number = 2;
+    m->has_previous = true;
+    m->previous.codec = QUIPU_CODEC_DAG_CBOR;
+    m->log.has_previous = true;
+    m->log.consistency = quipu_slice(long_text, len);
+    quipu_buf_reset(&m->log.proof);
+}
+
+static void set_proof(struct quipu_bundle_manifest *m, size_t blocks)
+{
+    uint8_t *into = quipu_buf_reserve(&m->log.proof, blocks * QUIPU_SHA256_BYTES);
+    cr_assert_not_null(into);
+    memset(into, 7, blocks * QUIPU_SHA256_BYTES);
+    m->log.proof.len = blocks * QUIPU_SHA256_BYTES;
+}
+
+static bool change_log(struct quipu_bundle_manifest *m, enum change change)
+{
+    switch ((int)change) {
+    case PROOF_BLOCKS_MAX:
+    case PROOF_BLOCKS_ABOVE:
+        set_proof(m, QUIPU_BUNDLE_PROOF_BLOCKS_MAX + (change == PROOF_BLOCKS_ABOVE));
+        return change == PROOF_BLOCKS_MAX;
+    case CHECKPOINT_512:
+    case CHECKPOINT_513:
+        set_text(&m->log.checkpoint, change == CHECKPOINT_512 ? 512 : 513);
+        return change == CHECKPOINT_512;
+    case TREE_BEFORE_NUMBER_1:
+        m->log.has_previous = true;
+        return false;
+    case CONSISTENCY_WITHOUT_TREE:
+        m->log.consistency = quipu_slice(long_text, QUIPU_SHA256_BYTES);
+        return false;
+    case CONSISTENCY_65:
+    case CONSISTENCY_66:
+        set_consistency(m, (change == CONSISTENCY_65 ? 65u : 66u) * (size_t)QUIPU_SHA256_BYTES);
+        return change == CONSISTENCY_65;
+    case CONSISTENCY_RAGGED:
+        set_consistency(m, QUIPU_SHA256_BYTES + 1);
+        return false;
+    case OUTSIDE_LAST:
+        quipu_buf_append(&m->log.outside, &places[0], sizeof places[0]);
+        return true;
+    case OUTSIDE_BEYOND:
+        quipu_buf_append(&m->log.outside, &places[1], sizeof places[1]);
+        return false;
+    case OUTSIDE_TWICE:
+        quipu_buf_append(&m->log.outside, &places[2], 2 * sizeof places[2]);
+        return false;
+    default:
+        cr_assert_fail("change %d", (int)change);
+        return false;
+    }
+}
 
 static bool change_counts(struct quipu_bundle_manifest *m, enum change change)
 {
@@ -180,8 +254,7 @@ static bool change_counts(struct quipu_bundle_manifest *m, enum change change)
         set_text(&m->types.entries[0].name, 129);
         return false;
     default:
-        cr_assert_fail("change %d", (int)change);
-        return false;
+        return change_log(m, change);
     }
 }
 
@@ -233,7 +306,12 @@ static bool make_change(struct quipu_bundle_manifest *m, enum change change)
         m->tree_size = (1u << 26) + 1;
         return false;
     case NUMBER_0:
+        m->number = 0; /* it stands outside of the row of bundles */
+        return true;
+    case NUMBER_0_WITH_PREVIOUS:
         m->number = 0;
+        m->has_previous = true;
+        m->previous.codec = QUIPU_CODEC_DAG_CBOR;
         return false;
     case NUMBER_2_WITHOUT_PREVIOUS:
         m->number = 2;
@@ -320,9 +398,9 @@ Test(bundle_manifest, wants_every_key_and_no_other)
 {
     struct quipu_bundle_manifest decoded;
     struct quipu_buf block = QUIPU_BUF_INIT;
-    for (size_t left_out = 0; left_out <= 12; left_out++) {
+    for (size_t left_out = 0; left_out <= 13; left_out++) {
         quipu_buf_reset(&block);
-        write_pairs(&block, left_out, left_out == 12);
+        write_pairs(&block, left_out, left_out == 13);
         cr_assert_eq(quipu_bundle_manifest_decode(quipu_buf_slice(&block), &decoded, NULL),
                      QUIPU_BUNDLE, "%zu left out", left_out);
     }

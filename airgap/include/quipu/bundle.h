@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "quipu/age.h"
 #include "quipu/engine.h"
 #include "quipu/ingest.h"
 
@@ -29,12 +30,31 @@ extern "C" {
 #define QUIPU_BUNDLE_OPERATOR_BYTES_MAX 255
 #define QUIPU_BUNDLE_REASON_BYTES_MAX   1023
 
+/* Smallest and greatest number of volumes' bytes, and volumes of one bundle. */
+#define QUIPU_BUNDLE_VOLUME_BYTES_MIN 65536u
+#define QUIPU_BUNDLE_VOLUMES_MAX      999u
+
+enum quipu_export_from {
+    /** Where the filter says. */
+    QUIPU_EXPORT_FROM_FILTER = 0,
+    /** Behind what the bundles so far hold without a gap: those that were exported whole, and so to
+     * their end. The filter may then only name an end (`until`). */
+    QUIPU_EXPORT_SINCE_LAST,
+};
+
 struct quipu_export_options {
     size_t size;                     /* sizeof this struct */
     struct quipu_filter filter;      /* which events; direction must be forwards */
     const char *operator_name;       /* who exports, for the manifest; NULL: not said */
     const char *reason;              /* why; NULL: not said */
     const struct quipu_clock *clock; /* for created_at; NULL: the system's */
+    enum quipu_export_from from;
+    /** Encrypt to these recipients or this passphrase (age.h): the file is then an age file whose
+     * plaintext is the CAR. NULL: not encrypted. Borrowed for the call. */
+    const struct quipu_age_write_options *encryption;
+    /** Not 0: `path` becomes a folder that holds the bundle in volumes of this many bytes, named
+     * <name>.001 and so on, and their digests, signed (SHA256SUMS, SHA256SUMS.sig). */
+    uint64_t volume_bytes;
 };
 
 #define QUIPU_EXPORT_OPTIONS_INIT                                                                  \
@@ -49,28 +69,45 @@ struct quipu_export_report {
     uint64_t last_position;
     struct quipu_cid root; /* of the CAR */
     struct quipu_cid manifest;
-    uint8_t file_sha256[QUIPU_SHA256_BYTES];
-    uint64_t number; /* of this store's bundles, from 1 */
+    uint8_t file_sha256[QUIPU_SHA256_BYTES]; /* of the file, or of its volumes one after another */
+    /** Of this store's bundles, from 1; 0: the store could not be written, so that no number was
+     * taken and nothing recorded: the bundle stands outside of the store's row of bundles. */
+    uint64_t number;
+    uint8_t car_sha256[QUIPU_SHA256_BYTES]; /* of the CAR: another one where it is encrypted */
+    uint64_t log_size;                      /* events in the tree of the checkpoint */
+    uint8_t log_root[QUIPU_SHA256_BYTES];
+    uint64_t volumes; /* 0: one file */
+    /** The bundle before this one was being written when its export was killed, so that nobody can
+     * say whether it stands. Its number is not used again, and --since-last covers its events. */
+    bool was_interrupted;
 };
 
 /**
  * Write the events to a new file `path`: to a temporary name beside it first, synced, read back and
- * verified, then renamed. Marks nothing as published. The bundle's number and manifest are recorded
- * in the store once the file stands, so that the next bundle links to it. The signing key and the
- * source are made where the store has none yet. Needs 32 bytes of memory an event while it writes
- * and about 48 while it reads back, besides 24 MiB.
+ * verified (encrypted: compared), then renamed. Marks nothing as published. The bundle's number and
+ * manifest are reserved in the store right before the file gets its name, so that no number is used
+ * twice, also by an export that is killed, and the next bundle links to this one. The manifest
+ * holds a signed checkpoint of the tree over all that this store's source has recorded, the proof
+ * that the bundle's events of it are in that tree, and the proof that the tree began as that of the
+ * bundle before. The signing key and the source are made where the store has none yet. Needs 64
+ * bytes of memory an event, besides 24 MiB.
+ *
+ * A store that cannot be written is exported all the same where it has a key: without a number.
  * @param options  NULL: every event, nothing said
  * @param report   NULL: not wanted; written on QUIPU_OK only
  * @retval QUIPU_EXISTS     there is such a file (or folder or link); it is not touched
- * @retval QUIPU_NOT_FOUND  no event is let through by the filter, or the folder of `path` is not
- *                          there; no file is made
- * @retval QUIPU_CORRUPT    a stored block does not hash to its CID; no file is made
+ * @retval QUIPU_NOT_FOUND  no event is let through by the filter, or since the last bundle, or the
+ *                          folder of `path` is not there; no file is made
+ * @retval QUIPU_CORRUPT    a stored block does not hash to its CID, or the log is not what the
+ *                          checkpoint of the bundle before says; no file is made
  * @retval QUIPU_BUSY       another export of this store is running
- * @retval QUIPU_INVALID    operator or reason is empty, too long or holds control characters; or
- *                          `path` names no file
+ * @retval QUIPU_INVALID    operator or reason is empty, too long or holds control characters;
+ *                          `path` names no file; the filter chooses with QUIPU_EXPORT_SINCE_LAST;
+ *                          volumes of less than QUIPU_BUNDLE_VOLUME_BYTES_MIN
  * @retval QUIPU_TOO_LARGE  over a limit of one bundle
  * @retval QUIPU_MISUSE     `size` of the options is another, or the filter goes backwards
- * @retval QUIPU_IO, QUIPU_NO_SPACE, QUIPU_PERMISSION, QUIPU_NO_MEMORY, …
+ * @retval QUIPU_IO, QUIPU_NO_SPACE, QUIPU_PERMISSION, QUIPU_NO_MEMORY, and as
+ *         quipu_age_writer_open
  * @threads any
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
@@ -81,13 +118,13 @@ quipu_export(struct quipu_engine *engine, const char *path,
 struct quipu_bundle_report {
     uint64_t events;
     uint64_t blocks;
-    uint64_t file_bytes;
+    uint64_t file_bytes; /* of the CAR */
     struct quipu_cid manifest;
     char signer[QUIPU_SOURCE_TEXT_BYTES]; /* NKey text of the key whose signature holds */
     char source[QUIPU_SOURCE_TEXT_BYTES]; /* store that exported it, as its manifest says */
     int64_t created_unix_us;
-    uint8_t file_sha256[QUIPU_SHA256_BYTES];
-    uint64_t number;         /* of that store's bundles, from 1 */
+    uint8_t file_sha256[QUIPU_SHA256_BYTES]; /* of the CAR */
+    uint64_t number;         /* of that store's bundles, from 1; 0: it stands outside of them */
     uint64_t first_position; /* in that store's log */
     uint64_t last_position;
     bool has_previous;
@@ -95,26 +132,111 @@ struct quipu_bundle_report {
     uint8_t tree_root[QUIPU_SHA256_BYTES];
     char operator_name[QUIPU_BUNDLE_OPERATOR_BYTES_MAX + 1]; /* "": not said */
     char reason[QUIPU_BUNDLE_REASON_BYTES_MAX + 1];          /* the same */
+    /** The checkpoint: all that the source had recorded when it exported. */
+    uint64_t log_size;
+    uint8_t log_root[QUIPU_SHA256_BYTES];
+    /** The checkpoint of the bundle before, as this one says; that it is a beginning of this one's
+     * tree is proven. */
+    bool has_log_previous;
+    uint64_t log_previous_size;
+    uint8_t log_previous_root[QUIPU_SHA256_BYTES];
+    uint64_t proven;     /* events that are proven to be in that tree, each at its number */
+    uint64_t signatures; /* all of them hold */
+    uint64_t volumes;    /* 0: one file */
+    bool was_encrypted;  /* then the two below are those of the CAR inside */
 };
 
+/** Who may have made a bundle, and what opens it. */
+struct quipu_bundle_check_options {
+    size_t size; /* sizeof this struct */
+    /** Identities and passphrase for an encrypted bundle. Borrowed for the call. */
+    const struct quipu_age_secrets *secrets;
+    /** NKey texts "U…" of the signers that are trusted; NULL with count 0: any valid signature. */
+    const char *const *trusted;
+    size_t trusted_count;
+};
+
+#define QUIPU_BUNDLE_CHECK_OPTIONS_INIT                                                            \
+    {                                                                                              \
+        .size = sizeof(struct quipu_bundle_check_options)                                          \
+    }
+
 /**
- * Check a bundle by itself, without a store: every block against its CID, the manifest against the
- * blocks, the signatures, each envelope strictly. Needs 32 bytes of memory an event (48 for a
- * moment), besides 24 MiB.
- * @param report  NULL: not wanted; written on QUIPU_OK only
+ * Check a bundle by itself, without a store and without the network: every block against its CID,
+ * the manifest against the blocks, the signatures, the checkpoint and both proofs, each envelope
+ * strictly. `path` is a CAR, an age file with one inside, or the folder of its volumes. Needs 32
+ * bytes of memory an event (48 for a moment), besides 24 MiB and the proof.
+ * @param options  NULL: any signer, nothing that decrypts
+ * @param report   NULL: not wanted; written on QUIPU_OK only
  * @retval QUIPU_OK             intact, and signed by `report->signer`
- * @retval QUIPU_CAR*, QUIPU_CID_MISMATCH  the file is damaged; err says which byte
- * @retval QUIPU_BUNDLE         a CAR, but not a bundle; or manifest and blocks disagree
+ * @retval QUIPU_CAR, QUIPU_CID_MISMATCH   the file is damaged; err says which byte
+ * @retval QUIPU_CAR_TRUNCATED  it ends too early
+ * @retval QUIPU_BUNDLE         a CAR, but not a bundle; or manifest, proofs and blocks disagree
  * @retval QUIPU_ENVELOPE, QUIPU_CBOR_*    an event is none, although the manifest names it
- * @retval QUIPU_BAD_SIGNATURE  not signed, or a signature does not hold, or the store that the
- *                              manifest names did not sign
- * @retval QUIPU_INVALID        a folder or a special file
+ * @retval QUIPU_UNSIGNED       nobody has signed it
+ * @retval QUIPU_BAD_SIGNATURE  a signature does not hold, or the store that the manifest names did
+ *                              not sign
+ * @retval QUIPU_UNTRUSTED      no signer is one of `trusted`
+ * @retval QUIPU_MISSING        volumes, or what says which there are, are not in the folder
+ * @retval QUIPU_INVALID        a special file, or a folder without volumes; or a text in `trusted`
  * @retval QUIPU_TOO_LARGE      a block is over the limit of its kind
- * @retval QUIPU_FORMAT_NEWER, QUIPU_NOT_FOUND, QUIPU_PERMISSION, QUIPU_IO, QUIPU_NO_MEMORY
+ * @retval QUIPU_AGE_*          encrypted, and nothing given opens it, or it is damaged
+ * @retval QUIPU_FORMAT_NEWER, QUIPU_NOT_FOUND, QUIPU_PERMISSION, QUIPU_IO, QUIPU_NO_MEMORY,
+ *         QUIPU_MISUSE (size of the options)
  * @threads any
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_bundle_check_with(const char *path, const struct quipu_bundle_check_options *options,
+                        struct quipu_bundle_report *report, struct quipu_error *err);
+
+/** The same with no options. */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_bundle_check(const char *path, struct quipu_bundle_report *report, struct quipu_error *err);
+
+/** What is known of the last bundle of a source: of a checked one, or remembered. */
+struct quipu_bundle_place {
+    uint64_t number;
+    struct quipu_cid manifest;
+    uint64_t log_size;
+    uint8_t log_root[QUIPU_SHA256_BYTES];
+};
+
+/** The place of a bundle that was checked. Any thread. */
+QUIPU_API struct quipu_bundle_place quipu_bundle_place_of(const struct quipu_bundle_report *report);
+
+/**
+ * Does a bundle that was checked follow another one of the same source?
+ * @param before  NULL: none is known; then only number 1 follows
+ * @retval QUIPU_OK      it does; a bundle without a number (0) follows every one, and says nothing
+ *                       about those that are missing
+ * @retval QUIPU_EXISTS  it is that very bundle
+ * @retval QUIPU_GAP     bundles between them are missing; err names their numbers
+ * @retval QUIPU_FORK    another bundle with the same number; or its number is the next, but it
+ * names another one before it, or another tree: the source was rolled back, or its key is used
+ * twice
+ * @retval QUIPU_INVALID its number is smaller: an old bundle, played again
+ * @threads any
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_bundle_follows(const struct quipu_bundle_place *before,
+                     const struct quipu_bundle_report *bundle, struct quipu_error *err);
+
+/**
+ * Check a bundle as quipu_bundle_check_with does, and write what an auditor checks with stock tools
+ * alone into the new folder `folder`: events.car, events.ndjson, manifest.cbor, manifest.json,
+ * signature-N.sig, checkpoint, allowed_signers, signer-N.pub, SHA256SUMS, VERIFY.txt (the
+ * commands). The folder appears complete, or not at all.
+ * @retval QUIPU_EXISTS  there is such a folder; as quipu_bundle_check_with, QUIPU_NO_SPACE
+ * @threads any
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_bundle_unpack(const char *path, const struct quipu_bundle_check_options *options,
+                    const char *folder, struct quipu_bundle_report *report,
+                    struct quipu_error *err);
+
+/** Append the digest as words to be spoken (PGP word list: two syllables, three syllables, in
+ * turn), with spaces between. Failures stick in `out`. Any thread. */
+QUIPU_API void quipu_digest_words(struct quipu_slice digest, struct quipu_buf *out);
 
 struct quipu_import_options {
     size_t size; /* sizeof this struct */

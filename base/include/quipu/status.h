@@ -43,6 +43,9 @@ extern "C" {
     X(GAP, 54, "an event is missing before this one")                                              \
     X(BAD_SIGNATURE, 55, "signature does not verify")                                              \
     X(SCHEMA_NEWER, 56, "event of a newer schema than is known here")                              \
+    X(UNSIGNED, 57, "nobody has signed it")                                                        \
+    X(UNTRUSTED, 58, "signed, but by nobody who is trusted")                                       \
+    X(MISSING, 59, "a part is missing")                                                            \
     X(CBOR_TRUNCATED, 70, "DAG-CBOR: input ends inside an item")                                   \
     X(CBOR_TRAILING, 71, "DAG-CBOR: bytes after the item")                                         \
     X(CBOR_NOT_SHORTEST, 72, "DAG-CBOR: head is not in its shortest form")                         \
