@@ -17,7 +17,7 @@
 #include "quipu/alloc.h"
 #include "receipt_stream.h"
 
-#define BATCH_DEFAULT 500
+#define BATCH_DEFAULT 2000
 #define BATCH_MAX     10000
 #define PLACE_EVERY   8 /* batches; a crash takes in so many again, as known ones */
 #define SHOW_EVERY_US ((int64_t)100 * 1000)
@@ -111,6 +111,10 @@ static enum quipu_status take_batch(struct puller *puller, struct quipu_error *e
     while (status == QUIPU_OK && from < puller->count) {
         size_t to = from;
         status = quipu_pull_payloads(puller, from, &to, err);
+        if (status == QUIPU_OK && to == puller->count && !puller->is_requested &&
+            puller->batch[to - 1].sequence < puller->stream.last_sequence) {
+            status = quipu_pull_fetch_ahead(puller, err);
+        }
         if (status == QUIPU_OK) {
             status = ingest_run(puller, from, &to, err);
         }
@@ -155,6 +159,9 @@ static enum quipu_status run(struct puller *puller, struct quipu_error *err)
         /* Nothing is left, although the last sequence is higher: messages have been removed. */
         puller->place = target;
         status = QUIPU_OK;
+    }
+    if (status == QUIPU_OK && puller->done > 0) {
+        status = quipu_pull_acknowledged(puller, err);
     }
     show_progress(puller, true);
     return status;

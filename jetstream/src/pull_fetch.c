@@ -40,7 +40,7 @@ static enum quipu_status consumer_create(struct puller *puller, struct quipu_err
     }
     config.Durable = puller->consumer;
     config.Description = "quipu: a store that pulls";
-    config.AckPolicy = js_AckExplicit;
+    config.AckPolicy = js_AckAll; /* what is committed is a beginning of the stream */
     config.AckWait = ACK_WAIT_NS;
     config.MaxAckPending = ACK_PENDING_MAX;
     config.ReplayPolicy = js_ReplayInstant;
@@ -106,7 +106,8 @@ enum quipu_status quipu_pull_consumer(struct puller *puller, struct quipu_error 
     /* It stands elsewhere where a pull was killed between its commit and its acks, where the store
      * was restored, or where somebody else used its name. Messages that were delivered and never
      * acknowledged would come only after the server's ack wait. */
-    bool is_in_place = info->AckFloor.Stream == puller->place && info->NumAckPending == 0;
+    bool is_in_place = info->AckFloor.Stream == puller->place && info->NumAckPending == 0 &&
+                       info->Config->AckPolicy == js_AckAll;
     puller->total = info->NumPending;
     jsConsumerInfo_Destroy(info);
     if (is_in_place) {
@@ -200,8 +201,10 @@ static enum quipu_status fetch_once(struct puller *puller, int64_t bytes_max,
 {
     struct quipu_nats *nats = puller->nats;
     size_t max = bytes_max > 0 ? puller->options.batch : 1;
-    enum quipu_status status = fetch_request(puller, bytes_max, err);
+    bool is_asked = puller->is_requested && bytes_max > 0;
+    enum quipu_status status = is_asked ? QUIPU_OK : fetch_request(puller, bytes_max, err);
     bool is_over = false;
+    puller->is_requested = puller->is_requested && !is_asked;
     while (status == QUIPU_OK && !is_over && puller->count < max) {
         natsMsg *msg = NULL;
         natsStatus s =
@@ -237,12 +240,24 @@ static enum quipu_status consumer_pending(struct puller *puller, uint64_t *pendi
     return QUIPU_OK;
 }
 
+static int64_t fetch_bytes_max(const struct puller *puller)
+{
+    int64_t bytes_max = 2 * natsConnection_GetMaxPayload(puller->nats->connection);
+    return bytes_max < FETCH_BYTES_MIN ? FETCH_BYTES_MIN : bytes_max;
+}
+
+enum quipu_status quipu_pull_fetch_ahead(struct puller *puller, struct quipu_error *err)
+{
+    enum quipu_status status = fetch_request(puller, fetch_bytes_max(puller), err);
+    puller->is_requested = status == QUIPU_OK;
+    return status;
+}
+
 /* That nothing came is not yet the end: the server also sends nothing where the next message is
  * longer than the bound. The end is where it says that nothing is pending. */
 enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *err)
 {
-    int64_t bytes_max = 2 * natsConnection_GetMaxPayload(puller->nats->connection);
-    bytes_max = bytes_max < FETCH_BYTES_MIN ? FETCH_BYTES_MIN : bytes_max;
+    int64_t bytes_max = fetch_bytes_max(puller);
     uint64_t pending = 0;
     for (int attempt = 0; attempt < 2; attempt++) {
         enum quipu_status status = fetch_once(puller, attempt == 0 ? bytes_max : 0, err);
@@ -265,14 +280,18 @@ enum quipu_status quipu_pull_acknowledge(struct puller *puller, size_t from, siz
                                          struct quipu_error *err)
 {
     natsStatus s = NATS_OK;
-    for (size_t i = from; s == NATS_OK && i < to; i++) {
+    if (to > from) {
         s = natsConnection_PublishString(puller->nats->connection,
-                                         natsMsg_GetReply(puller->batch[i].msg), "+ACK");
+                                         natsMsg_GetReply(puller->batch[to - 1].msg), "+ACK");
     }
-    if (s == NATS_OK) {
-        s = natsConnection_FlushTimeout(puller->nats->connection,
-                                        quipu_nats_ms(puller->nats->request_timeout_us));
-    }
+    return s == NATS_OK ? QUIPU_OK
+                        : quipu_error_nats(err, s, 0, "acknowledging to %s", puller->nats->stream);
+}
+
+enum quipu_status quipu_pull_acknowledged(struct puller *puller, struct quipu_error *err)
+{
+    natsStatus s = natsConnection_FlushTimeout(puller->nats->connection,
+                                               quipu_nats_ms(puller->nats->request_timeout_us));
     return s == NATS_OK ? QUIPU_OK
                         : quipu_error_nats(err, s, 0, "acknowledging to %s", puller->nats->stream);
 }

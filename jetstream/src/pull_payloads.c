@@ -16,7 +16,9 @@
 #include "puller.h"
 
 #define GATHER_BYTES_MAX  ((size_t)16 << 20)
-#define IN_FLIGHT_MAX     128
+#define RUN_MESSAGES      1000 /* of one transaction, which costs a sync */
+#define IN_FLIGHT_FIRST   128  /* while nobody knows how long payloads are */
+#define IN_FLIGHT_MAX     512
 #define IN_FLIGHT_MIN     4
 #define IN_FLIGHT_BYTES   ((size_t)8 << 20)
 #define MSG_STATUS_NORMAL 0
@@ -66,15 +68,15 @@ static enum quipu_status take_local(struct quipu_txn *txn, struct pulled *item,
                              : quipu_error_set(err, item->payload.status, "out of memory pulling");
 }
 
-static enum quipu_status read_batch(struct puller *puller, size_t from, struct quipu_error *err)
+/* Look at messages that have not been looked at, until their payloads that are here are enough. */
+static enum quipu_status read_messages(struct puller *puller, size_t bytes, struct quipu_error *err)
 {
     struct quipu_txn *txn = NULL;
     enum quipu_status status = quipu_txn_begin_read(quipu_engine_store(puller->engine), &txn, err);
-    size_t bytes = 0;
-    for (size_t i = from; status == QUIPU_OK && i < puller->count; i++) {
-        struct pulled *item = &puller->batch[i];
+    while (status == QUIPU_OK && puller->read_to < puller->count && bytes < GATHER_BYTES_MAX) {
+        struct pulled *item = &puller->batch[puller->read_to++];
         read_message(item);
-        if (item->is_envelope && !item->has_payload && bytes < GATHER_BYTES_MAX) {
+        if (item->is_envelope) {
             status = take_local(txn, item, err);
         }
         bytes += item->payload.len;
@@ -136,50 +138,83 @@ static struct pulled *find_item(struct puller *puller, const struct nats_token *
 static size_t in_flight_max(const struct puller *puller)
 {
     if (puller->reply_bytes_max == 0) {
-        return IN_FLIGHT_MAX;
+        return IN_FLIGHT_FIRST;
     }
     size_t fit = IN_FLIGHT_BYTES / puller->reply_bytes_max;
     return fit < IN_FLIGHT_MIN ? IN_FLIGHT_MIN : fit > IN_FLIGHT_MAX ? IN_FLIGHT_MAX : fit;
 }
 
+static size_t bytes_from(const struct puller *puller, size_t from)
+{
+    size_t bytes = 0;
+    for (size_t i = from; i < puller->read_to; i++) {
+        bytes += puller->batch[i].payload.len;
+    }
+    return bytes;
+}
+
+/* Ask for as many as may be under way; `bytes` are here. */
+static enum quipu_status send_gets(struct puller *puller, size_t bytes, struct quipu_error *err)
+{
+    enum quipu_status status = QUIPU_OK;
+    while (status == QUIPU_OK && puller->sent_to < puller->read_to && bytes < GATHER_BYTES_MAX &&
+           puller->in_flight < in_flight_max(puller)) {
+        struct pulled *item = &puller->batch[puller->sent_to];
+        item->is_asked_for = item->is_envelope && !item->has_payload;
+        status = item->is_asked_for ? send_get(puller, puller->sent_to, err) : QUIPU_OK;
+        puller->in_flight += item->is_asked_for;
+        puller->sent_to++;
+    }
+    return status;
+}
+
+/* Wait for one reply; `*bytes` grows by its payload. */
+static enum quipu_status receive_one(struct puller *puller, size_t *bytes, struct quipu_error *err)
+{
+    natsMsg *msg = NULL;
+    struct nats_token token = {0, 0};
+    enum quipu_status status =
+        quipu_nats_receive(puller->nats, puller->nats->request_timeout_us, &msg, &token, err);
+    if (status == QUIPU_DONE) {
+        return quipu_error_set(err, QUIPU_TIMEOUT, "bucket %s does not answer in time",
+                               puller->nats->bucket);
+    }
+    struct pulled *item = status == QUIPU_OK ? find_item(puller, &token) : NULL;
+    if (item != NULL) {
+        status = take_reply(puller, item, msg, err);
+        *bytes += item->payload.len;
+        puller->in_flight--;
+    }
+    natsMsg_Destroy(msg);
+    return status;
+}
+
 enum quipu_status quipu_pull_payloads(struct puller *puller, size_t from, size_t *to,
                                       struct quipu_error *err)
 {
-    enum quipu_status status = read_batch(puller, from, err);
-    size_t sent = from;
-    size_t in_flight = 0;
-    size_t bytes = 0;
-    puller->token_base = puller->nats->next_token;
-    puller->nats->next_token += puller->count;
+    if (from == 0) {
+        puller->read_to = 0;
+        puller->sent_to = 0;
+        puller->in_flight = 0;
+        puller->token_base = puller->nats->next_token;
+        puller->nats->next_token += puller->count;
+    }
+    size_t ready = from;
+    size_t until = puller->count - from < RUN_MESSAGES ? puller->count : from + RUN_MESSAGES;
+    size_t bytes = bytes_from(puller, from);
+    enum quipu_status status = read_messages(puller, bytes, err);
+    bytes = bytes_from(puller, from);
     while (status == QUIPU_OK) {
-        while (status == QUIPU_OK && sent < puller->count && bytes < GATHER_BYTES_MAX &&
-               in_flight < in_flight_max(puller)) {
-            const struct pulled *item = &puller->batch[sent];
-            bool is_wanted = item->is_envelope && !item->has_payload;
-            status = is_wanted ? send_get(puller, sent, err) : QUIPU_OK;
-            in_flight += is_wanted;
-            bytes += item->payload.len;
-            sent++;
+        status = send_gets(puller, bytes, err);
+        while (ready < until && ready < puller->sent_to &&
+               (!puller->batch[ready].is_asked_for || puller->batch[ready].has_reply)) {
+            ready++;
         }
-        if (status != QUIPU_OK || in_flight == 0) {
+        if (status != QUIPU_OK || ready == until || puller->in_flight == 0) {
             break;
         }
-        natsMsg *msg = NULL;
-        struct nats_token token = {0, 0};
-        status =
-            quipu_nats_receive(puller->nats, puller->nats->request_timeout_us, &msg, &token, err);
-        if (status == QUIPU_DONE) {
-            return quipu_error_set(err, QUIPU_TIMEOUT, "bucket %s does not answer in time",
-                                   puller->nats->bucket);
-        }
-        struct pulled *item = status == QUIPU_OK ? find_item(puller, &token) : NULL;
-        if (item != NULL) {
-            status = take_reply(puller, item, msg, err);
-            bytes += item->payload.len;
-            in_flight--;
-        }
-        natsMsg_Destroy(msg);
+        status = receive_one(puller, &bytes, err);
     }
-    *to = sent;
+    *to = ready;
     return status;
 }

@@ -22,7 +22,8 @@ struct pulled {
     struct quipu_cid payload_cid; /* where is_envelope */
     bool is_envelope;             /* its body decodes as one */
     bool has_payload;             /* fetched, or taken from here */
-    bool has_reply;               /* to the request for it */
+    bool is_asked_for;
+    bool has_reply; /* to the request for it */
     struct quipu_buf payload;
 };
 
@@ -39,6 +40,7 @@ struct puller {
 
     struct pulled *batch;
     size_t count;
+    bool is_requested; /* the next batch, by quipu_pull_fetch_ahead */
 
     uint64_t place;        /* everything up to here is in the store */
     uint64_t stored_place; /* what the store's row says */
@@ -47,6 +49,9 @@ struct puller {
     int64_t shown_us;
     size_t reply_bytes_max; /* longest payload chunk so far */
     uint64_t token_base;    /* batch[i] asks for its payload under token_base + i */
+    size_t read_to;         /* of the batch: looked at */
+    size_t sent_to;         /* asked for where that is needed */
+    size_t in_flight;
 };
 
 /* Make the durable consumer stand right behind puller->place, and open the inbox for its messages.
@@ -61,14 +66,23 @@ enum quipu_status quipu_pull_missing(struct puller *puller,
 /* Fetch the next messages into puller->batch. @retval QUIPU_DONE  the consumer has none left */
 enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *err) QUIPU_MUST_CHECK;
 
-/* Get the payloads of batch[from…]; stops early where their bytes are enough for one transaction.
- * `*to` is behind the last one that is complete. */
+/* Ask for the next batch already, so that the server sends it while this one is committed. */
+enum quipu_status quipu_pull_fetch_ahead(struct puller *puller,
+                                         struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* Get the payloads of batch[from…]: of as many as make one transaction, by number or by bytes. More
+ * are asked for already, so that the server has something to do during the commit. `*to` is behind
+ * the last one that is complete. */
 enum quipu_status quipu_pull_payloads(struct puller *puller, size_t from, size_t *to,
                                       struct quipu_error *err) QUIPU_MUST_CHECK;
 
 /* Tell the server that batch[from…to-1] is safe here. */
 enum quipu_status quipu_pull_acknowledge(struct puller *puller, size_t from, size_t to,
                                          struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* Wait until the server has all that it was told. */
+enum quipu_status quipu_pull_acknowledged(struct puller *puller,
+                                          struct quipu_error *err) QUIPU_MUST_CHECK;
 
 /* Forget the batch. */
 void quipu_pull_batch_clear(struct puller *puller);

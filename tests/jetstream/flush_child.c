@@ -32,7 +32,9 @@ int main(int argc, char **argv)
         status = quipu_nats_open(&options, &nats, &err);
     }
     if (status == QUIPU_OK && argc > 3 && strcmp(argv[3], "pull") == 0) {
-        status = quipu_pull(engine, nats, NULL, NULL, &err);
+        struct quipu_pull_options pull = QUIPU_PULL_OPTIONS_INIT;
+        pull.batch = 500;
+        status = quipu_pull(engine, nats, &pull, NULL, &err);
     } else if (status == QUIPU_OK) {
         status = quipu_flush(engine, nats, NULL, NULL, &err);
     }

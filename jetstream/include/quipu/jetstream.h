@@ -210,7 +210,7 @@ quipu_provision(struct quipu_nats *nats, const struct quipu_provision_options *o
 
 struct quipu_pull_options {
     size_t size;
-    uint32_t batch; /* messages per fetch, up to 10,000; 0: 500 */
+    uint32_t batch; /* messages per fetch, up to 10,000; 0: 2,000 */
     /** Called now and then. May be NULL. */
     void (*progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;
