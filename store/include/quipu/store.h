@@ -104,8 +104,8 @@ QUIPU_API void quipu_store_close(struct quipu_store **store);
 /** The folder as it was given to open; borrowed until close. */
 QUIPU_API const char *quipu_store_path(const struct quipu_store *store);
 
-/** Descriptor of the folder, for what is kept beside the data file: it stays right where the process
- * changes its working directory. Borrowed until close. */
+/** Descriptor of the folder, for what is kept beside the data file: it stays right where the
+ * process changes its working directory. Borrowed until close. */
 QUIPU_API int quipu_store_folder(const struct quipu_store *store);
 
 /** UUIDv7 that the store got when it was made. A backup has the same one. */
@@ -348,10 +348,11 @@ quipu_txn_check_indexes(struct quipu_txn *txn,
  * append meanwhile. The log is checked up to where it ended at first. `progress` is called some
  * times a second and may be NULL.
  */
-QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_store_check_indexes(
-    struct quipu_store *store, bool (*problem)(void *ctx, uint64_t position, const char *line),
-    void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx, uint64_t *problems,
-    struct quipu_error *err);
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_store_check_indexes(struct quipu_store *store,
+                          bool (*problem)(void *ctx, uint64_t position, const char *line),
+                          void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+                          uint64_t *problems, struct quipu_error *err);
 
 /** What a walk over the pages of the data file has found. */
 struct quipu_pages_report {
@@ -480,6 +481,35 @@ struct quipu_compact_report {
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_store_compact(const char *path, const struct quipu_upkeep_options *options,
                     struct quipu_compact_report *report, struct quipu_error *err);
+
+/** Work on a copy of a store, in as many transactions as it takes: all of it becomes the store, or
+ * none. One thread at a time. */
+struct quipu_store_stage;
+
+/**
+ * Hold the store in the folder `path` alone, as quipu_store_compact does, and copy it. The disk
+ * needs room for the copy and for what comes into it; a kill or a power cut at any moment leaves
+ * the store as it was, and what is left over is removed by the next opening.
+ * @param out  End it with commit or abort. Untouched on failure.
+ * @retval as quipu_store_compact
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_store_stage_begin(const char *path, struct quipu_store_stage **out, struct quipu_error *err);
+
+/** The copy, to be worked on like any store; its folder is the store's own, so that the signing key
+ * is at hand. Its commits are not durable by themselves. Borrowed: neither closed nor used behind
+ * commit and abort. */
+QUIPU_API struct quipu_store *quipu_store_stage_store(struct quipu_store_stage *stage);
+
+/** Sync the copy and put it in the store's place. Every engine and transaction on it has ended.
+ * Consumes `*stage`. Where this fails the store is as it was, unless the failure was that of
+ * syncing its folder (QUIPU_IO), when it is one or the other, and whole.
+ * @retval QUIPU_IO, QUIPU_NO_SPACE, QUIPU_PERMISSION */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_store_stage_commit(struct quipu_store_stage **stage, struct quipu_error *err);
+
+/** Forget the copy. NULL is fine. */
+QUIPU_API void quipu_store_stage_abort(struct quipu_store_stage **stage);
 
 struct quipu_repair_report {
     uint64_t events;
