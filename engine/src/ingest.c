@@ -150,6 +150,12 @@ enum quipu_status quipu_ingest_commit(struct quipu_ingest **ingest,
     return status;
 }
 
+struct quipu_txn *quipu_ingest_txn(struct quipu_ingest *ingest)
+{
+    ingest->is_changed = true;
+    return ingest->txn;
+}
+
 /* ------------------------------------------------------------------ one event */
 
 static enum quipu_status event_add(struct quipu_ingest *ingest, const struct quipu_foreign *event,

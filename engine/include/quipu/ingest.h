@@ -111,6 +111,10 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_ingest_event(struct quipu_ing
                                                                 enum quipu_ingest_outcome *outcome,
                                                                 struct quipu_error *err);
 
+/** Its transaction, for rows that are to be written together with the events; they are, also where
+ * no event is added. Borrowed until commit or abort, which are not to be called on it. */
+QUIPU_API struct quipu_txn *quipu_ingest_txn(struct quipu_ingest *ingest);
+
 /** Consumes `*ingest`. Durable when it returns; `report` may be NULL. */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_ingest_commit(struct quipu_ingest **ingest,
                                                                  struct quipu_ingest_report *report,
