@@ -68,6 +68,10 @@ static void note_progress(void *ctx, const struct quipu_verify_progress *progres
     }
     findings->parts |= strcmp(progress->part, "indexes") == 0 ? 1u : 0;
     findings->parts |= strcmp(progress->part, "tables") == 0 ? 2u : 0;
+    if (strcmp(progress->part, "pages") == 0) {
+        cr_assert_eq(findings->parts & 3u, 0, "pages come first");
+        findings->parts |= 4u;
+    }
 }
 
 static struct findings verify(enum quipu_status expected)
@@ -128,7 +132,7 @@ Test(verify, counts_what_it_saw)
     struct findings findings = verify(QUIPU_OK);
     cr_assert_geq(findings.progress_calls, 1);
     cr_assert_eq(findings.bytes, bytes);
-    cr_assert_eq(findings.parts, 3);
+    cr_assert_eq(findings.parts, 7);
     cr_assert_eq(findings.done, 300);
     cr_assert_eq(findings.total, 300);
 }

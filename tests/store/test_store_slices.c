@@ -39,6 +39,19 @@ static bool print(void *ctx, uint64_t position, const char *line)
     return true;
 }
 
+/* An event of a version that is there already: every chain is looked at more closely then. */
+static void append_fork(void)
+{
+    struct sample sample;
+    struct quipu_txn *txn = NULL;
+    uint64_t position = 0;
+    sample_make(&sample, 1000003, 10, true);
+    sample.record.version = 2;
+    cr_assert_eq(quipu_txn_begin_write(fixture.store, &txn, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_txn_append(txn, &sample.record, &position, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_txn_commit(&txn, NULL), QUIPU_OK);
+}
+
 /* What it says of how far it is. */
 static uint64_t said_done;
 static uint64_t said_calls;
@@ -62,15 +75,16 @@ Test(store_slices, tells_how_far_it_is)
     cr_assert_gt(said_calls, 5);
 }
 
-Test(store_slices, finds_nothing_while_another_process_appends_and_merges, .timeout = 300)
+static void check_while_another_appends(void)
 {
+    uint64_t events = EVENTS + last_position_of(fixture.store);
     pid_t pid = fork();
     if (pid == 0) {
         struct quipu_store *store = NULL;
         if (quipu_store_open_tuned(fixture.path, NULL, &tuning, &store, NULL) != QUIPU_OK) {
             _exit(2);
         }
-        samples_commit(store, 200, EVENTS, 2);
+        samples_commit(store, 200, 200 + EVENTS, 2);
         quipu_store_close(&store);
         _exit(0);
     }
@@ -92,6 +106,17 @@ Test(store_slices, finds_nothing_while_another_process_appends_and_merges, .time
     cr_assert_eq(status, 0);
     cr_assert_gt(checks, 3);
     cr_assert_gt(moved, 3);
-    cr_assert_eq(last_position_of(fixture.store), EVENTS);
+    cr_assert_eq(last_position_of(fixture.store), events);
     cr_assert_eq(problems_of(fixture.store), 0);
+}
+
+Test(store_slices, finds_nothing_while_another_process_appends_and_merges, .timeout = 300)
+{
+    check_while_another_appends();
+}
+
+Test(store_slices, follows_the_chains_of_forks_while_another_process_appends, .timeout = 300)
+{
+    append_fork();
+    check_while_another_appends();
 }
