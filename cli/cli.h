@@ -20,10 +20,14 @@
 #define CLI_CURE_NO_PARENT "make its parent folder first, or choose another path"
 #define CLI_STORE_DEFAULT  ".quipu"
 
+struct cli_config;
+
 struct cli {
     const struct cli_verb *verb; /* NULL until it is known */
+    const char *config_path;     /* of --config */
     const char *store_path;
-    const char *server; /* NULL: the library's default */
+    const char *server;
+    struct cli_config *config; /* NULL where the verb needs no settings */
     bool is_json;
     bool is_quiet;
     bool wants_help;
@@ -106,6 +110,7 @@ extern const struct cli_verb cli_verb_merge;
 extern const struct cli_verb cli_verb_types;
 extern const struct cli_verb cli_verb_cid;
 extern const struct cli_verb cli_verb_car;
+extern const struct cli_verb cli_verb_config;
 extern const struct cli_verb cli_verb_demo;
 extern const struct cli_verb cli_verb_help;
 extern const struct cli_verb cli_verb_version;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "config.h"
 #include "print.h"
 #include "quipu/alloc.h"
 #include "quipu/types.h"
@@ -39,6 +40,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_types,
     &cli_verb_cid,
     &cli_verb_car,
+    &cli_verb_config,
     &cli_verb_demo,
     &cli_verb_help,
     &cli_verb_version,
@@ -80,14 +82,27 @@ static const char *setting(const char *name)
     return value != NULL && value[0] != 0 ? value : NULL;
 }
 
-static void init(struct cli *cli)
+/* What tells about the program, or about bytes alone, works whatever the settings are. */
+static bool reads_settings(const struct cli_verb *verb)
 {
-    *cli = (struct cli){0};
-    cli->store_path = setting("QUIPU_STORE");
-    if (cli->store_path == NULL) {
-        cli->store_path = CLI_STORE_DEFAULT;
+    return verb != &cli_verb_help && verb != &cli_verb_version && verb != &cli_verb_cid &&
+           verb != &cli_verb_car;
+}
+
+/* Returns the exit code. */
+static int run_with_settings(struct cli *cli, const void *values, int argc, char **argv)
+{
+    int code = 0;
+    if (reads_settings(cli->verb)) {
+        code = cli_config_load(cli);
     }
-    cli->server = setting("QUIPU_SERVER");
+    if (code == 0 && cli->verb->is_network) {
+        code = cli_config_allow_network(cli);
+    }
+    if (code == 0) {
+        code = cli->verb->run(cli, values, argc, argv);
+    }
+    return code == 0 ? cli_config_finish(cli) : code;
 }
 
 /* A script that asks for JSON gets it also for the option that is wrong in front of --json. */
@@ -126,11 +141,12 @@ static int run_verb(struct cli *cli, int argc, char **argv)
         } else if (cli->wants_version) {
             code = cli_verb_version.run(cli, NULL, 0, NULL);
         } else {
-            code = cli->verb->run(cli, values, argc - first, argv + first);
+            code = run_with_settings(cli, values, argc - first, argv + first);
         }
     }
     cli_close(&cli->store, &cli->engine);
     quipu_types_free(cli->types);
+    cli_config_release(&cli->config);
     quipu_free(values);
     return code;
 }
@@ -159,8 +175,7 @@ int main(int argc, char **argv)
     if (!hold_standard_descriptors()) {
         return CLI_EXIT_MACHINE; /* and there is nowhere to say it */
     }
-    struct cli cli;
-    init(&cli);
+    struct cli cli = {0};
     cli.is_json = asks_for_json(argc, argv);
     int verb_at = argc;
     int code = cli_options_front(&cli, argc, argv, &verb_at);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "config.h"
 #include "print.h"
 
 enum quipu_status cli_open_at(const char *path, enum quipu_store_create create,
@@ -48,7 +49,7 @@ int cli_open(struct cli *cli)
         cli_open_at(cli->store_path, QUIPU_STORE_OPEN_EXISTING, &cli->store, &cli->engine, &err);
     switch ((int)status) {
     case QUIPU_OK:
-        return 0;
+        return cli_config_opened(cli);
     case QUIPU_NOT_FOUND:
         (void)quipu_error_set(&err, status, "there is no store in \"%s\"", cli->store_path);
         return cli_fail(cli, status, &err,
@@ -69,7 +70,7 @@ int cli_open_new(struct cli *cli)
         cli_open_at(cli->store_path, QUIPU_STORE_CREATE_NEW, &cli->store, &cli->engine, &err);
     switch ((int)status) {
     case QUIPU_OK:
-        return 0;
+        return cli_config_opened(cli);
     case QUIPU_EXISTS:
         (void)quipu_error_set(&err, status, "there is a store in \"%s\" already, it is untouched",
                               cli->store_path);

@@ -14,6 +14,7 @@
 
 #include "cli.h"
 #include "print.h"
+#include "quipu/config.h"
 #include "quipu/slice.h"
 
 #define OPTION_BASE 256 /* getopt's values of the table's rows; below are short options */
@@ -22,9 +23,11 @@
  * is told about only where it does something. */
 static const struct cli_option common_options[] = {
     {"server", CLI_TEXT, offsetof(struct cli, server), "URL",
-     "the NATS server (else QUIPU_SERVER, else nats://127.0.0.1:4222)"},
+     "the NATS server (else QUIPU_SERVER, else nats.url, else nats://127.0.0.1:4222)"},
+    {"config", CLI_TEXT, offsetof(struct cli, config_path), "FILE",
+     "settings in TOML (else QUIPU_CONFIG, else ~/.config/quipu/config.toml)"},
     {"store", CLI_TEXT, offsetof(struct cli, store_path), "DIR",
-     "the store (else QUIPU_STORE, else ./" CLI_STORE_DEFAULT ")"},
+     "the store (else QUIPU_STORE, else storage.dir, else ./" CLI_STORE_DEFAULT ")"},
     {"json", CLI_FLAG, offsetof(struct cli, is_json), NULL,
      "JSON lines on stdout, failures as JSON on stderr"},
     {"quiet", CLI_FLAG, offsetof(struct cli, is_quiet), NULL, "no progress and no notes"},
@@ -49,32 +52,15 @@ bool cli_number_parse(const char *text, uint64_t *out)
     return true;
 }
 
+/* 0 stands for "not given" in a verb's values, so it cannot be asked for. */
 static bool duration_parse(const char *text, int64_t *out)
 {
-    static const struct {
-        const char *unit;
-        uint64_t us;
-    } units[] = {{"ms", 1000},      {"s", 1000000},     {"m", 60000000},
-                 {"h", 3600000000}, {"d", 86400000000}, {"us", 1}};
-    size_t digits = strspn(text, "0123456789");
-    char number[24];
-    if (digits == 0 || digits >= sizeof number) {
+    int64_t us;
+    if (quipu_duration_parse(quipu_slice_text(text), &us) != QUIPU_OK || us == 0) {
         return false;
     }
-    memcpy(number, text, digits);
-    number[digits] = 0;
-    uint64_t value;
-    if (!cli_number_parse(number, &value)) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (strcmp(text + digits, units[i].unit) == 0 && value > 0 &&
-            value <= INT64_MAX / units[i].us) {
-            *out = (int64_t)(value * units[i].us);
-            return true;
-        }
-    }
-    return false;
+    *out = us;
+    return true;
 }
 
 /* Store one option's value in its field. Returns 0, or the exit code. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "config.h"
 #include "meter.h"
 #include "print.h"
 #include "quipu/verify.h"
@@ -121,28 +122,22 @@ static enum quipu_status check_place(const struct cli *cli, const char *path,
     return quipu_error_set(err, QUIPU_INVALID, "\"%s\" is in the store's own folder", path);
 }
 
-static int run(struct cli *cli, const void *values, int argc, char **argv)
+static int back_up_to(struct cli *cli, const struct backup_values *given, const char *path)
 {
-    (void)argc;
-    const struct backup_values *given = values;
-    int code = cli_open(cli);
-    if (code != 0) {
-        return code;
-    }
     struct quipu_error err;
     struct copy_report report;
-    enum quipu_status status = check_place(cli, argv[0], &err);
+    enum quipu_status status = check_place(cli, path, &err);
     if (status == QUIPU_INVALID) {
         return cli_fail(cli, status, &err, "choose a folder outside the store");
     }
     if (status == QUIPU_OK) {
-        status = quipu_store_backup(cli->store, argv[0], &err);
+        status = quipu_store_backup(cli->store, path, &err);
     }
     if (status == QUIPU_OK) {
-        status = look(cli, given, argv[0], &report, &err);
+        status = look(cli, given, path, &report, &err);
     }
     if (status == QUIPU_OK) {
-        status = say(cli, given, argv[0], &report, &err);
+        status = say(cli, given, path, &report, &err);
     }
     switch ((int)status) {
     case QUIPU_OK:
@@ -156,6 +151,24 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     }
 }
 
+static int run(struct cli *cli, const void *values, int argc, char **argv)
+{
+    if (argc == 0 && cli->config->values.storage.backup_dir == NULL) {
+        return cli_usage(cli, "wants DEST where there is no storage.backup_dir");
+    }
+    int code = cli_open(cli);
+    if (code != 0 || argc == 1) {
+        return code != 0 ? code : back_up_to(cli, values, argv[0]);
+    }
+    struct quipu_buf path = QUIPU_BUF_INIT;
+    code = cli_config_backup_path(cli, &path);
+    if (code == 0) {
+        code = back_up_to(cli, values, (const char *)path.data);
+    }
+    quipu_buf_release(&path);
+    return code;
+}
+
 static const struct cli_option options[] = {
     {"no-verify", CLI_FLAG, offsetof(struct backup_values, is_unverified), NULL,
      "do not verify the copy"},
@@ -165,18 +178,18 @@ static const struct cli_option options[] = {
 
 const struct cli_verb cli_verb_backup = {
     .name = "backup",
-    .arguments = "DEST",
+    .arguments = "[DEST]",
     .summary = "Copy the store into a new or empty folder while it is in use",
     .details =
         "The copy is consistent, compact, synced and then verified. The signing key is not "
         "copied:\n"
         "a store that is restored takes a new source, so that it cannot fork the old one, and all\n"
-        "events stay verifiable.",
+        "events stay verifiable. Without DEST it gets a name in the folder storage.backup_dir.",
     .example = "quipu backup /media/stick/ceremony.quipu",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .values_bytes = sizeof(struct backup_values),
-    .arguments_min = 1,
+    .arguments_min = 0,
     .arguments_max = 1,
     .run = run,
 };

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "demo.h"
 
 #define STEP_TEXT_BYTES 768
@@ -162,7 +163,9 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     if (status == QUIPU_OK) {
         status = demo_offline(&demo, &err);
     }
-    if (status == QUIPU_OK) {
+    if (status == QUIPU_OK && !quipu_config_may_connect(&cli->config->values)) {
+        demo_step(&demo, "server", "left out: the settings say that no socket is opened");
+    } else if (status == QUIPU_OK) {
         status = demo_online(&demo, &err);
     }
     if (status == QUIPU_OK) {

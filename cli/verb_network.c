@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "config.h"
+#include "config_network.h"
 #include "print.h"
 #include "quipu/jetstream.h"
 
@@ -34,11 +36,12 @@ struct network_values {
 
 #define NETWORK_OPTIONS(values, member)                                                            \
     {"stream", CLI_TEXT, offsetof(struct values, member.stream), "NAME",                           \
-     "the stream (" QUIPU_STREAM_DEFAULT ")"},                                                     \
+     "the stream (else nats.stream_name, else " QUIPU_STREAM_DEFAULT ")"},                         \
         {"bucket", CLI_TEXT, offsetof(struct values, member.bucket), "NAME",                       \
-         "the object store's bucket (" QUIPU_BUCKET_DEFAULT ")"},                                  \
+         "the bucket (else nats.object_store_bucket, else " QUIPU_BUCKET_DEFAULT ")"},             \
         {"prefix", CLI_TEXT, offsetof(struct values, member.prefix), "SUBJECT",                    \
-         "what subjects begin with (" QUIPU_SUBJECT_PREFIX_DEFAULT ")"},                           \
+         "what subjects begin with (else nats.subject_prefix, else " QUIPU_SUBJECT_PREFIX_DEFAULT  \
+         ")"},                                                                                     \
         {"creds", CLI_TEXT, offsetof(struct values, member.creds), "FILE",                         \
          "credentials file (JWT and seed)"},                                                       \
         {"user", CLI_TEXT, offsetof(struct values, member.user), "NAME", "user name"},             \
@@ -117,10 +120,31 @@ static int check_options(const struct cli *cli, const struct network_values *val
     if (values->user != NULL && values->creds != NULL) {
         return cli_usage(cli, "--user and --creds say two identities, and one is wanted");
     }
-    if (values->password_fd.is_set && values->user == NULL) {
+    if (values->password_fd.is_set && values->user == NULL &&
+        cli->config->values.nats.user == NULL) {
         return cli_usage(cli, "--password-fd wants --user too");
     }
     return 0;
+}
+
+/* What the settings say, and over it what this command line says. Who we are is one thing: an
+ * option for it takes the place of all that the settings say about it. */
+static void apply_options(const struct cli *cli, const struct network_values *values,
+                          struct quipu_nats_options *options)
+{
+    quipu_config_nats_options(&cli->config->values, options);
+    if (values->creds != NULL || values->user != NULL) {
+        options->credentials_file = values->creds;
+        options->nkey_file = NULL;
+        options->token = NULL;
+        options->user = values->user;
+        options->password = values->user != NULL ? getenv("QUIPU_NATS_PASSWORD") : NULL;
+    }
+    options->tls_ca_file = values->tls_ca != NULL ? values->tls_ca : options->tls_ca_file;
+    options->stream = values->stream != NULL ? values->stream : options->stream;
+    options->bucket = values->bucket != NULL ? values->bucket : options->bucket;
+    options->subject_prefix = values->prefix != NULL ? values->prefix : options->subject_prefix;
+    options->engine = cli->engine;
 }
 
 static int connect_to(const struct cli *cli, const struct network_values *values,
@@ -131,36 +155,26 @@ static int connect_to(const struct cli *cli, const struct network_values *values
     if (code != 0) {
         return code;
     }
-    struct quipu_nats_options options = QUIPU_NATS_OPTIONS_INIT;
-    char *url = cli->server == NULL ? NULL : strdup(cli->server);
-    if (url != NULL) {
-        trim_slashes(url);
-    } else if (cli->server != NULL) {
+    struct quipu_nats_options options;
+    char *url = strdup(cli->server);
+    if (url == NULL) {
         return cli_fail(cli, QUIPU_NO_MEMORY, NULL, NULL);
     }
+    trim_slashes(url);
+    apply_options(cli, values, &options);
     options.url = url;
-    options.credentials_file = values->creds;
-    options.user = values->user;
-    options.tls_ca_file = values->tls_ca;
-    options.stream = values->stream;
-    options.bucket = values->bucket;
-    options.subject_prefix = values->prefix;
     if (values->password_fd.is_set) {
         code = read_password(cli, values->password_fd.value, password);
         options.password = password;
-    } else if (values->user != NULL) {
-        options.password = getenv("QUIPU_NATS_PASSWORD");
     }
     if (code == 0) {
         struct quipu_error err;
-        enum quipu_status status = quipu_nats_open(&options, nats, &err);
+        enum quipu_status status = cli_network_connect(cli, &options, nats, &err);
         code = status == QUIPU_OK ? 0 : fail(cli, status, &err);
     }
     explicit_bzero(password, sizeof password);
-    if (url != NULL) {
-        explicit_bzero(url, strlen(url)); /* it may hold a password */
-        free(url);
-    }
+    explicit_bzero(url, strlen(url)); /* it may hold a password */
+    free(url);
     return code;
 }
 
@@ -182,15 +196,13 @@ struct provision_values {
     struct cli_number replicas;
 };
 
-static void say_provision(const struct network_values *values,
+static void say_provision(const struct quipu_nats_options *names,
                           const struct quipu_provision_report *report)
 {
     char messages[CLI_COUNTED_BYTES];
-    (void)printf("stream %s: %s, %s\nbucket %s: %s\n",
-                 values->stream == NULL ? QUIPU_STREAM_DEFAULT : values->stream,
+    (void)printf("stream %s: %s, %s\nbucket %s: %s\n", names->stream,
                  report->stream_created ? "made" : "was there",
-                 cli_counted(report->stream_messages, "message", messages),
-                 values->bucket == NULL ? QUIPU_BUCKET_DEFAULT : values->bucket,
+                 cli_counted(report->stream_messages, "message", messages), names->bucket,
                  report->bucket_created ? "made" : "was there");
     if (report->drift.len > 0) {
         (void)printf("otherwise than quipu would have made them:\n%.*s",
@@ -198,16 +210,14 @@ static void say_provision(const struct network_values *values,
     }
 }
 
-static enum quipu_status say_provision_json(const struct network_values *values,
+static enum quipu_status say_provision_json(const struct quipu_nats_options *names,
                                             const struct quipu_provision_report *report,
                                             struct quipu_error *err)
 {
     struct cli_json json = {0};
     cli_json_begin(&json);
-    cli_json_text(&json, "stream",
-                  quipu_slice_text(values->stream == NULL ? QUIPU_STREAM_DEFAULT : values->stream));
-    cli_json_text(&json, "bucket",
-                  quipu_slice_text(values->bucket == NULL ? QUIPU_BUCKET_DEFAULT : values->bucket));
+    cli_json_text(&json, "stream", quipu_slice_text(names->stream));
+    cli_json_text(&json, "bucket", quipu_slice_text(names->bucket));
     cli_json_bool(&json, "stream_created", report->stream_created);
     cli_json_bool(&json, "bucket_created", report->bucket_created);
     cli_json_number(&json, "stream_messages", report->stream_messages);
@@ -233,16 +243,23 @@ static int run_provision(struct cli *cli, const void *values, int argc, char **a
     }
     struct quipu_error err;
     struct quipu_error say_err;
-    struct quipu_provision_options options = QUIPU_PROVISION_OPTIONS_INIT;
-    options.duplicate_window_us = provision->duplicates_us;
-    options.replicas = (uint32_t)provision->replicas.value;
+    struct quipu_nats_options names;
+    struct quipu_provision_options options;
+    apply_options(cli, &provision->network, &names);
+    quipu_config_provision_options(&cli->config->values, &options);
+    if (provision->duplicates_us != 0) {
+        options.duplicate_window_us = provision->duplicates_us;
+    }
+    if (provision->replicas.is_set) {
+        options.replicas = (uint32_t)provision->replicas.value;
+    }
     struct quipu_provision_report report = {0};
     enum quipu_status status = quipu_provision(nats, &options, &report, &err);
     if (status == QUIPU_OK || status == QUIPU_DRIFT) {
         if (!cli->is_json) {
-            say_provision(&provision->network, &report);
+            say_provision(&names, &report);
         } else {
-            enum quipu_status said = say_provision_json(&provision->network, &report, &say_err);
+            enum quipu_status said = say_provision_json(&names, &report, &say_err);
             if (said != QUIPU_OK && status == QUIPU_OK) {
                 status = said;
                 err = say_err;
@@ -258,9 +275,9 @@ static int run_provision(struct cli *cli, const void *values, int argc, char **a
 static const struct cli_option provision_options[] = {
     NETWORK_OPTIONS(provision_values, network),
     {"duplicates", CLI_DURATION, offsetof(struct provision_values, duplicates_us), "DURATION",
-     "the stream's duplicate window (2m)"},
+     "the stream's duplicate window (else nats.jetstream.duplicate_window, else 2m)"},
     {"replicas", CLI_NUMBER, offsetof(struct provision_values, replicas), "N",
-     "copies in a cluster (1)"},
+     "copies in a cluster (else nats.jetstream.replicas, else 1)"},
 };
 
 const struct cli_verb cli_verb_provision = {
@@ -387,7 +404,8 @@ static int run_flush(struct cli *cli, const void *values, int argc, char **argv)
     }
     struct cli_progress progress = {.cli = cli, .what = "events published"};
     struct quipu_error err;
-    struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
+    struct quipu_flush_options options;
+    quipu_config_flush_options(&cli->config->values, &options);
     options.window = (uint32_t)flush->window.value;
     options.restart = flush->again;
     options.progress = cli_progress;

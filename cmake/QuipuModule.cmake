@@ -9,14 +9,17 @@ target_compile_options(quipu_flags INTERFACE
     -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
     -Wcast-qual -Wswitch-enum -Wundef -Wformat=2 -Wnull-dereference -Wwrite-strings
     $<$<BOOL:${QUIPU_WARNINGS_AS_ERRORS}>:-Werror>)
+# What C and C++ share.
+add_library(quipu_hardening INTERFACE)
+target_link_libraries(quipu_flags INTERFACE quipu_hardening)
 if(QUIPU_SANITIZE)
-    target_compile_options(quipu_flags INTERFACE -fsanitize=${QUIPU_SANITIZE} -fno-omit-frame-pointer
+    target_compile_options(quipu_hardening INTERFACE -fsanitize=${QUIPU_SANITIZE} -fno-omit-frame-pointer
                            -fno-sanitize-recover=undefined)
-    target_link_options(quipu_flags INTERFACE -fsanitize=${QUIPU_SANITIZE})
+    target_link_options(quipu_hardening INTERFACE -fsanitize=${QUIPU_SANITIZE})
 elseif(CMAKE_BUILD_TYPE MATCHES "Rel")
-    target_compile_options(quipu_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+    target_compile_options(quipu_hardening INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
                            -fstack-protector-strong -fstack-clash-protection -fcf-protection)
-    target_link_options(quipu_flags INTERFACE -Wl,-z,relro -Wl,-z,now)
+    target_link_options(quipu_hardening INTERFACE -Wl,-z,relro -Wl,-z,now)
 endif()
 if(QUIPU_FAILPOINTS)
     target_compile_definitions(quipu_flags INTERFACE QUIPU_FAILPOINTS)

@@ -214,7 +214,7 @@ const struct quipu_config_key *quipu_config_key_nearest(struct quipu_slice path)
     if (name.len == 0) {
         return NULL;
     }
-    size_t best = name.len / 3 + 2;
+    size_t best = name.len / 3 + 1;
     for (size_t i = 0; i < KEY_COUNT; i++) {
         size_t whole = distance(path, quipu_slice_text(keys[i].path));
         size_t part = distance(name, quipu_slice_text(keys[i].name)) + 1;

@@ -6,7 +6,7 @@
 manual=$2
 
 verbs="init append log show cat verify status query export import provision flush pull replay projections backup compact deadletter
-quarantine types cid car demo help version"
+quarantine types cid car config demo help version"
 
 list=$("$quipu" help)
 names=$("$quipu" help --json | member verb)

@@ -8,7 +8,8 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/quipu-cli-XXXXXX")
 server_pid=
 server_options=()
 checks=0
-unset QUIPU_STORE QUIPU_SERVER QUIPU_NATS_PASSWORD NO_COLOR
+unset QUIPU_STORE QUIPU_SERVER QUIPU_NATS_PASSWORD QUIPU_CONFIG QUIPU_MODE NO_COLOR
+export XDG_CONFIG_HOME=$dir/no-config # nobody's own settings and credentials
 
 cleanup() {
     local code=$?
