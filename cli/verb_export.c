@@ -13,72 +13,17 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "config.h"
+#include "export_bundle.h"
 #include "print.h"
-#include "quipu/bundle.h"
 #include "quipu/event_json.h"
 #include "quipu/text.h"
 
 struct export_values {
     struct cli_selection selection;
-    const char *operator_name;
-    const char *reason;
     const char *format;
+    struct cli_export_bundle bundle;
 };
-
-/* ------------------------------------------------------------------ a bundle */
-
-static void say_bundle(const char *path, const struct quipu_export_report *report)
-{
-    char events[CLI_COUNTED_BYTES];
-    char bytes[CLI_COUNT_BYTES];
-    char root[QUIPU_CID_TEXT_BYTES];
-    struct quipu_buf digest = QUIPU_BUF_INIT;
-    quipu_cid_format(&report->root, root);
-    quipu_hex_append(&digest, quipu_slice(report->file_sha256, sizeof report->file_sha256));
-    (void)printf("%s, positions %" PRIu64 " to %" PRIu64 ", in %s, %s\n",
-                 cli_counted(report->events, "event", events), report->first_position,
-                 report->last_position, path, cli_bytes(report->file_bytes, bytes));
-    (void)printf("root    %s\nsha256  %.*s\n", root, QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));
-    quipu_buf_release(&digest);
-}
-
-static enum quipu_status say_bundle_json(const char *path, const struct quipu_export_report *report,
-                                         struct quipu_error *err)
-{
-    struct cli_json json = {0};
-    cli_json_begin(&json);
-    cli_json_text(&json, "file", quipu_slice_text(path));
-    cli_json_number(&json, "events", report->events);
-    cli_json_number(&json, "first_position", report->first_position);
-    cli_json_number(&json, "last_position", report->last_position);
-    cli_json_number(&json, "file_bytes", report->file_bytes);
-    cli_json_cid(&json, "root", &report->root);
-    cli_json_cid(&json, "manifest", &report->manifest);
-    cli_json_hex(&json, "sha256", quipu_slice(report->file_sha256, sizeof report->file_sha256));
-    enum quipu_status status = cli_json_end(&json, err);
-    cli_json_release(&json);
-    return status;
-}
-
-static enum quipu_status export_bundle(const struct cli *cli, const struct export_values *values,
-                                       const struct quipu_filter *filter, const char *path,
-                                       struct quipu_error *err)
-{
-    struct quipu_export_options options = QUIPU_EXPORT_OPTIONS_INIT;
-    options.filter = *filter;
-    options.operator_name = values->operator_name;
-    options.reason = values->reason;
-    struct quipu_export_report report;
-    enum quipu_status status = quipu_export(cli->engine, path, &options, &report, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    if (cli->is_json) {
-        return say_bundle_json(path, &report, err);
-    }
-    say_bundle(path, &report);
-    return QUIPU_OK;
-}
 
 /* ------------------------------------------------------------------ JSON lines */
 
@@ -211,8 +156,8 @@ static enum quipu_status export_json_lines(const struct cli *cli, const struct q
 
 static int run(struct cli *cli, const void *values, int argc, char **argv)
 {
-    (void)argc;
     const struct export_values *export_values = values;
+    const char *path = argc == 1 ? argv[0] : NULL;
     bool is_lines = false;
     if (export_values->format != NULL) {
         is_lines = strcmp(export_values->format, "jsonl") == 0;
@@ -221,7 +166,11 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
                              export_values->format);
         }
     }
-    if (!is_lines && strcmp(argv[0], "-") == 0) {
+    if (path == NULL && (is_lines || export_values->bundle.unpack == NULL) &&
+        (is_lines || cli->config->values.storage.offline_events_dir == NULL)) {
+        return cli_usage(cli, "wants FILE where no storage.offline_events_dir takes a bundle");
+    }
+    if (!is_lines && path != NULL && strcmp(path, "-") == 0) {
         return cli_usage(cli, "a bundle is read back before it gets its name, so it needs a FILE "
                               "(--format jsonl writes to -)");
     }
@@ -233,25 +182,42 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     if (code != 0) {
         return code;
     }
+    struct cli_export_bundle bundle = export_values->bundle;
     struct quipu_error err;
-    enum quipu_status status =
-        is_lines ? export_json_lines(cli, &filter.filter, argv[0], &err)
-                 : export_bundle(cli, export_values, &filter.filter, argv[0], &err);
-    return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
+    struct quipu_buf named = QUIPU_BUF_INIT;
+    enum quipu_status status = QUIPU_OK;
+    if (bundle.operator_name == NULL) {
+        bundle.operator_name = cli->config->values.offline.operator_name;
+    }
+    if (path == NULL && bundle.unpack != NULL) {
+        quipu_buf_printf(&named, "%s.car", bundle.unpack);
+        quipu_buf_append_byte(&named, 0);
+        status =
+            named.status == QUIPU_OK ? QUIPU_OK : quipu_error_set(&err, named.status, "a path");
+        path = (const char *)named.data;
+    } else if (path == NULL) {
+        status = cli_config_bundle_path(cli, &named, &err);
+        path = (const char *)named.data;
+    }
+    if (status == QUIPU_OK && !is_lines) {
+        code = cli_export_bundle(cli, &bundle, &filter.filter, path);
+    } else if (status == QUIPU_OK) {
+        status = export_json_lines(cli, &filter.filter, path, &err);
+    }
+    quipu_buf_release(&named);
+    return status == QUIPU_OK ? code : cli_fail(cli, status, &err, NULL);
 }
 
 static const struct cli_option options[] = {
     CLI_SELECTION_OPTIONS(export_values, selection),
     {"format", CLI_TEXT, offsetof(struct export_values, format), "car|jsonl",
      "a signed bundle (car), or lines for reading as `quipu log --json`"},
-    {"operator", CLI_TEXT, offsetof(struct export_values, operator_name), "NAME",
-     "who exports, for the manifest"},
-    {"reason", CLI_TEXT, offsetof(struct export_values, reason), "TEXT", "why, for the manifest"},
+    CLI_EXPORT_BUNDLE_OPTIONS(export_values, bundle),
 };
 
 const struct cli_verb cli_verb_export = {
     .name = "export",
-    .arguments = "FILE",
+    .arguments = "[FILE]",
     .summary = "Write events into one signed file that travels over an air gap",
     .details =
         "The bundle is a CARv1 that any IPLD tool lists and verifies. It is written under a "
@@ -260,12 +226,15 @@ const struct cli_verb cli_verb_export = {
         "touched. With\n"
         "--format jsonl FILE may be - for stdout; those lines are for reading: no verb takes "
         "them in\n"
-        "again. What another store shall have goes as a bundle.",
+        "again. What another store shall have goes as a bundle. Without FILE a bundle gets a name "
+        "in the\n"
+        "folder storage.offline_events_dir. --unpack DIR also writes what an auditor checks with\n"
+        "stock tools, and without FILE the bundle is DIR.car then.",
     .example = "quipu export --operator 'Ada Quispe' ceremony.car",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .values_bytes = sizeof(struct export_values),
-    .arguments_min = 1,
+    .arguments_min = 0,
     .arguments_max = 1,
     .run = run,
 };

@@ -10,10 +10,10 @@
 #include "cli.h"
 #include "meter.h"
 #include "print.h"
-#include "quipu/bundle.h"
 #include "quipu/clock.h"
 #include "quipu/text.h"
 #include "quipu/verify.h"
+#include "verify_bundle.h"
 
 /* ------------------------------------------------------------------ a store */
 
@@ -23,6 +23,7 @@
 struct verify_values {
     bool wants_progress;
     bool is_repair;
+    struct cli_verify_bundle bundle;
 };
 
 struct verify_run {
@@ -220,77 +221,25 @@ static int verify_store(struct cli *cli, const struct verify_values *values)
                : cli_fail(cli, status, &err, status == QUIPU_CORRUPT ? cure_of(&report) : NULL);
 }
 
-/* ------------------------------------------------------------------ a bundle */
-
-static void say_bundle_text(const struct cli *cli, const char *path,
-                            const struct quipu_bundle_report *report)
-{
-    char events[CLI_COUNTED_BYTES];
-    char blocks[CLI_COUNTED_BYTES];
-    char bytes[CLI_COUNT_BYTES];
-    char time[QUIPU_RFC3339_BYTES];
-    char manifest[QUIPU_CID_TEXT_BYTES];
-    struct quipu_buf digest = QUIPU_BUF_INIT;
-    quipu_rfc3339_format(report->created_unix_us, time);
-    quipu_cid_format(&report->manifest, manifest);
-    quipu_hex_append(&digest, quipu_slice(report->file_sha256, sizeof report->file_sha256));
-    (void)printf("%s%s%s: %s, %s in %s, %s\n", cli_paint(cli, CLI_GREEN), "intact",
-                 cli_paint(cli, CLI_PLAIN), path, cli_counted(report->events, "event", events),
-                 cli_counted(report->blocks, "block", blocks),
-                 cli_bytes(report->file_bytes, bytes));
-    (void)printf("made      %s\nsource    %s\nsigned    %s\nmanifest  %s\nsha256    %.*s\n", time,
-                 report->source, report->signer, manifest,
-                 QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));
-    quipu_buf_release(&digest);
-}
-
-static enum quipu_status say_bundle_json(const char *path, const struct quipu_bundle_report *report,
-                                         struct quipu_error *err)
-{
-    struct cli_json json = {0};
-    cli_json_begin(&json);
-    cli_json_bool(&json, "intact", true);
-    cli_json_text(&json, "file", quipu_slice_text(path));
-    cli_json_number(&json, "events", report->events);
-    cli_json_number(&json, "blocks", report->blocks);
-    cli_json_number(&json, "file_bytes", report->file_bytes);
-    cli_json_time(&json, "created_at", report->created_unix_us);
-    cli_json_text(&json, "source", quipu_slice_text(report->source));
-    cli_json_text(&json, "signer", quipu_slice_text(report->signer));
-    cli_json_cid(&json, "manifest", &report->manifest);
-    cli_json_hex(&json, "sha256", quipu_slice(report->file_sha256, sizeof report->file_sha256));
-    enum quipu_status status = cli_json_end(&json, err);
-    cli_json_release(&json);
-    return status;
-}
-
-static int verify_bundle(const struct cli *cli, const char *path)
-{
-    struct quipu_error err;
-    struct quipu_bundle_report report;
-    enum quipu_status status = quipu_bundle_check(path, &report, &err);
-    if (status == QUIPU_OK) {
-        if (cli->is_json) {
-            status = say_bundle_json(path, &report, &err);
-        } else {
-            say_bundle_text(cli, path, &report);
-        }
-    }
-    return status == QUIPU_OK
-               ? 0
-               : cli_fail(cli, status, &err,
-                          status == QUIPU_NOT_FOUND ? "name a file that `quipu export` wrote"
-                                                    : NULL);
-}
+/* ------------------------------------------------------------------ the verb */
 
 static int run(struct cli *cli, const void *values, int argc, char **argv)
 {
     const struct verify_values *given = values;
+    const struct cli_verify_bundle *bundle = &given->bundle;
     if (argc > 0 && (given->is_repair || given->wants_progress)) {
         return cli_usage(cli, "--%s is for a store, not for a bundle",
                          given->is_repair ? "repair-indexes" : "progress");
     }
-    return argc == 0 ? verify_store(cli, given) : verify_bundle(cli, argv[0]);
+    if (argc == 0 && (bundle->trusted.count > 0 || bundle->unpack != NULL ||
+                      bundle->age.identities.count > 0 || bundle->age.passphrase_fd.is_set)) {
+        return cli_usage(cli, "--trust, --identity, --passphrase-fd and --unpack are for a bundle: "
+                              "name its file");
+    }
+    if (argc > 1 && bundle->unpack != NULL) {
+        return cli_usage(cli, "--unpack takes one bundle");
+    }
+    return argc == 0 ? verify_store(cli, given) : cli_verify_bundles(cli, bundle, argc, argv);
 }
 
 static const struct cli_option options[] = {
@@ -298,23 +247,32 @@ static const struct cli_option options[] = {
      "say how far it is, a line a second"},
     {"repair-indexes", CLI_FLAG, offsetof(struct verify_values, is_repair), NULL,
      "first rebuild all that derives from the log"},
+    {"trust", CLI_TEXTS, offsetof(struct verify_values, bundle.trusted), "U…",
+     "of a bundle: only what this signer signed (may be given several times)"},
+    CLI_AGE_OPTIONS(verify_values, bundle.age),
+    {"unpack", CLI_TEXT, offsetof(struct verify_values, bundle.unpack), "DIR",
+     "of a bundle: write what an auditor checks with stock tools into a new folder"},
 };
 
 const struct cli_verb cli_verb_verify = {
     .name = "verify",
-    .arguments = "[BUNDLE]",
-    .summary = "Check every byte, chain and index of the store, or a bundle by itself",
+    .arguments = "[BUNDLE...]",
+    .summary = "Check every byte, chain and index of the store, or bundles by themselves",
     .details =
         "Without an argument: every block of the store is hashed again, every chain, number and\n"
         "index checked; each problem is one line that names file, position and what is wrong.\n"
         "Others may go on appending. --repair-indexes first makes indexes, heads and counters "
         "anew\n"
-        "in a new file; nobody else may have the store open then. With a file: its blocks, its\n"
-        "manifest and its signature; no store is needed.",
+        "in a new file; nobody else may have the store open then.\n"
+        "With bundles: blocks, manifest, signatures, checkpoint and proofs of each, and that each\n"
+        "follows the one before it; no store is needed. Exit codes then: 20 tampered, 21 "
+        "truncated,\n"
+        "22 a part is missing, 23 gap, 24 fork or rolled back, 25 unsigned, 26 untrusted signer,\n"
+        "27 wrong recipient, 28 unknown version, 29 replayed or out of order.",
     .example = "quipu verify ceremony.car",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .values_bytes = sizeof(struct verify_values),
-    .arguments_max = 1,
+    .arguments_max = 999,
     .run = run,
 };

@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# An auditor who has stock tools only: runs the commands out of the VERIFY.txt of an unpacked bundle as
+# they stand there, then changes one thing after the other and sees each found by one of them. Also the
+# exit codes of `quipu verify BUNDLE`.
+#   auditor.sh QUIPU
+#
+# SPDX-License-Identifier: Apache-2.0
+set -euo pipefail
+quipu=$1
+here=$(cd "$(dirname "$0")" && pwd)
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+export QUIPU_STORE=$dir/vault
+
+fail() {
+    echo "auditor.sh: $*" >&2
+    exit 1
+}
+
+for tool in node sha256sum ssh-keygen age age-keygen cmp; do
+    if ! command -v "$tool" >/dev/null; then
+        echo "skipped: there is no $tool; ./scripts/setup test installs it"
+        exit 77
+    fi
+done
+if [ ! -e "$here/node_modules/.quipu-stamp" ]; then
+    echo "skipped: the peers are not installed; ./tests/interop/install.sh does it"
+    exit 77
+fi
+# Node looks for packages beside the folder that it runs in, and above.
+ln -s "$here/node_modules" "$dir/node_modules"
+
+append() { # FIRST LAST
+    for ((i = $1; i <= $2; i++)); do
+        printf '{"aggregate_type":"key","aggregate_id":"root-%d","event_type":"key.used","payload":{"n":%d}}\n' \
+            $((i % 7)) "$i"
+    done | "$quipu" append --quiet - >/dev/null
+}
+
+# Run the commands of a VERIFY.txt; $1: its folder.
+audit() {
+    local commands
+    commands=$(sed -n 's/^\$ //p' "$1/VERIFY.txt")
+    [ -n "$commands" ] || fail "$1/VERIFY.txt has no commands"
+    (cd "$1" && bash -euo pipefail -c "$commands") >"$dir/log" 2>&1
+}
+
+expect_exit() { # CODE WORD COMMAND…
+    local code=0 wanted=$1 word=$2
+    shift 2
+    "$@" >"$dir/log" 2>&1 || code=$?
+    [ "$code" -eq "$wanted" ] || fail "exit code $code, not $wanted: $*: $(cat "$dir/log")"
+    grep -q -- "$word" "$dir/log" || fail "'$word' is not said: $*: $(cat "$dir/log")"
+}
+
+"$quipu" init --quiet >/dev/null
+append 1 300
+"$quipu" export --quiet --unpack "$dir/audit" --operator 'Ada Quispe' "$dir/one.car" >"$dir/said"
+grep -q '^spoken ' "$dir/said" || fail "the digest is not said in words"
+for name in events.car events.ndjson manifest.cbor manifest.json signature-1.sig signer-1.pub \
+    checkpoint checkpoint.vkey allowed_signers SHA256SUMS VERIFY.txt; do
+    [ -s "$dir/audit/$name" ] || fail "$name is not there"
+done
+cmp "$dir/one.car" "$dir/audit/events.car"
+[ "$(wc -l <"$dir/audit/events.ndjson")" -eq 300 ] || fail "events.ndjson has another number of lines"
+[ "$(sed -n '$=' "$dir/audit/checkpoint")" -eq 5 ] || fail "the checkpoint has another number of lines"
+audit "$dir/audit" || fail "the commands of VERIFY.txt fail: $(cat "$dir/log")"
+grep -q '300 events verified' "$dir/log" || fail "node has not counted the events"
+grep -q 'Good "quipu-bundle@v1" signature' "$dir/log" || fail "ssh-keygen has not verified"
+
+# Encrypted: who receives it unpacks it, and age itself finds the same bytes.
+age-keygen -o "$dir/identity" 2>/dev/null
+recipient=$(sed -n 's/^# public key: //p' "$dir/identity")
+"$quipu" export --quiet --recipient "$recipient" "$dir/two.age" >/dev/null
+"$quipu" verify --identity "$dir/identity" --unpack "$dir/audit-two" "$dir/two.age" >/dev/null
+BUNDLE=$dir/two.age IDENTITY=$dir/identity audit "$dir/audit-two" || fail "encrypted: $(cat "$dir/log")"
+age --decrypt --identity "$dir/identity" -o "$dir/two.car" "$dir/two.age"
+"$quipu" verify "$dir/two.car" >/dev/null
+if BUNDLE=$dir/two.age IDENTITY=$dir/identity audit "$dir/audit"; then
+    fail "another bundle's encrypted file passes for this one"
+fi
+
+# One change after the other, each found by the tools.
+tamper() { # NAME SED-EXPRESSION
+    cp -r "$dir/audit" "$dir/tampered"
+    sed -i "$2" "$dir/tampered/$1"
+    cmp -s "$dir/audit/$1" "$dir/tampered/$1" && fail "$1 is not changed"
+    if audit "$dir/tampered"; then
+        fail "a change of $1 is not found"
+    fi
+    # Also where the forger has put the sums right.
+    (cd "$dir/tampered" && find . -type f ! -name SHA256SUMS -printf '%P\0' | xargs -0 sha256sum) >"$dir/sums"
+    cp "$dir/sums" "$dir/tampered/SHA256SUMS"
+    case $1 in
+    manifest.cbor | events.car | signature-1.sig | allowed_signers)
+        if audit "$dir/tampered"; then
+            fail "a change of $1 is not found with new sums"
+        fi
+        ;;
+    esac
+    rm -r "$dir/tampered"
+}
+tamper manifest.cbor 's/Ada Quispe/Eva Quispe/'
+tamper events.car 's/root-3/root-4/'
+tamper events.ndjson 's/root-3/root-4/'
+tamper signature-1.sig '3s/[A-M]/Z/'
+tamper allowed_signers 's/AAAAC3NzaC1lZDI1NTE5AAAAI/AAAAC3NzaC1lZDI1NTE5AAAAJ/'
+tamper checkpoint '2s/3/4/'
+
+# The verdicts of verify.
+append 301 310
+"$quipu" export --quiet --since-last "$dir/three.car" >/dev/null
+append 311 320
+"$quipu" export --quiet --since-last "$dir/four.car" >/dev/null
+"$quipu" verify "$dir/one.car" "$dir/two.car" "$dir/three.car" "$dir/four.car" >"$dir/log"
+grep -q 'began as the 300 events' "$dir/log" || fail "consistency is not said: $(cat "$dir/log")"
+sed 's/root-3/root-4/' "$dir/one.car" >"$dir/tampered.car"
+head -c 5000 "$dir/one.car" >"$dir/cut.car"
+expect_exit 20 'tampered: .*tampered.car: event' "$quipu" verify "$dir/tampered.car"
+expect_exit 21 'truncated: .*cut.car' "$quipu" verify "$dir/cut.car"
+expect_exit 23 'gap: .*four.car: bundle 3 ' "$quipu" verify "$dir/two.car" "$dir/four.car"
+"$quipu" --store "$dir/stranger" init --quiet >/dev/null
+(QUIPU_STORE=$dir/stranger append 1 1)
+stranger=$("$quipu" --store "$dir/stranger" log --json | sed -n 's/.*"source":"\(U[A-Z0-9]*\)".*/\1/p')
+expect_exit 26 'untrusted signer: ' "$quipu" verify --trust "$stranger" "$dir/one.car"
+expect_exit 27 'wrong recipient: ' "$quipu" verify "$dir/two.age"
+expect_exit 29 'replayed: ' "$quipu" verify "$dir/three.car" "$dir/one.car"
+expect_exit 29 'replayed: ' "$quipu" verify "$dir/three.car" "$dir/three.car"
+expect_exit 5 'cut-and-gone' "$quipu" verify "$dir/cut-and-gone.car"
+
+# Volumes.
+"$quipu" export --quiet --volume-size 64K "$dir/vol.car" >/dev/null
+"$quipu" verify "$dir/vol.car" >/dev/null
+(cd "$dir/vol.car" && sha256sum --check --strict --quiet SHA256SUMS)
+mv "$dir/vol.car/vol.car.002" "$dir/kept"
+expect_exit 22 'missing: .*vol.car.002' "$quipu" verify "$dir/vol.car"
+
+# A store that was rolled back gives the number of a bundle that is on its way already once more.
+cp -r "$dir/vault" "$dir/rolled-back"
+append 321 321
+"$quipu" export --quiet --since-last "$dir/six.car" >/dev/null
+(QUIPU_STORE=$dir/rolled-back append 322 322)
+"$quipu" --store "$dir/rolled-back" export --quiet --since-last "$dir/other-six.car" >/dev/null
+expect_exit 24 'fork: .*number 6' "$quipu" verify "$dir/six.car" "$dir/other-six.car"
+echo "an auditor with stock tools finds what quipu says, and what was changed"
