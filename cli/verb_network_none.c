@@ -1,6 +1,7 @@
 /*
- * quipu provision, flush and pull in a build without the network: they are known and say that they
- * are not there. It stands in the place of verb_network.c where libquipu-jetstream is not built.
+ * quipu provision, flush, pull and reconcile in a build without the network: they are known and say
+ * that they are not there. It stands in the place of verb_network.c where libquipu-jetstream is not
+ * built.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -53,6 +54,12 @@ static const struct cli_option options[] = {
     {"window", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
     {"duplicates", CLI_DURATION, offsetof(struct network_values, duration_us), "DURATION",
      "not in this build"},
+    TEXT("dedup", "HOW"),
+    {"interval", CLI_DURATION, offsetof(struct network_values, duration_us), "DURATION",
+     "not in this build"},
+    {"watch", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
+    {"repair", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
+    {"no-payloads", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
     {"again", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
 };
 
@@ -68,3 +75,4 @@ static const struct cli_option options[] = {
 const struct cli_verb cli_verb_provision = VERB("provision");
 const struct cli_verb cli_verb_flush = VERB("flush");
 const struct cli_verb cli_verb_pull = VERB("pull");
+const struct cli_verb cli_verb_reconcile = VERB("reconcile");

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 manual=$2
 
-verbs="init append log show cat verify status query export import provision flush pull replay projections backup compact deadletter
+verbs="init append log show cat verify status query export import provision flush pull reconcile replay projections backup compact deadletter
 quarantine types cid car config demo help version"
 
 list=$("$quipu" help)
@@ -22,7 +22,7 @@ for verb in $verbs; do
     has "$verb --help" "$text" "  9  "
     has "$verb --help" "$text" "Example:"
     case $verb in
-    provision | flush | pull) has "$verb --help" "$text" "--server URL" ;;
+    provision | flush | pull | reconcile) has "$verb --help" "$text" "--server URL" ;;
     *) equal "--server in $verb --help" "${text//--server URL/}" "$text" ;;
     esac
     equal "quipu --help $verb" "$("$quipu" --help "$verb")" "$text"
@@ -30,7 +30,7 @@ for verb in $verbs; do
     # The manual knows each verb and each of its options.
     grep -qE "^\.It Cm $verb( |\$)" "$manual" || fail "the manual page does not have the verb $verb"
     case $verb:$("$quipu" version --json | member with_jetstream) in
-    provision:false | flush:false | pull:false) continue ;;
+    provision:false | flush:false | pull:false | reconcile:false) continue ;;
     esac
     for option in $(printf '%s\n' "$text" | grep -oE '^  --[a-z-]+' | tr -d ' ' | sed 's/^--//'); do
         grep -qE "Fl (h , )?-$option( |\$)" "$manual" ||

@@ -1,0 +1,62 @@
+/*
+ * What the verbs that reach a server share: their options, and a connection made of them.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_CLI_NETWORK_H
+#define QUIPU_CLI_NETWORK_H
+
+#include "cli.h"
+#include "print.h"
+#include "quipu/jetstream.h"
+
+/* Where the server is and what proves who we are; the first member of every verb's values. */
+struct network_values {
+    const char *stream;
+    const char *bucket;
+    const char *prefix;
+    const char *creds;
+    const char *user;
+    struct cli_number password_fd;
+    const char *tls_ca;
+};
+
+#define NETWORK_OPTIONS(values, member)                                                            \
+    {"stream", CLI_TEXT, offsetof(struct values, member.stream), "NAME",                           \
+     "the stream (else nats.stream_name, else " QUIPU_STREAM_DEFAULT ")"},                         \
+        {"bucket", CLI_TEXT, offsetof(struct values, member.bucket), "NAME",                       \
+         "the bucket (else nats.object_store_bucket, else " QUIPU_BUCKET_DEFAULT ")"},             \
+        {"prefix", CLI_TEXT, offsetof(struct values, member.prefix), "SUBJECT",                    \
+         "what subjects begin with (else nats.subject_prefix, else " QUIPU_SUBJECT_PREFIX_DEFAULT  \
+         ")"},                                                                                     \
+        {"creds", CLI_TEXT, offsetof(struct values, member.creds), "FILE",                         \
+         "credentials file (JWT and seed)"},                                                       \
+        {"user", CLI_TEXT, offsetof(struct values, member.user), "NAME", "user name"},             \
+        {"password-fd", CLI_NUMBER, offsetof(struct values, member.password_fd), "N",              \
+         "read the password from this descriptor (else QUIPU_NATS_PASSWORD)"},                     \
+    {                                                                                              \
+        "tls-ca", CLI_TEXT, offsetof(struct values, member.tls_ca), "FILE",                        \
+            "CA certificates (PEM); turns TLS on"                                                  \
+    }
+
+/** Connect as the options say. Returns 0, or the exit code after it has said what is wrong. */
+int cli_connect(const struct cli *cli, const struct network_values *values,
+                struct quipu_nats **nats);
+
+/** What the settings say, and over it what this command line says. Strings are borrowed. */
+void cli_network_options(const struct cli *cli, const struct network_values *values,
+                         struct quipu_nats_options *options);
+
+/** Open the store, then connect: it costs nothing to find out that the store is not there. */
+int cli_open_and_connect(struct cli *cli, const struct network_values *values,
+                         struct quipu_nats **nats);
+
+/** Say a failure that the server is behind: its "permission" is not this machine's. Returns the
+ * exit code. */
+int cli_fail_network(const struct cli *cli, enum quipu_status status,
+                     const struct quipu_error *err);
+
+/** A reason without its cure: the line that it goes into has one of its own. */
+void cli_copy_reason(char into[QUIPU_ERROR_MESSAGE_BYTES], struct quipu_slice line);
+
+#endif

@@ -1,0 +1,208 @@
+/*
+ * quipu reconcile: does the stream hold what this log says is published? Writes nothing, unless
+ * --repair lets it send again what is missing.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "network.h"
+
+struct reconcile_values {
+    struct network_values network;
+    bool is_repair;
+    bool is_without_payloads;
+};
+
+static const char *name_of(enum quipu_difference what)
+{
+    switch (what) {
+    case QUIPU_DIFFERENCE_MISSING:
+        return "missing";
+    case QUIPU_DIFFERENCE_OTHER:
+        return "other";
+    case QUIPU_DIFFERENCE_EXTRA:
+        return "extra";
+    case QUIPU_DIFFERENCE_COPY:
+        return "copy";
+    case QUIPU_DIFFERENCE_PAYLOAD:
+        return "payload";
+    }
+    return "";
+}
+
+struct telling {
+    struct cli *cli;
+    struct cli_progress progress;
+};
+
+/* One line each, on stdout: what a script works on. */
+static enum quipu_status tell(void *ctx, const struct quipu_difference_seen *difference,
+                              struct quipu_error *err)
+{
+    struct telling *telling = ctx;
+    cli_progress_end(&telling->progress);
+    if (!telling->cli->is_json) {
+        (void)printf("%-8s ", name_of(difference->what));
+        cli_put_plain(difference->line);
+        (void)putchar('\n');
+        return QUIPU_OK;
+    }
+    struct cli_json json = {0};
+    cli_json_begin(&json);
+    cli_json_text(&json, "difference", quipu_slice_text(name_of(difference->what)));
+    cli_json_number(&json, "position", difference->position);
+    cli_json_number(&json, "sequence", difference->sequence);
+    cli_json_text(&json, "line", difference->line);
+    enum quipu_status status = cli_json_end(&json, err);
+    cli_json_release(&json);
+    return status;
+}
+
+static void show_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    struct telling *telling = ctx;
+    cli_progress(&telling->progress, done, total);
+}
+
+static enum quipu_status say_report(const struct cli *cli,
+                                    const struct quipu_reconcile_report *report,
+                                    struct quipu_error *err)
+{
+    if (!cli->is_json) {
+        char same[CLI_COUNT_BYTES];
+        char messages[CLI_COUNTED_BYTES];
+        (void)printf("%s the same, %" PRIu64 " missing, %" PRIu64 " other, %" PRIu64
+                     " copies, %" PRIu64 " payloads, %" PRIu64 " extra, %" PRIu64
+                     " not published yet; %s looked at\n",
+                     cli_count(report->same, same), report->missing, report->other, report->copies,
+                     report->payloads, report->extra, report->waiting,
+                     cli_counted(report->messages, "message", messages));
+        return QUIPU_OK;
+    }
+    struct cli_json json = {0};
+    cli_json_begin(&json);
+    cli_json_number(&json, "events", report->events);
+    cli_json_number(&json, "same", report->same);
+    cli_json_number(&json, "missing", report->missing);
+    cli_json_number(&json, "other", report->other);
+    cli_json_number(&json, "copies", report->copies);
+    cli_json_number(&json, "payloads", report->payloads);
+    cli_json_number(&json, "extra", report->extra);
+    cli_json_number(&json, "waiting", report->waiting);
+    cli_json_number(&json, "messages", report->messages);
+    cli_json_number(&json, "first_sequence", report->first_sequence);
+    cli_json_number(&json, "last_sequence", report->last_sequence);
+    enum quipu_status status = cli_json_end(&json, err);
+    cli_json_release(&json);
+    return status;
+}
+
+static enum quipu_status reconcile(struct cli *cli, struct quipu_nats *nats,
+                                   const struct reconcile_values *values,
+                                   struct quipu_reconcile_report *report, struct quipu_error *err)
+{
+    struct telling telling = {.cli = cli, .progress = {.cli = cli, .what = "looked at"}};
+    struct quipu_reconcile_options options = QUIPU_RECONCILE_OPTIONS_INIT;
+    options.payloads = values->is_without_payloads ? QUIPU_PAYLOADS_SKIP : QUIPU_PAYLOADS_CHECK;
+    options.seen = tell;
+    options.progress = show_progress;
+    options.ctx = &telling;
+    memset(report, 0, sizeof *report);
+    enum quipu_status status = quipu_reconcile(cli->engine, nats, &options, report, err);
+    cli_progress_end(&telling.progress);
+    if (status != QUIPU_OK && status != QUIPU_DRIFT) {
+        return status;
+    }
+    struct quipu_error said_err;
+    enum quipu_status said = say_report(cli, report, &said_err);
+    if (said != QUIPU_OK) {
+        *err = said_err;
+        return said;
+    }
+    return status;
+}
+
+/* Every event is offered again: what the stream has is recognised, what it lacks is stored. */
+static enum quipu_status repair(struct cli *cli, struct quipu_nats *nats, struct quipu_error *err)
+{
+    struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
+    struct quipu_flush_report report = {0};
+    options.restart = true;
+    enum quipu_status status = quipu_flush(cli->engine, nats, &options, &report, err);
+    cli_done(cli, report.published, "published again");
+    if (status == QUIPU_OK && !cli->is_json) {
+        char events[CLI_COUNTED_BYTES];
+        (void)printf("sent again: %s, and the payloads that were missing\n",
+                     cli_counted(report.published, "event", events));
+    }
+    return status;
+}
+
+static int run_reconcile(struct cli *cli, const void *values, int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    const struct reconcile_values *given = values;
+    struct quipu_nats *nats = NULL;
+    int code = cli_open_and_connect(cli, &given->network, &nats);
+    if (code != 0) {
+        return code;
+    }
+    struct quipu_error err;
+    struct quipu_reconcile_report report;
+    enum quipu_status status = reconcile(cli, nats, given, &report, &err);
+    bool has_found = report.missing + report.other + report.copies + report.payloads > 0;
+    if (status == QUIPU_DRIFT && given->is_repair && report.missing + report.payloads > 0) {
+        status = repair(cli, nats, &err);
+        if (status == QUIPU_OK) {
+            status = reconcile(cli, nats, given, &report, &err);
+        }
+    }
+    if (status == QUIPU_DRIFT && has_found) {
+        struct quipu_error plain = cli_without_cure(&err);
+        struct cli_failure failure = {
+            .status = status,
+            .err = &plain,
+            .cure = given->is_repair ? "a message in the place of another must be removed from the "
+                                       "stream by its operator, then `quipu reconcile --repair`"
+                                     : "send again what is missing with --repair",
+            .code = CLI_EXIT_DAMAGED};
+        code = cli_fail_with(cli, &failure);
+    } else if (status != QUIPU_OK) {
+        code = cli_fail_network(cli, status, &err);
+    }
+    quipu_nats_close(&nats);
+    return code;
+}
+
+static const struct cli_option reconcile_options[] = {
+    NETWORK_OPTIONS(reconcile_values, network),
+    {"repair", CLI_FLAG, offsetof(struct reconcile_values, is_repair), NULL,
+     "offer every event again, so that what is missing is stored; then look again"},
+    {"no-payloads", CLI_FLAG, offsetof(struct reconcile_values, is_without_payloads), NULL,
+     "leave the payloads in the object store unread"},
+};
+
+const struct cli_verb cli_verb_reconcile = {
+    .name = "reconcile",
+    .arguments = "",
+    .summary = "Prove that log and stream say the same",
+    .details =
+        "Every event that counts as published is held against the stream byte by byte, with its\n"
+        "payload, and every message of the stream against the log. Differences are told by "
+        "position "
+        "and\n"
+        "sequence: missing, other (something else under its id), copy (there twice), payload; the\n"
+        "exit code is then 6. What is extra, in the stream and not here, comes with `quipu pull` "
+        "and "
+        "is\n"
+        "no failure. Writes nothing without --repair.",
+    .example = "quipu reconcile --repair",
+    .is_network = true,
+    .options = reconcile_options,
+    .option_count = sizeof reconcile_options / sizeof reconcile_options[0],
+    .values_bytes = sizeof(struct reconcile_values),
+    .run = run_reconcile,
+};
