@@ -1,22 +1,35 @@
 /*
  * Import: the whole bundle is checked, and its signer trusted, before the first event is taken in;
- * then a second pass over the same descriptor takes all of them in, or none, in one transaction. A
- * file that is not the same in both passes is refused.
+ * then a second pass over the same bytes takes all of them in, or none. What is not the same in
+ * both passes is refused.
  *
  * Specification: docs/SPEC.md §9.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <unistd.h>
+#include "import.h"
 
-#include "bundle_reader.h"
-#include "internal/failpoint.h"
+#include <inttypes.h>
+#include <string.h>
 
-struct import {
-    struct quipu_ingest *ingest;
-    struct quipu_ingest_report events;
-    enum quipu_status refused; /* what the store said of an event */
-};
+#include "quipu/alloc.h"
+#include "quipu/text.h"
+
+/* ------------------------------------------------------------------ options */
+
+static enum quipu_status check_said(const char *field, const char *text, size_t bytes_max,
+                                    struct quipu_error *err)
+{
+    struct quipu_slice slice = quipu_slice_text(text);
+    if (text != NULL &&
+        (slice.len == 0 || slice.len > bytes_max || !quipu_text_is_printable(slice))) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "%s: expected 1 to %zu bytes of text without control characters, "
+                               "found %zu bytes",
+                               field, bytes_max, slice.len);
+    }
+    return QUIPU_OK;
+}
 
 static enum quipu_status check_options(const struct quipu_import_options *options,
                                        struct quipu_error *err)
@@ -29,54 +42,128 @@ static enum quipu_status check_options(const struct quipu_import_options *option
         return quipu_error_set(err, QUIPU_MISUSE, "%zu trusted signers, but no texts",
                                options->trusted_count);
     }
+    enum quipu_status status =
+        check_said("reason of the gap", options->accept_gap, QUIPU_BUNDLE_REASON_BYTES_MAX, err);
+    if (status == QUIPU_OK) {
+        status =
+            check_said("operator", options->operator_name, QUIPU_BUNDLE_OPERATOR_BYTES_MAX, err);
+    }
     /* A mistyped key would trust nobody, which is safe but hard to understand. */
-    for (size_t i = 0; i < options->trusted_count; i++) {
+    for (size_t i = 0; i < options->trusted_count && status == QUIPU_OK; i++) {
         uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
-        enum quipu_status status =
-            quipu_source_public_key(quipu_slice_text(options->trusted[i]), key, err);
+        status = quipu_source_public_key(quipu_slice_text(options->trusted[i]), key, err);
         if (status != QUIPU_OK) {
             return quipu_error_wrap(err, status, "trusted signer %zu", i + 1);
         }
     }
+    return status;
+}
+
+/* All who are trusted, by option and by file, in one list. */
+static enum quipu_status gather_trusted(struct quipu_import *import, struct quipu_error *err)
+{
+    const struct quipu_import_options *options = &import->options;
+    size_t signers = options->trust == NULL ? 0 : quipu_trust_count(options->trust);
+    int64_t now = import->clock.unix_us(import->clock.ctx);
+    size_t most = options->trusted_count + signers;
+    if (most > 0) {
+        import->trusted = quipu_alloc_zero(most, sizeof *import->trusted);
+        import->trusted_texts = quipu_alloc_zero(most, sizeof *import->trusted_texts);
+        if (import->trusted == NULL || import->trusted_texts == NULL) {
+            return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for %zu signers", most);
+        }
+    }
+    for (size_t i = 0; i < options->trusted_count; i++) {
+        import->trusted[import->trusted_count++] = options->trusted[i];
+    }
+    for (size_t i = 0; i < signers; i++) {
+        const struct quipu_trust_signer *signer = quipu_trust_signer_at(options->trust, i);
+        if (quipu_trust_signer_may(signer, QUIPU_BUNDLE_NAMESPACE, now)) {
+            char *text = import->trusted_texts[i];
+            quipu_nkey_format('U', signer->public_key, text);
+            import->trusted[import->trusted_count++] = text;
+        }
+    }
+    if (options->trust != NULL && import->trusted_count == 0) {
+        /* An empty list would mean: anybody. */
+        return quipu_error_set(err, QUIPU_UNTRUSTED,
+                               "none of the %zu allowed signers may sign in the namespace "
+                               "%s at this time",
+                               signers, QUIPU_BUNDLE_NAMESPACE);
+    }
     return QUIPU_OK;
 }
 
-static enum quipu_status take_event(void *ctx, const struct quipu_bundle_event *event,
-                                    struct quipu_error *err)
+/* ------------------------------------------------------------------ first pass */
+
+static enum quipu_status import_begin(struct quipu_import *import, struct quipu_engine *engine,
+                                      struct quipu_error *err)
 {
-    struct import *import = ctx;
-    struct quipu_foreign foreign = {
-        .cid = event->cid, .envelope = event->envelope, .payload = event->payload};
-    enum quipu_ingest_outcome outcome = QUIPU_INGEST_ADDED;
-    enum quipu_status status = quipu_failpoint("airgap.import.event", err);
+    struct quipu_import_from from = {
+        .path = import->path,
+        .source = import->options.source,
+        .secrets = import->options.secrets,
+        .folder = quipu_store_folder(quipu_engine_store(engine)),
+    };
+    enum quipu_status status = gather_trusted(import, err);
     if (status == QUIPU_OK) {
-        status = quipu_ingest_event(import->ingest, &foreign, &outcome, err);
-    }
-    if (status != QUIPU_OK) {
-        import->refused = status;
-    }
-    if (status == QUIPU_TOO_LARGE) {
-        /* The reader has held each block to its limit: it is the transaction that is full. */
-        return quipu_error_wrap(err, status,
-                                "too much for one transaction, so nothing is taken in; export it "
-                                "in parts, by position, and import these in order");
+        status = quipu_import_input_open(&import->input, &from, err);
     }
     if (status != QUIPU_OK) {
         return status;
     }
-    switch (outcome) {
-    case QUIPU_INGEST_ADDED:
-        import->events.added++;
-        break;
-    case QUIPU_INGEST_KNOWN:
-        import->events.known++;
-        break;
-    case QUIPU_INGEST_QUARANTINED:
-        import->events.quarantined++;
-        break;
+    struct quipu_bundle_pass pass = {
+        .name = import->path, .trusted = import->trusted, .trusted_count = import->trusted_count};
+    return quipu_import_input_read(&import->input, &pass, &import->bundle, err);
+}
+
+enum quipu_status quipu_import_open(struct quipu_engine *engine, const char *path,
+                                    const struct quipu_import_options *options,
+                                    struct quipu_import **out, struct quipu_error *err)
+{
+    static const struct quipu_import_options defaults = QUIPU_IMPORT_OPTIONS_INIT;
+    if (engine == NULL || path == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "import needs an engine and a path");
     }
+    enum quipu_status status = check_options(options == NULL ? &defaults : options, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    struct quipu_import *import = quipu_alloc_zero(1, sizeof *import);
+    if (import == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to import");
+    }
+    import->options = options == NULL ? defaults : *options;
+    import->path = path;
+    import->clock = import->options.clock == NULL ? quipu_clock_system() : *import->options.clock;
+    import->input = (struct quipu_import_input)QUIPU_IMPORT_INPUT_INIT;
+    status = import_begin(import, engine, err);
+    if (status != QUIPU_OK) {
+        quipu_import_close(&import);
+        return status;
+    }
+    *out = import;
     return QUIPU_OK;
 }
+
+const struct quipu_bundle_report *quipu_import_bundle(const struct quipu_import *import)
+{
+    return &import->bundle;
+}
+
+void quipu_import_close(struct quipu_import **import)
+{
+    if (*import == NULL) {
+        return;
+    }
+    quipu_import_input_close(&(*import)->input);
+    quipu_free((*import)->trusted);
+    quipu_free((*import)->trusted_texts);
+    quipu_free(*import);
+    *import = NULL;
+}
+
+/* ------------------------------------------------------------------ further passes */
 
 static enum quipu_status refuse_changed(const char *path, struct quipu_error *err)
 {
@@ -85,74 +172,38 @@ static enum quipu_status refuse_changed(const char *path, struct quipu_error *er
                            path);
 }
 
-/* The second pass; nothing of it stays unless the file was what the first pass saw. */
-static enum quipu_status take_all(struct quipu_engine *engine, int fd,
-                                  const struct quipu_import_options *options,
-                                  struct quipu_bundle_pass *pass,
-                                  struct quipu_import_report *report, struct quipu_error *err)
+enum quipu_status quipu_import_again(struct quipu_import *import, quipu_bundle_event_fn visit,
+                                     void *ctx, const enum quipu_status *refused,
+                                     struct quipu_error *err)
 {
-    struct import import = {0};
     struct quipu_bundle_report again;
-    struct quipu_ingest_options taking = QUIPU_INGEST_OPTIONS_INIT;
-    taking.policy = QUIPU_INGEST_STRICT;
-    taking.forks = options->keeps_forks ? QUIPU_INGEST_FORKS_KEEP : QUIPU_INGEST_FORKS_REFUSE;
-    enum quipu_status status = quipu_ingest_begin_with(engine, &taking, &import.ingest, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    pass->visit = take_event;
-    pass->ctx = &import;
-    status = quipu_bundle_read(fd, pass, &again, err);
-    if (status == QUIPU_OK &&
-        memcmp(again.file_sha256, report->bundle.file_sha256, sizeof again.file_sha256) != 0) {
-        status = refuse_changed(pass->name, err);
-    } else if (status != QUIPU_OK && import.refused == QUIPU_OK && status != QUIPU_IO &&
-               status != QUIPU_NO_MEMORY) {
-        /* It was a bundle a moment ago. */
-        status = refuse_changed(pass->name, err);
-    }
+    struct quipu_bundle_pass pass = {
+        .name = import->path,
+        .trusted = import->trusted,
+        .trusted_count = import->trusted_count,
+        .visit = visit,
+        .ctx = ctx,
+    };
+    enum quipu_status status = quipu_import_input_read(&import->input, &pass, &again, err);
     if (status == QUIPU_OK) {
-        status = quipu_failpoint("airgap.import.commit", err);
+        return memcmp(again.file_sha256, import->bundle.file_sha256, sizeof again.file_sha256) == 0
+                   ? QUIPU_OK
+                   : refuse_changed(import->path, err);
     }
-    if (status == QUIPU_OK && !options->is_dry_run) {
-        status = quipu_ingest_commit(&import.ingest, &import.events, err);
-    }
-    quipu_ingest_abort(&import.ingest);
-    if (status == QUIPU_OK) {
-        report->events = import.events;
-    }
-    return status;
+    bool is_machine = status == QUIPU_IO || status == QUIPU_NO_MEMORY || status == QUIPU_NO_SPACE;
+    /* It was a bundle a moment ago. */
+    return *refused == QUIPU_OK && !is_machine ? refuse_changed(import->path, err) : status;
 }
 
 enum quipu_status quipu_import(struct quipu_engine *engine, const char *path,
                                const struct quipu_import_options *options,
                                struct quipu_import_report *report, struct quipu_error *err)
 {
-    static const struct quipu_import_options defaults = QUIPU_IMPORT_OPTIONS_INIT;
-    struct quipu_import_report found = {0};
-    int fd = -1;
-    if (engine == NULL || path == NULL) {
-        return quipu_error_set(err, QUIPU_MISUSE, "import needs an engine and a path");
-    }
-    if (options == NULL) {
-        options = &defaults;
-    }
-    enum quipu_status status = check_options(options, err);
+    struct quipu_import *import = NULL;
+    enum quipu_status status = quipu_import_open(engine, path, options, &import, err);
     if (status == QUIPU_OK) {
-        status = quipu_bundle_open(path, &fd, err);
+        status = quipu_import_accept(import, engine, report, err);
     }
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    struct quipu_bundle_pass pass = {
-        .name = path, .trusted = options->trusted, .trusted_count = options->trusted_count};
-    status = quipu_bundle_read(fd, &pass, &found.bundle, err);
-    if (status == QUIPU_OK) {
-        status = take_all(engine, fd, options, &pass, &found, err);
-    }
-    (void)close(fd); /* was only read */
-    if (status == QUIPU_OK && report != NULL) {
-        *report = found;
-    }
+    quipu_import_close(&import);
     return status;
 }

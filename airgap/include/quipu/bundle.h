@@ -16,6 +16,8 @@
 #include "quipu/age.h"
 #include "quipu/engine.h"
 #include "quipu/ingest.h"
+#include "quipu/io.h"
+#include "quipu/trust.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -242,11 +244,25 @@ struct quipu_import_options {
     size_t size; /* sizeof this struct */
     /** Check everything against the store and report, but write nothing. */
     bool is_dry_run;
-    /** NKey texts "U…" of the signers that are trusted; NULL with count 0: any valid signature. */
+    /** NKey texts "U…" of the signers that are trusted; NULL with count 0: any valid signature,
+     * unless `trust` says who. */
     const char *const *trusted;
     size_t trusted_count;
     /** Take forks in, with their conflicts recorded (forks.h); without it they are refused. */
     bool keeps_forks;
+    /** Signers that are trusted besides, as allowed_signers says for the namespace of bundles and
+     * the time of the import. NULL: none. */
+    const struct quipu_trust *trust;
+    /** Identities and passphrase for an encrypted bundle. NULL: none. */
+    const struct quipu_age_secrets *secrets;
+    /** Why bundles of the source that never came in may be missing before this one; kept in the
+     * operations log. NULL: they may not. 1 to QUIPU_BUNDLE_REASON_BYTES_MAX bytes. */
+    const char *accept_gap;
+    const char *operator_name;       /* who imports, for the operations log; NULL: not said */
+    const struct quipu_clock *clock; /* NULL: the system's */
+    /** Read from here to its end, and not from the path, which then only names it in messages: a
+     * pipe. It is copied to a file without a name in the store's folder. NULL: the path. */
+    const struct quipu_source *source;
 };
 
 #define QUIPU_IMPORT_OPTIONS_INIT                                                                  \
@@ -257,20 +273,33 @@ struct quipu_import_options {
 struct quipu_import_report {
     struct quipu_bundle_report bundle;
     struct quipu_ingest_report events;
+    /** Bundles of its source that never came in before it, and whose absence was accepted. */
+    uint64_t missing;
+    /** This very bundle came in before. */
+    bool was_known;
+    uint64_t operation; /* its number in the operations log; 0: a dry run */
 };
 
 /**
- * Check the bundle as quipu_bundle_check does, then take its events in: all or none, in one
- * transaction. Importing the same bundle again adds nothing. The file is read twice through one
- * descriptor, and must be the same both times.
+ * Check the bundle as quipu_bundle_check_with does, and that it follows the bundles of its source
+ * that came in before, then take its events in: all or none, in one transaction. Importing the same
+ * bundle again adds nothing. A file is read twice, and must be the same both times; what is
+ * encrypted or comes from a source is copied, in clear, to a file of mode 0600 without a name in
+ * the store's folder. Recorded in the operations log in the same transaction. Needs 32 bytes of
+ * memory an event (48 for a moment), besides 24 MiB, and what the transaction holds: up to some 400
+ * MB.
  * @param options  NULL: any valid signature, and write
  * @param report   NULL: not wanted; written on QUIPU_OK only
- * @retval as quipu_bundle_check and quipu_ingest_event; the store is then untouched
- * @retval QUIPU_BAD_SIGNATURE  also: no signer is one of `trusted`
+ * @retval as quipu_bundle_check_with and quipu_ingest_event; the store is then untouched
+ * @retval QUIPU_UNTRUSTED      no signer is one of `trusted` and `trust`
  * @retval QUIPU_BUNDLE         also: the file changed between the check and the import
- * @retval QUIPU_INVALID        also: a text in `trusted` is not an NKey "U…"
- * @retval QUIPU_TOO_LARGE      more than one transaction of the store holds (some 400 MB): have it
- *                              exported in parts, by position, and import these in order
+ * @retval QUIPU_GAP            also: bundles of its source are missing before it
+ * @retval QUIPU_FORK           also: another bundle of its source has its number, or they
+ * contradict each other: the source was rolled back, or its key is used twice
+ * @retval QUIPU_INVALID        also: a text in `trusted` is not an NKey "U…", or one of the others
+ *                              is empty, too long or holds control characters
+ * @retval QUIPU_TOO_LARGE      also: more than one transaction of the store holds (some 400 MB):
+ *                              see quipu_import_accept_alone
  * @retval QUIPU_MISUSE         `size` of the options is another, or trusted is NULL with a count
  * @threads any
  */
@@ -278,6 +307,86 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_import(struct quipu_engine *engine, const char *path,
              const struct quipu_import_options *options, struct quipu_import_report *report,
              struct quipu_error *err);
+
+/* ------------------------------------------------------------------ the same in steps */
+
+/** A bundle that was checked: to be looked at, and then accepted or not. One thread at a time. */
+struct quipu_import;
+
+/**
+ * The first step: check all of the bundle, and who signed it. Writes nothing to the store.
+ * @param path     Borrowed until close, like all that `options` points at.
+ * @param options  NULL: the defaults.
+ * @param out      Close it with quipu_import_close. Untouched on failure.
+ * @retval as quipu_import, but for what the store says of the events
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_import_open(struct quipu_engine *engine, const char *path,
+                  const struct quipu_import_options *options, struct quipu_import **out,
+                  struct quipu_error *err);
+
+/** What the check has found. Borrowed until close. */
+QUIPU_API const struct quipu_bundle_report *quipu_import_bundle(const struct quipu_import *import);
+
+enum quipu_import_row_kind { QUIPU_IMPORT_BY_TYPE, QUIPU_IMPORT_BY_AGGREGATE };
+
+#define QUIPU_IMPORT_ROWS_MAX 4096u /* of one kind; what is more is one row without a name */
+
+/** Events of one type, or of one aggregate ("type/id"). */
+struct quipu_import_row {
+    enum quipu_import_row_kind kind;
+    struct quipu_slice name; /* empty: all those behind QUIPU_IMPORT_ROWS_MAX; for the callback */
+    uint64_t added;          /* that are not here */
+    uint64_t known;          /* that are here */
+    uint64_t conflicting;    /* that contradict what is here; see quipu_import_diff */
+};
+typedef enum quipu_status (*quipu_import_row_fn)(void *ctx, const struct quipu_import_row *row,
+                                                 struct quipu_error *err);
+
+struct quipu_import_diff {
+    uint64_t added;
+    uint64_t known;
+    /** Another event here has the id, or their version of the aggregate: a branch. */
+    uint64_t conflicting;
+    uint64_t missing; /* bundles of its source that never came in before it */
+    bool was_known;   /* this very bundle came in before */
+};
+
+/**
+ * The second step: what of it is new, against the store as it is now. Types come first, then
+ * aggregates, each in the order of their names, shorter first.
+ * @param visit  May be NULL.
+ * @retval QUIPU_FORK    as quipu_import: it contradicts the bundles before it
+ * @retval QUIPU_BUNDLE  the file changed since it was opened
+ * @retval QUIPU_CORRUPT, QUIPU_NO_MEMORY, QUIPU_IO, or what `visit` says
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_import_compare(struct quipu_import *import, struct quipu_engine *engine,
+                     quipu_import_row_fn visit, void *ctx, struct quipu_import_diff *diff,
+                     struct quipu_error *err);
+
+/** The last step: take all of it in, or none, in one transaction. Once; after QUIPU_TOO_LARGE
+ * quipu_import_accept_alone may be tried. @retval as quipu_import */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_import_accept(struct quipu_import *import,
+                                                                 struct quipu_engine *engine,
+                                                                 struct quipu_import_report *report,
+                                                                 struct quipu_error *err);
+
+/**
+ * The last step for a bundle of any size: into a copy of the store in the folder `store`, in
+ * slices, and the copy takes the store's place by one rename. All or none, also after a kill or a
+ * power cut at any moment. The store must not be open, neither here (close the engine that
+ * quipu_import_open was given) nor elsewhere; the disk needs room for the copy and the events.
+ * Memory: as quipu_import, but less than 150 MB for the transactions.
+ * @retval QUIPU_BUSY  it is open; err names the process. @retval as quipu_import and
+ * quipu_store_stage_begin
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_import_accept_alone(struct quipu_import *import, const char *store,
+                          struct quipu_import_report *report, struct quipu_error *err);
+
+/** NULL in it is fine; becomes NULL. */
+QUIPU_API void quipu_import_close(struct quipu_import **import);
 
 #ifdef __cplusplus
 }

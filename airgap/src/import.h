@@ -1,0 +1,30 @@
+/*
+ * What the steps of an import share.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_AIRGAP_IMPORT_H
+#define QUIPU_AIRGAP_IMPORT_H
+
+#include "import_input.h"
+#include "import_place.h"
+
+struct quipu_import {
+    struct quipu_import_options options;
+    const char *path;
+    struct quipu_clock clock;
+    struct quipu_import_input input;
+    const char **trusted; /* all of those that are trusted now; the texts of `trust` behind */
+    char (*trusted_texts)[QUIPU_SOURCE_TEXT_BYTES];
+    size_t trusted_count;
+    struct quipu_bundle_report bundle;
+};
+
+/* One more pass over what was checked; QUIPU_BUNDLE: it changed. `refused` tells whether it was the
+ * visitor that ended the pass. */
+QUIPU_MUST_CHECK enum quipu_status quipu_import_again(struct quipu_import *import,
+                                                      quipu_bundle_event_fn visit, void *ctx,
+                                                      const enum quipu_status *refused,
+                                                      struct quipu_error *err);
+
+#endif
