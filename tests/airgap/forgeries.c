@@ -8,6 +8,8 @@
 
 #include <criterion/criterion.h>
 
+#include "checkpoint.h"
+
 static struct quipu_engine *signer; /* whose key signs what is forged */
 
 void forgeries_init(struct quipu_engine *engine)
@@ -321,6 +323,91 @@ static void manifest_with_a_byte_more(struct bundle_kit *kit)
     quipu_buf_release(&block);
 }
 
+/* ------------------------------------------------------------------ the place in the log */
+
+static uint8_t note[QUIPU_CHECKPOINT_BYTES_MAX]; /* what a manifest borrows */
+static const uint64_t fourth = 3;
+
+/* The checkpoint as it is, in memory that may be changed. */
+static struct quipu_slice copy_note(const struct quipu_bundle_manifest *m)
+{
+    cr_assert_leq(m->log.checkpoint.len, sizeof note);
+    memcpy(note, m->log.checkpoint.data, m->log.checkpoint.len);
+    return quipu_slice(note, m->log.checkpoint.len);
+}
+
+/* A character of the signature's base64 becomes another one. */
+static struct quipu_slice note_with_another_signature(const struct quipu_bundle_manifest *m)
+{
+    struct quipu_slice copy = copy_note(m);
+    uint8_t *at = note + copy.len - 20;
+    *at = *at == 'A' ? 'B' : 'A';
+    return copy;
+}
+
+/* A checkpoint about another tree, signed by the forger. */
+static struct quipu_slice forge_note(const struct quipu_bundle_manifest *m, int more, uint8_t flip)
+{
+    struct quipu_proof_tree tree;
+    struct quipu_buf made = QUIPU_BUF_INIT;
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    cr_assert_eq(quipu_checkpoint_verify(m->log.checkpoint, m->source, &tree, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_identity_source(signer, source, NULL), QUIPU_OK);
+    tree.size += (uint64_t)more;
+    tree.root[9] ^= flip;
+    cr_assert_eq(quipu_checkpoint_sign(signer, source, &tree, &made, NULL), QUIPU_OK);
+    memcpy(note, made.data, made.len);
+    struct quipu_slice copy = quipu_slice(note, made.len);
+    quipu_buf_release(&made);
+    return copy;
+}
+
+/* As if it followed a bundle with this tree. */
+static void follow_a_tree(struct quipu_bundle_manifest *m, uint64_t size, size_t proof_len)
+{
+    memset(note, 0x33, sizeof note);
+    m->number = 2;
+    m->has_previous = true;
+    m->previous = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_slice_text("before"));
+    m->log.has_previous = true;
+    m->log.previous.size = size;
+    m->log.consistency = quipu_slice(note, proof_len);
+}
+
+static void name_proof(struct quipu_bundle_manifest *m, size_t len)
+{
+    memset(note, 0x44, sizeof note);
+    struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_RAW, quipu_slice(note, len));
+    quipu_buf_append(&m->log.proof, cid.digest, sizeof cid.digest);
+}
+
+RESEALED(checkpoint_cut, m.log.checkpoint.len--)
+RESEALED(checkpoint_of_nothing, m.log.checkpoint.len = 0)
+RESEALED(checkpoint_signature_changed, m.log.checkpoint = note_with_another_signature(&m))
+RESEALED(checkpoint_counts_more, m.log.checkpoint = forge_note(&m, 1, 0))
+RESEALED(checkpoint_counts_fewer, m.log.checkpoint = forge_note(&m, -1, 0))
+RESEALED(checkpoint_root_changed, m.log.checkpoint = forge_note(&m, 0, 1))
+RESEALED(event_hidden_from_the_tree, quipu_buf_append(&m.log.outside, &fourth, sizeof fourth))
+RESEALED(tree_before_was_larger, follow_a_tree(&m, 13, 0))
+RESEALED(tree_before_was_another, follow_a_tree(&m, 12, 0))
+RESEALED(consistency_made_up, follow_a_tree(&m, 5, 5 * (size_t)QUIPU_SHA256_BYTES))
+RESEALED(consistency_left_out, follow_a_tree(&m, 5, 0))
+RESEALED(proof_named_but_missing, name_proof(&m, 64))
+
+static void proof_too_long(struct bundle_kit *kit)
+{
+    proof_named_but_missing(kit);
+    bundle_kit_insert(kit, 2, QUIPU_CODEC_RAW, quipu_slice(note, 64));
+}
+
+RESEALED(name_ragged_proof, name_proof(&m, 33))
+
+static void proof_of_half_a_hash(struct bundle_kit *kit)
+{
+    name_ragged_proof(kit);
+    bundle_kit_insert(kit, 2, QUIPU_CODEC_RAW, quipu_slice(note, 33));
+}
+
 /* ------------------------------------------------------------------ events that are none */
 
 /* Another first envelope, with list, tree, manifest and signature put right. */
@@ -458,6 +545,20 @@ const struct forgery forgeries[] = {
     {"near twin", list_names_a_near_twin, QUIPU_CAR_TRUNCATED, "event 13 of 13"},
     {"list short", list_one_short, QUIPU_BUNDLE, "behind the last event"},
     {"another store", another_store_named, QUIPU_BAD_SIGNATURE, "did not sign"},
+    {"checkpoint cut", checkpoint_cut, QUIPU_BUNDLE, "not a signed note"},
+    {"no checkpoint", checkpoint_of_nothing, QUIPU_BUNDLE, "not a signed note"},
+    {"checkpoint signature", checkpoint_signature_changed, QUIPU_BAD_SIGNATURE, "checkpoint"},
+    {"checkpoint + 1", checkpoint_counts_more, QUIPU_BUNDLE, "events and proof"},
+    {"checkpoint - 1", checkpoint_counts_fewer, QUIPU_BUNDLE, "event 12 of 12"},
+    {"checkpoint root", checkpoint_root_changed, QUIPU_BUNDLE, "root of the checkpoint"},
+    {"event hidden", event_hidden_from_the_tree, QUIPU_BUNDLE, "event 5 of 12"},
+    {"larger before", tree_before_was_larger, QUIPU_BUNDLE, "proof of consistency"},
+    {"another before", tree_before_was_another, QUIPU_BUNDLE, "proof of consistency"},
+    {"consistency made up", consistency_made_up, QUIPU_BUNDLE, "proof of consistency"},
+    {"consistency missing", consistency_left_out, QUIPU_BUNDLE, "proof of consistency"},
+    {"proof missing", proof_named_but_missing, QUIPU_BUNDLE, "part 1 of 1 of the proof"},
+    {"proof too long", proof_too_long, QUIPU_BUNDLE, "events and proof"},
+    {"half a hash", proof_of_half_a_hash, QUIPU_BUNDLE, "no list of hashes"},
     {"newer manifest", newer_manifest, QUIPU_FORMAT_NEWER, "newer quipu"},
     {"no manifest", manifest_that_is_none, QUIPU_BUNDLE, "the manifest"},
     {"manifest + byte", manifest_with_a_byte_more, QUIPU_BUNDLE, "the manifest"},

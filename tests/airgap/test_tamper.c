@@ -210,6 +210,75 @@ Test(tamper, a_second_signer_may_be_the_trusted_one)
     bundle_kit_release(&kit);
 }
 
+/* ------------------------------------------------------------------ one behind the other */
+
+static void export_next(struct store_kit *kit, const char *name, struct quipu_bundle_report *found)
+{
+    struct quipu_error err;
+    char to[PATH_BYTES];
+    temp_dir_join(&dir, name, to);
+    store_kit_append(kit, 5, 8);
+    store_kit_export(kit, to, NULL);
+    cr_assert_eq(quipu_bundle_check(to, found, &err), QUIPU_OK, "%s", err.message);
+}
+
+/* A copy of the vault as it is now, key and all. */
+static void copy_vault(const char *name, struct store_kit *copy)
+{
+    char to[PATH_BYTES];
+    temp_dir_join(&dir, name, to);
+    const char *const argv[] = {"/bin/cp", "-r", vault.path, to, NULL};
+    store_kit_close(&vault);
+    cr_assert_eq(run(argv, NULL), 0);
+    store_kit_open(&vault, &dir, "vault");
+    store_kit_open(copy, &dir, name);
+}
+
+static void expect_order(const struct quipu_bundle_report *before,
+                         const struct quipu_bundle_report *bundle, enum quipu_status expected,
+                         const char *says)
+{
+    struct quipu_bundle_place place = quipu_bundle_place_of(before);
+    struct quipu_error err = {0};
+    enum quipu_status status = quipu_bundle_follows(&place, bundle, &err);
+    cr_assert_eq(status, expected, "%s: %s", quipu_status_name(status), err.message);
+    cr_assert_not_null(strstr(err.message, says), "'%s' is in: %s", says, err.message);
+}
+
+Test(tamper, old_missing_and_twin_bundles_of_a_source_have_their_own_verdict)
+{
+    struct quipu_bundle_report first;
+    struct quipu_bundle_report row[4];
+    struct quipu_bundle_report twin[2];
+    struct quipu_bundle_report forged;
+    struct store_kit rolled_back;
+    cr_assert_eq(quipu_bundle_check(good, &first, NULL), QUIPU_OK);
+    export_next(&vault, "2.car", &row[0]);
+    copy_vault("rolled-back", &rolled_back);
+    for (size_t i = 1; i < 4; i++) {
+        const char *const names[] = {"", "3.car", "4.car", "5.car"};
+        export_next(&vault, names[i], &row[i]);
+    }
+    export_next(&rolled_back, "twin-3.car", &twin[0]);
+    export_next(&rolled_back, "twin-4.car", &twin[1]);
+    forged = twin[1]; /* who holds the key links to the real one before */
+    forged.previous = row[1].manifest;
+
+    cr_assert_eq(quipu_bundle_follows(NULL, &first, NULL), QUIPU_OK);
+    expect_order(&first, &row[0], QUIPU_OK, "");
+    expect_order(&row[0], &row[1], QUIPU_OK, "");
+    expect_order(&row[1], &row[2], QUIPU_OK, "");
+    cr_assert_eq(quipu_bundle_follows(NULL, &row[0], NULL), QUIPU_GAP);
+    expect_order(&first, &row[1], QUIPU_GAP, "bundle 2 of source");
+    expect_order(&first, &row[3], QUIPU_GAP, "bundles 2 to 4 of source");
+    expect_order(&row[2], &row[2], QUIPU_EXISTS, "known already");
+    expect_order(&row[2], &row[0], QUIPU_INVALID, "an old one");
+    expect_order(&row[1], &twin[0], QUIPU_FORK, "two different bundles with the number 3");
+    expect_order(&row[1], &twin[1], QUIPU_FORK, "does not follow");
+    expect_order(&row[1], &forged, QUIPU_FORK, "another log");
+    store_kit_close(&rolled_back);
+}
+
 /* ------------------------------------------------------------------ chunks */
 
 static const struct {
