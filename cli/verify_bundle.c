@@ -119,11 +119,12 @@ static int fail(const struct cli *cli, enum quipu_status status, const struct qu
         .status = status,
         .err = &said,
         .cure = status == QUIPU_NOT_FOUND ? "name a file that `quipu export` wrote" : NULL,
+        .code = (enum cli_exit)verdict,
         .members = quipu_buf_slice(&members),
     };
-    (void)cli_fail_with(cli, &failure); /* its code is the one for stores */
+    int code = cli_fail_with(cli, &failure);
     quipu_buf_release(&members);
-    return verdict;
+    return code;
 }
 
 /* ------------------------------------------------------------------ what is said */
