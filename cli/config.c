@@ -9,6 +9,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -172,7 +173,8 @@ static int read_option(struct cli *cli, const char *path, const char *name, cons
     }
     if (value[0] == 0 ||
         quipu_config_set_text(&cli->config->values, key, value, &err) != QUIPU_OK) {
-        return cli_usage(cli, "%s wants %s, found \"%s\"", name, key->help, value);
+        return cli_usage(cli, "%s wants text of %" PRId64 " to %" PRId64 " bytes, printable", name,
+                         key->min, key->max); /* not what was found: a url may hold a password */
     }
     *cli_config_origin(cli->config, key) =
         (struct cli_origin){.kind = CLI_FROM_OPTION, .name = name};

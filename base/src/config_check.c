@@ -70,7 +70,7 @@ enum quipu_status quipu_config_fault(struct quipu_error *err, const struct quipu
     struct quipu_buf wants;
     quipu_buf_init_fixed(&wants, storage, sizeof storage);
     append_wants(&wants, key);
-    if (key->is_secret) {
+    if (key->is_secret || key->offset == FIELD(nats.url)) { /* a url may hold a password */
         return quipu_error_set(err, QUIPU_INVALID, "%s wants %.*s; write %s = %s", key->path,
                                QUIPU_SLICE_FMT(quipu_buf_slice(&wants)), key->name, key->example);
     }

@@ -270,6 +270,11 @@ Test(config_values, secrets_are_never_shown)
     cr_assert_eq(quipu_config_set_text(&config, key("nats.token"), too_long, &err), QUIPU_INVALID);
     cr_assert_null(strstr(err.message, "hhh"));
 
+    char long_url[5000] = "nats://keys:hush@";
+    memset(long_url + strlen(long_url), 'a', sizeof long_url - 1 - strlen(long_url));
+    cr_assert_eq(quipu_config_set_text(&config, key("nats.url"), long_url, &err), QUIPU_INVALID);
+    cr_assert_null(strstr(err.message, "hush"), "%s", err.message);
+
     static const struct {
         const char *url;
         const char *shown;

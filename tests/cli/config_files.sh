@@ -407,6 +407,34 @@ equal "as long as a file may be" "$("$quipu" config check --config "$file" --jso
 } >"$file"
 refused 3 'there are nats' INVALID config check --config "$file"
 
+# ------------------------------------------------------------------ the example
+
+# It has every key, and where it sets one, to the default.
+example=$(dirname "$0")/../../examples/quipu.toml
+"$quipu" config check --config "$example" >/dev/null
+"$quipu" config show --config "$example" --json >"$dir/example"
+"$quipu" config show --config /dev/null --json >"$dir/defaults"
+equal "values of the example" "$(member value <"$dir/example")" "$(member value <"$dir/defaults")"
+member key <"$dir/defaults" | while read -r key; do
+    sed -n "/^\[${key%.*}\]/,/^$/p" "$example" | grep -qE "^(# )?${key##*.} = " ||
+        fail "the example does not have $key"
+done
+# What it shows commented out can be taken as it is, each by itself.
+sed -n 's/^\[\(.*\)\]$/\1/p; s/^# \([a-z_]* = .*\)$/  \1/p' "$example" >"$dir/lines"
+section=
+while IFS= read -r line; do
+    case $line in
+    '  source_id'* | '  client_'* | '  password'*) continue ;; # wants a real one, or another beside it
+    '  '*) printf '[%s]\n%s\n' "$section" "${line#  }" >"$file" ;;
+    *)
+        section=$line
+        continue
+        ;;
+    esac
+    "$quipu" config show --config "$file" >/dev/null
+    checks=$((checks + 1))
+done <"$dir/lines"
+
 [ "$files" -ge 40 ] || fail "only $files files"
 printf '%d files\n' "$files"
 passed
