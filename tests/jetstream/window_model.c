@@ -443,10 +443,15 @@ static void canonical(const struct model_state *state, struct model_state *out)
 
 static uint64_t hash_of(const struct model_state *state)
 {
+    /* Eight bytes at a time: this is where the time goes. */
     const uint8_t *bytes = (const uint8_t *)state;
     uint64_t hash = 1469598103934665603u;
-    for (size_t i = 0; i < sizeof *state; i++) {
-        hash = (hash ^ bytes[i]) * 1099511628211u;
+    _Static_assert(sizeof *state % sizeof hash == 0, "a state is whole words");
+    for (size_t i = 0; i < sizeof *state; i += sizeof hash) {
+        uint64_t word = 0;
+        memcpy(&word, bytes + i, sizeof word);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
     }
     return hash == 0 ? 1 : hash;
 }
