@@ -161,16 +161,37 @@ static enum quipu_status reserve(struct quipu_export_run *run, struct quipu_expo
     };
     enum quipu_status status = quipu_failpoint("airgap.export.reserve", err);
     if (status == QUIPU_OK) {
-        status = quipu_export_record_save(run->engine, run->source, record, &run->log, err);
+        status = quipu_export_record_save(run->engine, run->source, record, &run->log, NULL, err);
     }
     return status == QUIPU_OK
                ? status
                : quipu_error_wrap(err, status, "reserve bundle number %" PRIu64, record->number);
 }
 
+/* What the operations log says of this export. */
+static struct quipu_operation describe(const struct quipu_export_run *run)
+{
+    struct quipu_operation operation = {
+        .unix_us = run->manifest.created_unix_us,
+        .kind = quipu_slice_text(QUIPU_OPERATION_EXPORT),
+        .operator_name = run->manifest.operator_name,
+        .reason = run->manifest.reason,
+        .source = run->manifest.source,
+        .signers = run->manifest.source,
+        .bundle = run->manifest.number,
+        .has_manifest = true,
+        .manifest = run->manifest_cid,
+        .has_sha256 = true,
+        .events = run->tree.size,
+    };
+    memcpy(operation.sha256, run->car_sha256, sizeof operation.sha256);
+    return operation;
+}
+
 static enum quipu_status settle(struct quipu_export_run *run, struct quipu_export_record *record,
                                 struct quipu_error *err)
 {
+    struct quipu_operation operation = describe(run);
     record->is_settled = true;
     if (run->filter.after <= record->exported && run->filter.until > record->exported &&
         !filter_chooses(&run->filter)) {
@@ -178,7 +199,7 @@ static enum quipu_status settle(struct quipu_export_run *run, struct quipu_expor
     }
     enum quipu_status status = quipu_failpoint("airgap.export.record", err);
     if (status == QUIPU_OK) {
-        status = quipu_export_record_save(run->engine, run->source, record, NULL, err);
+        status = quipu_export_record_save(run->engine, run->source, record, NULL, &operation, err);
     }
     return status == QUIPU_OK
                ? status
@@ -205,7 +226,7 @@ static enum quipu_status export_publish(struct quipu_export_run *run, struct qui
     if (status != QUIPU_OK) {
         /* Nobody has seen the file, so its number is free again; where this fails it is lost. */
         enum quipu_status ignored =
-            quipu_export_record_save(run->engine, run->source, &run->last, NULL, NULL);
+            quipu_export_record_save(run->engine, run->source, &run->last, NULL, NULL, NULL);
         (void)ignored; /* the failure before it is what is told */
     }
     return status;

@@ -142,7 +142,9 @@ static enum quipu_status record_encode(const struct quipu_export_record *record,
 
 enum quipu_status quipu_export_record_save(struct quipu_engine *engine, const char *source,
                                            const struct quipu_export_record *record,
-                                           struct quipu_merkle_log *log, struct quipu_error *err)
+                                           struct quipu_merkle_log *log,
+                                           const struct quipu_operation *operation,
+                                           struct quipu_error *err)
 {
     char storage[KEY_BYTES];
     uint8_t row_storage[256];
@@ -161,6 +163,9 @@ enum quipu_status quipu_export_record_save(struct quipu_engine *engine, const ch
     }
     if (status == QUIPU_OK && log != NULL) {
         status = quipu_merkle_log_save(log, txn, err);
+    }
+    if (status == QUIPU_OK && operation != NULL) {
+        status = quipu_operation_record(txn, operation, NULL, err);
     }
     if (status == QUIPU_OK) {
         status = quipu_txn_commit(&txn, err);

@@ -14,6 +14,7 @@
 #include "proof.h"
 #include "quipu/cid.h"
 #include "quipu/engine.h"
+#include "quipu/operations.h"
 
 /* Zero: no bundle yet. */
 struct quipu_export_record {
@@ -31,11 +32,11 @@ QUIPU_MUST_CHECK enum quipu_status quipu_export_record_load(struct quipu_engine 
                                                             struct quipu_export_record *out,
                                                             struct quipu_error *err);
 
-/* Durable when it returns. A record with number 0 removes the row. `log` may be NULL, else its rows
- * are kept in the same transaction. */
+/* Durable when it returns. A record with number 0 removes the row. `log` and `operation` may be
+ * NULL, else the log's rows are kept, and the operation is recorded, in the same transaction. */
 QUIPU_MUST_CHECK enum quipu_status
 quipu_export_record_save(struct quipu_engine *engine, const char *source,
                          const struct quipu_export_record *record, struct quipu_merkle_log *log,
-                         struct quipu_error *err);
+                         const struct quipu_operation *operation, struct quipu_error *err);
 
 #endif

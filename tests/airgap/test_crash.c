@@ -147,6 +147,37 @@ Test(crash, killed_export_leaves_no_half_file_and_blocks_nobody)
     cr_assert_eq(count_temporaries(), 0u);
 }
 
+static enum quipu_status export_volumes(struct quipu_error *err)
+{
+    struct quipu_export_options options = QUIPU_EXPORT_OPTIONS_INIT;
+    struct store_kit vault;
+    store_kit_open(&vault, &dir, "vault");
+    options.volume_bytes = QUIPU_BUNDLE_VOLUME_BYTES_MIN;
+    enum quipu_status status = quipu_export(vault.engine, path, &options, NULL, err);
+    store_kit_close(&vault);
+    return status;
+}
+
+Test(crash, killed_export_in_volumes_leaves_no_folder)
+{
+    static const char *const points[] = {"airgap.export.create", "airgap.export.write",
+                                         "airgap.export.sync",   "airgap.export.check",
+                                         "airgap.export.rename", "airgap.export.reserve"};
+    char failpoint[64];
+    for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
+        (void)snprintf(failpoint, sizeof failpoint, "%s:kill:1", points[i]);
+        cr_assert_eq(run_armed(failpoint, export_volumes), -SIGKILL, "%s", failpoint);
+        cr_assert_eq(access(path, F_OK), -1, "%s", failpoint);
+        cr_assert_eq(count_temporaries(), 1u, "%s", failpoint);
+        (void)snprintf(failpoint, sizeof failpoint, "%s:fail:1", points[i]);
+        cr_assert_eq(run_armed(failpoint, export_volumes), QUIPU_IO, "%s", failpoint);
+        cr_assert_eq(access(path, F_OK), -1, "%s", failpoint);
+        cr_assert_eq(count_temporaries(), 0u, "also what the killed one left: %s", failpoint);
+    }
+    cr_assert_eq(run_armed("none:fail", export_volumes), QUIPU_OK);
+    cr_assert_eq(quipu_bundle_check(path, NULL, NULL), QUIPU_OK);
+}
+
 /* A file that got its name before the kill may be anywhere by now: its number is spent, its events
  * come again. */
 Test(crash, number_of_an_interrupted_bundle_is_not_used_again)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "bundle_kit.h"
+#include "quipu/operations.h"
 
 static struct temp_dir dir;
 static struct store_kit vault;
@@ -35,6 +36,48 @@ TestSuite(export_log, .init = set_up, .fini = tear_down, .timeout = 120);
 static enum quipu_status export_with(const struct quipu_export_options *options)
 {
     return quipu_export(vault.engine, path, options, NULL, NULL);
+}
+
+struct seen {
+    size_t count;
+    uint64_t bundle;
+    uint64_t events;
+    uint8_t sha256[QUIPU_SHA256_BYTES];
+    bool names_operator;
+};
+
+static enum quipu_status see(void *ctx, const struct quipu_operation *operation,
+                             struct quipu_error *err)
+{
+    struct seen *seen = ctx;
+    (void)err;
+    cr_assert(quipu_slice_equal(operation->kind, quipu_slice_text(QUIPU_OPERATION_EXPORT)));
+    seen->count++;
+    seen->bundle = operation->bundle;
+    seen->events = operation->events;
+    seen->names_operator =
+        quipu_slice_equal(operation->operator_name, quipu_slice_text("Ada Quispe"));
+    memcpy(seen->sha256, operation->sha256, sizeof seen->sha256);
+    return QUIPU_OK;
+}
+
+Test(export_log, each_export_is_recorded_and_a_failed_one_is_not)
+{
+    struct quipu_export_options options = QUIPU_EXPORT_OPTIONS_INIT;
+    struct quipu_export_report report;
+    struct seen seen = {0};
+    store_kit_append(&vault, 20, 8);
+    options.operator_name = "Ada Quispe";
+    cr_assert_eq(quipu_export(vault.engine, path, &options, &report, NULL), QUIPU_OK);
+    cr_assert_eq(export_with(&options), QUIPU_EXISTS);
+
+    cr_assert_eq(quipu_each_operation(vault.engine, 0, see, &seen, NULL), QUIPU_OK);
+
+    cr_assert_eq(seen.count, 1u);
+    cr_assert_eq(seen.bundle, 1u);
+    cr_assert_eq(seen.events, 20u);
+    cr_assert(seen.names_operator);
+    cr_assert_arr_eq(seen.sha256, report.car_sha256, sizeof seen.sha256);
 }
 
 Test(export_log, since_the_last_goes_on_where_whole_bundles_end)
