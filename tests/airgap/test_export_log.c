@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "bundle_kit.h"
+#include "quipu/dagcbor.h"
 #include "quipu/operations.h"
+#include "run.h"
 
 static struct temp_dir dir;
 static struct store_kit vault;
@@ -194,6 +196,86 @@ Test(export_log, events_of_others_are_carried_but_not_proven)
     cr_assert_eq(found.events, 42u);
     cr_assert_eq(found.proven, 12u);
     cr_assert_eq(found.log_size, 12u);
+}
+
+/* The key was used twice: two events have one number. The first in the log is in the tree, the
+ * other is carried as outside of it, alone or with it. */
+Test(export_log, an_event_with_a_number_that_is_taken_is_outside_of_the_tree)
+{
+    struct quipu_import_options keep = QUIPU_IMPORT_OPTIONS_INIT;
+    struct quipu_export_options options = QUIPU_EXPORT_OPTIONS_INIT;
+    struct quipu_bundle_report found;
+    struct store_kit twin;
+    struct quipu_error err;
+    char copied[PATH_BYTES];
+    temp_dir_join(&dir, "twin", copied);
+    const char *const argv[] = {"/bin/cp", "-r", vault.path, copied, NULL};
+    store_kit_append(&vault, 10, 8);
+    store_kit_close(&vault);
+    cr_assert_eq(run(argv, NULL), 0);
+    store_kit_open(&vault, &dir, "vault");
+    store_kit_open(&twin, &dir, "twin");
+    store_kit_append(&vault, 4, 8);
+    store_kit_append(&twin, 6, 8);
+    options.filter.until = 13;
+    cr_assert_eq(quipu_export(twin.engine, path, &options, NULL, &err), QUIPU_OK, "%s",
+                 err.message);
+    keep.keeps_forks = true;
+    cr_assert_eq(quipu_import(vault.engine, path, &keep, NULL, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(remove(path), 0);
+
+    cr_assert_eq(export_with(NULL), QUIPU_OK);
+    cr_assert_eq(quipu_bundle_check(path, &found, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(found.events, 17u);
+    cr_assert_eq(found.log_size, 14u);
+    cr_assert_eq(found.proven, 14u);
+    cr_assert_eq(remove(path), 0);
+    options.filter = (struct quipu_filter){.after = 14, .until = 16};
+    cr_assert_eq(quipu_export(vault.engine, path, &options, NULL, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(quipu_bundle_check(path, &found, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(found.events, 2u);
+    cr_assert_eq(found.proven, 0u);
+    store_kit_close(&twin);
+}
+
+/* {"number": 7, "manifest": link}, as it was before there were checkpoints. */
+Test(export_log, goes_on_from_a_row_of_before_there_were_checkpoints)
+{
+    struct quipu_export_report report;
+    struct quipu_bundle_report found;
+    struct quipu_dagcbor_writer writer;
+    struct quipu_buf row = QUIPU_BUF_INIT;
+    struct quipu_buf key = QUIPU_BUF_INIT;
+    struct quipu_txn *txn = NULL;
+    struct quipu_error err;
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    struct quipu_cid manifest = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_slice_text("before"));
+    store_kit_append(&vault, 5, 8);
+    cr_assert_eq(quipu_identity_source(vault.engine, source, NULL), QUIPU_OK);
+    quipu_buf_printf(&key, "export/%s", source);
+    quipu_dagcbor_writer_init(&writer, &row);
+    quipu_dagcbor_write_map(&writer, 2);
+    quipu_dagcbor_write_key(&writer, "number");
+    quipu_dagcbor_write_uint(&writer, 7);
+    quipu_dagcbor_write_key(&writer, "manifest");
+    quipu_dagcbor_write_link(&writer, &manifest);
+    cr_assert_eq(quipu_dagcbor_writer_finish(&writer, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_txn_begin_write(vault.store, &txn, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_txn_table_put(txn, (struct quipu_table){0x100}, quipu_buf_slice(&key),
+                                     quipu_buf_slice(&row), NULL),
+                 QUIPU_OK);
+    cr_assert_eq(quipu_txn_commit(&txn, NULL), QUIPU_OK);
+
+    cr_assert_eq(quipu_export(vault.engine, path, NULL, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(report.number, 8u);
+    cr_assert_not(report.was_interrupted);
+    cr_assert_eq(quipu_bundle_check(path, &found, &err), QUIPU_OK, "%s", err.message);
+    cr_assert(quipu_cid_equal(&found.previous, &manifest));
+    cr_assert_not(found.has_log_previous);
+    quipu_buf_release(&row);
+    quipu_buf_release(&key);
 }
 
 Test(export_log, a_log_that_is_not_what_the_last_bundle_said_is_refused)
