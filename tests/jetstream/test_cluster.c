@@ -21,6 +21,7 @@
 #define TRIES       3000 /* of 10 ms */
 #define URL_BYTES   (SERVERS * 64)
 #define PAYLOAD_LEN 200
+#define PULLS_MAX   500
 
 static struct nats_fixture servers[SERVERS];
 static char urls[URL_BYTES];
@@ -230,6 +231,26 @@ static void pull_all(struct js_store *into, struct quipu_nats *nats, struct kill
     bring_back(killing);
 }
 
+/*
+ * Every event once and every payload, byte by byte. Not the order of an aggregate's versions: what
+ * the old leader had taken and not yet shared is sent again, behind later ones that the new leader
+ * has taken (docs/adr/0009).
+ */
+static void expect_stream_is_log(struct quipu_nats *nats, uint64_t events)
+{
+    struct quipu_error err;
+    struct quipu_reconcile_report report;
+    struct quipu_reconcile_options options = QUIPU_RECONCILE_OPTIONS_INIT;
+    options.payloads = QUIPU_PAYLOADS_CHECK;
+    enum quipu_status status = quipu_reconcile(store.engine, nats, &options, &report, &err);
+    cr_assert_eq(status, QUIPU_OK, "%s: %s", quipu_status_name(status),
+                 status == QUIPU_OK ? "" : err.message);
+    cr_assert_eq(report.same, events);
+    cr_assert_eq(report.messages, events);
+    cr_assert_eq(report.missing + report.other + report.extra + report.copies, 0);
+    cr_assert_eq(report.payloads, 0);
+}
+
 static uint64_t round_number(void)
 {
     const char *text = getenv("QUIPU_SOAK_ROUND");
@@ -253,11 +274,19 @@ Test(cluster, whose_leader_dies_in_the_midst_loses_and_doubles_nothing)
     js_store_open(&other);
     pull_all(&other, nats, &in_pull);
     cr_assert_geq(in_pull.killed, 0, "no leader was killed in the midst of the pull");
-    cr_assert_eq(js_store_outbox(&other).published, events);
+    /* A leader that is new may not know the stream's end yet: what is behind it comes next time. */
+    struct quipu_outbox_status outbox = js_store_outbox(&other);
+    for (int i = 0; i < PULLS_MAX && outbox.published < events; i++) {
+        pause_briefly();
+        pull_all(&other, nats, &in_pull);
+        outbox = js_store_outbox(&other);
+    }
+    cr_assert_eq(outbox.published, events,
+                 "pulled %" PRIu64 " of %" PRIu64 ", and %" PRIu64 " without a receipt",
+                 outbox.published, events, outbox.pending);
     expect_messages(events);
 
-    /* Every event and payload, byte by byte. */
-    js_expect_all_published(&servers[1], &store);
+    expect_stream_is_log(nats, events);
     js_store_release(&other);
     quipu_nats_close(&nats);
 }
