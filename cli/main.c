@@ -28,6 +28,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_projections,
     &cli_verb_export,
     &cli_verb_import,
+    &cli_verb_operations,
     &cli_verb_backup,
     &cli_verb_compact,
     &cli_verb_provision,

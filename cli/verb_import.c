@@ -1,111 +1,425 @@
 /*
- * quipu import: take a bundle's events in, all or none.
+ * quipu import: take a bundle's events in, all or none, after they were shown and accepted.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <fcntl.h>
 #include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "age_keys.h"
 #include "cli.h"
+#include "config.h"
 #include "print.h"
 #include "quipu/bundle.h"
+#include "quipu/text.h"
+
+#define ROWS_SHOWN 12u /* of each kind, for people */
 
 struct import_values {
     struct cli_texts trust;
+    struct cli_age_values age;
+    const char *allowed_signers;
+    const char *accept_gap;
+    const char *operator_name;
     bool is_dry_run;
     bool keeps_forks;
+    bool is_accepted;
 };
+
+/* One import on its way. */
+struct import_run {
+    struct cli *cli;
+    const struct import_values *values;
+    const char *path;
+    struct quipu_import_options options;
+    struct quipu_trust *trust;
+    struct quipu_age_secrets *secrets;
+    struct quipu_import *import;
+    struct cli_json json; /* the rows, with --json */
+    enum quipu_import_row_kind kind;
+    uint64_t rows; /* of this kind, so far */
+};
+
+/* ------------------------------------------------------------------ what is new */
+
+static void put_name(struct quipu_slice name)
+{
+    if (name.len == 0) {
+        (void)printf("all others");
+    } else {
+        cli_put_plain(name);
+    }
+}
+
+static enum quipu_status show_row(void *ctx, const struct quipu_import_row *row,
+                                  struct quipu_error *err)
+{
+    struct import_run *run = ctx;
+    char added[CLI_COUNT_BYTES];
+    char known[CLI_COUNT_BYTES];
+    char conflicting[CLI_COUNT_BYTES];
+    (void)err;
+    run->rows = run->kind == row->kind ? run->rows + 1 : 1;
+    run->kind = row->kind;
+    if (run->rows == 1) {
+        (void)printf("%9s %9s %11s  %s\n", "new", "known", "conflicting",
+                     row->kind == QUIPU_IMPORT_BY_TYPE ? "type" : "aggregate");
+    }
+    if (run->rows > ROWS_SHOWN) {
+        if (run->rows == ROWS_SHOWN + 1) {
+            (void)printf("%31s  …\n", "");
+        }
+        return QUIPU_OK;
+    }
+    (void)printf("%9s %9s %11s  ", cli_count(row->added, added), cli_count(row->known, known),
+                 cli_count(row->conflicting, conflicting));
+    put_name(row->name);
+    (void)printf("\n");
+    return QUIPU_OK;
+}
+
+static enum quipu_status note_row(void *ctx, const struct quipu_import_row *row,
+                                  struct quipu_error *err)
+{
+    struct import_run *run = ctx;
+    (void)err;
+    if (row->kind != run->kind) {
+        cli_json_close(&run->json, ']');
+        cli_json_list(&run->json, "aggregates");
+        run->kind = row->kind;
+    }
+    cli_json_item(&run->json);
+    cli_json_text(&run->json, "name", row->name);
+    cli_json_number(&run->json, "added", row->added);
+    cli_json_number(&run->json, "known", row->known);
+    cli_json_number(&run->json, "conflicting", row->conflicting);
+    cli_json_close(&run->json, '}');
+    return QUIPU_OK;
+}
+
+static void show_bundle(const struct import_run *run)
+{
+    const struct quipu_bundle_report *bundle = quipu_import_bundle(run->import);
+    char events[CLI_COUNTED_BYTES];
+    char when[QUIPU_RFC3339_BYTES];
+    struct quipu_buf digest = QUIPU_BUF_INIT;
+    quipu_rfc3339_format(bundle->created_unix_us, when);
+    quipu_hex_append(&digest, quipu_slice(bundle->file_sha256, sizeof bundle->file_sha256));
+    (void)printf("bundle  %" PRIu64 " of %s, %s\nsigned  %s\nmade    %s", bundle->number,
+                 bundle->source, cli_counted(bundle->events, "event", events), bundle->signer,
+                 when);
+    if (bundle->operator_name[0] != 0) {
+        (void)printf(" by ");
+        cli_put_plain(quipu_slice_text(bundle->operator_name));
+    }
+    (void)printf("\nsha256  %.*s\n", QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));
+    quipu_buf_release(&digest);
+}
+
+static enum quipu_status show_all(struct import_run *run, struct quipu_error *err)
+{
+    struct quipu_import_diff diff;
+    char missing[CLI_COUNTED_BYTES];
+    show_bundle(run);
+    enum quipu_status status =
+        quipu_import_compare(run->import, run->cli->engine, show_row, run, &diff, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (diff.was_known) {
+        (void)printf("this very bundle came in before\n");
+    }
+    if (diff.missing > 0) {
+        (void)printf("%s of its source never came in before it\n",
+                     cli_counted(diff.missing, "bundle", missing));
+    }
+    return QUIPU_OK;
+}
+
+/* The same as members of the JSON object. */
+static enum quipu_status note_all(struct import_run *run, struct quipu_error *err)
+{
+    struct quipu_import_diff diff;
+    run->kind = QUIPU_IMPORT_BY_TYPE;
+    cli_json_list(&run->json, "types");
+    enum quipu_status status =
+        quipu_import_compare(run->import, run->cli->engine, note_row, run, &diff, err);
+    if (status == QUIPU_OK) {
+        cli_json_close(&run->json, ']');
+        cli_json_number(&run->json, "conflicting", diff.conflicting);
+    }
+    return status;
+}
+
+/* ------------------------------------------------------------------ accepted? */
+
+/* A bundle that comes on standard input leaves the terminal to ask on. */
+static bool may_ask(const struct import_run *run)
+{
+    return isatty(STDIN_FILENO) == 1 || (strcmp(run->path, "-") == 0 && isatty(STDERR_FILENO) == 1);
+}
+
+/* Anything but y or yes is no. */
+static bool ask(void)
+{
+    char answer[8];
+    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    FILE *terminal = fd < 0 ? NULL : fdopen(fd, "r+");
+    if (terminal == NULL) {
+        if (fd >= 0) {
+            (void)close(fd); /* nothing was written */
+        }
+        return false;
+    }
+    (void)fputs("take it in? [y/N] ", terminal);
+    (void)fflush(terminal);
+    const char *got = fgets(answer, sizeof answer, terminal);
+    (void)fclose(terminal); /* an answer was read, or none */
+    return got != NULL && (strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0);
+}
+
+/* Returns 0 where it is accepted, else the exit code after it was said. */
+static int review(struct import_run *run)
+{
+    struct quipu_error err;
+    const struct import_values *values = run->values;
+    bool shows = !run->cli->is_json && (values->is_dry_run || !values->is_accepted);
+    enum quipu_status status = shows ? show_all(run, &err) : QUIPU_OK;
+    if (status != QUIPU_OK) {
+        return cli_fail(run->cli, status, &err, NULL);
+    }
+    if (!shows || values->is_dry_run) {
+        return 0;
+    }
+    (void)fflush(stdout);
+    if (ask()) {
+        return 0;
+    }
+    (void)quipu_error_set(&err, QUIPU_STOPPED, "not accepted: nothing was taken in");
+    return cli_fail(run->cli, QUIPU_STOPPED, &err, "");
+}
+
+/* ------------------------------------------------------------------ taken in */
 
 static void say(const struct quipu_import_report *report, bool is_dry_run)
 {
     char added[CLI_COUNT_BYTES];
     char known[CLI_COUNT_BYTES];
+    char missing[CLI_COUNTED_BYTES];
     (void)printf("%s %s, %s known already\nsource  %s\nsigned  %s\n",
                  cli_count(report->events.added, added), is_dry_run ? "would be added" : "added",
                  cli_count(report->events.known, known), report->bundle.source,
                  report->bundle.signer);
+    if (report->missing > 0) {
+        (void)printf("gap     %s before it, accepted\n",
+                     cli_counted(report->missing, "bundle", missing));
+    }
 }
 
-static enum quipu_status say_json(const struct quipu_import_report *report, bool is_dry_run,
+static enum quipu_status say_json(struct import_run *run, const struct quipu_import_report *report,
                                   struct quipu_error *err)
 {
-    struct cli_json json = {0};
-    cli_json_begin(&json);
-    cli_json_number(&json, "added", report->events.added);
-    cli_json_number(&json, "forks", report->events.forks);
-    cli_json_number(&json, "known", report->events.known);
-    cli_json_bool(&json, "dry_run", is_dry_run);
-    cli_json_number(&json, "events", report->bundle.events);
-    cli_json_text(&json, "source", quipu_slice_text(report->bundle.source));
-    cli_json_text(&json, "signer", quipu_slice_text(report->bundle.signer));
-    cli_json_cid(&json, "manifest", &report->bundle.manifest);
-    cli_json_hex(&json, "sha256",
-                 quipu_slice(report->bundle.file_sha256, sizeof report->bundle.file_sha256));
-    enum quipu_status status = cli_json_end(&json, err);
-    cli_json_release(&json);
+    struct cli_json *json = &run->json;
+    const struct quipu_bundle_report *bundle = &report->bundle;
+    cli_json_number(json, "added", report->events.added);
+    cli_json_number(json, "forks", report->events.forks);
+    cli_json_number(json, "known", report->events.known);
+    cli_json_bool(json, "dry_run", run->options.is_dry_run);
+    cli_json_number(json, "events", bundle->events);
+    cli_json_text(json, "source", quipu_slice_text(bundle->source));
+    cli_json_text(json, "signer", quipu_slice_text(bundle->signer));
+    cli_json_number(json, "number", bundle->number);
+    cli_json_number(json, "missing", report->missing);
+    cli_json_bool(json, "was_known", report->was_known);
+    cli_json_bool(json, "encrypted", bundle->was_encrypted);
+    cli_json_number(json, "operation", report->operation);
+    cli_json_cid(json, "manifest", &bundle->manifest);
+    cli_json_hex(json, "sha256", quipu_slice(bundle->file_sha256, sizeof bundle->file_sha256));
+    enum quipu_status status = run->options.is_dry_run ? note_all(run, err) : QUIPU_OK;
+    return status == QUIPU_OK ? cli_json_end(json, err) : status;
+}
+
+/* More than one transaction takes: into a copy of the store, with the store closed meanwhile. */
+static enum quipu_status accept_alone(struct import_run *run, struct quipu_import_report *report,
+                                      int *code, struct quipu_error *err)
+{
+    struct cli *cli = run->cli;
+    uint64_t opened_position = cli->config->opened_position;
+    cli_note(cli, "more than one transaction takes: into a copy of the store, which then takes its "
+                  "place");
+    cli_close(&cli->store, &cli->engine);
+    enum quipu_status status = quipu_import_accept_alone(run->import, cli->store_path, report, err);
+    if (status == QUIPU_OK) {
+        *code = cli_open(cli);
+        cli->config->opened_position = opened_position;
+    }
     return status;
+}
+
+/* Bundles that are missing can be accepted, events that are missing cannot. */
+static const char *cure_of(const struct import_run *run, enum quipu_status status)
+{
+    struct quipu_import_diff diff;
+    if (status == QUIPU_NOT_FOUND) {
+        return "name a file that `quipu export` wrote";
+    }
+    if (status == QUIPU_GAP && run->import != NULL && run->cli->engine != NULL &&
+        quipu_import_compare(run->import, run->cli->engine, NULL, NULL, &diff, NULL) == QUIPU_OK &&
+        diff.missing > 0) {
+        return "import what is missing first, or take this one with --accept-gap REASON";
+    }
+    return NULL;
+}
+
+static int fail(const struct import_run *run, enum quipu_status status,
+                const struct quipu_error *err)
+{
+    const char *cure = cure_of(run, status);
+    struct quipu_error plain = cli_without_cure(err);
+    return cli_fail(run->cli, status, cure == NULL ? err : &plain, cure);
+}
+
+static int accept_it(struct import_run *run)
+{
+    struct quipu_error err;
+    struct quipu_import_report report;
+    int code = 0;
+    enum quipu_status status = quipu_import_accept(run->import, run->cli->engine, &report, &err);
+    if (status == QUIPU_TOO_LARGE) {
+        status = accept_alone(run, &report, &code, &err);
+    }
+    if (status != QUIPU_OK) {
+        return fail(run, status, &err);
+    }
+    if (!run->options.is_dry_run) {
+        cli_done(run->cli, report.events.added, "added");
+    }
+    if (!run->cli->is_json) {
+        say(&report, run->options.is_dry_run);
+        return code;
+    }
+    status = say_json(run, &report, &err);
+    return status == QUIPU_OK ? code : cli_fail(run->cli, status, &err, NULL);
+}
+
+/* ------------------------------------------------------------------ the verb */
+
+/* Returns 0, or the exit code after it has said what is wrong. */
+static int gather(struct import_run *run)
+{
+    const struct import_values *values = run->values;
+    struct quipu_import_options *options = &run->options;
+    struct quipu_error err;
+    for (size_t i = 0; i < values->trust.count; i++) {
+        uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
+        const char *source = values->trust.items[i];
+        if (quipu_source_public_key(quipu_slice_text(source), key, NULL) != QUIPU_OK) {
+            return cli_usage(run->cli,
+                             "--trust wants a source such as `quipu status` shows, found \"%s\"",
+                             source);
+        }
+    }
+    if (!values->is_accepted && !values->is_dry_run && (run->cli->is_json || !may_ask(run))) {
+        return cli_usage(run->cli, "there is no terminal to ask on: take it in with --yes, or look "
+                                   "at it with --dry-run");
+    }
+    options->is_dry_run = values->is_dry_run;
+    options->keeps_forks = values->keeps_forks;
+    options->trusted = values->trust.count == 0 ? NULL : values->trust.items;
+    options->trusted_count = values->trust.count;
+    options->accept_gap = values->accept_gap;
+    options->operator_name = values->operator_name != NULL
+                                 ? values->operator_name
+                                 : run->cli->config->values.offline.operator_name;
+    if (values->allowed_signers != NULL) {
+        enum quipu_status status = quipu_trust_load(values->allowed_signers, &run->trust, &err);
+        if (status != QUIPU_OK) {
+            return cli_fail(run->cli, status, &err, "name a file of allowed signers");
+        }
+        options->trust = run->trust;
+    }
+    int code = cli_age_secrets(run->cli, &values->age, &run->secrets);
+    options->secrets = run->secrets;
+    return code;
+}
+
+static int import_it(struct import_run *run)
+{
+    struct quipu_error err;
+    int standard_input = STDIN_FILENO;
+    struct quipu_source source = quipu_source_fd(&standard_input);
+    const char *name = run->path;
+    if (strcmp(run->path, "-") == 0) {
+        run->options.source = &source;
+        name = "standard input";
+    }
+    enum quipu_status status =
+        quipu_import_open(run->cli->engine, name, &run->options, &run->import, &err);
+    if (status != QUIPU_OK) {
+        return fail(run, status, &err);
+    }
+    int code = review(run);
+    return code == 0 ? accept_it(run) : code;
 }
 
 static int run(struct cli *cli, const void *values, int argc, char **argv)
 {
     (void)argc;
-    const struct import_values *import_values = values;
-    struct quipu_error err;
-    for (size_t i = 0; i < import_values->trust.count; i++) {
-        uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
-        const char *source = import_values->trust.items[i];
-        if (quipu_source_public_key(quipu_slice_text(source), key, NULL) != QUIPU_OK) {
-            return cli_usage(
-                cli, "--trust wants a source such as `quipu status` shows, found \"%s\"", source);
-        }
+    struct import_run state = {
+        .cli = cli, .values = values, .path = argv[0], .options = QUIPU_IMPORT_OPTIONS_INIT};
+    int code = gather(&state);
+    if (code == 0) {
+        code = cli_open(cli);
     }
-    int code = cli_open(cli);
-    if (code != 0) {
-        return code;
+    if (code == 0) {
+        cli_json_begin(&state.json);
+        code = import_it(&state);
     }
-    struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
-    options.is_dry_run = import_values->is_dry_run;
-    options.keeps_forks = import_values->keeps_forks;
-    options.trusted = import_values->trust.count == 0 ? NULL : import_values->trust.items;
-    options.trusted_count = import_values->trust.count;
-    struct quipu_import_report report;
-    enum quipu_status status = quipu_import(cli->engine, argv[0], &options, &report, &err);
-    if (status == QUIPU_OK) {
-        if (!options.is_dry_run) {
-            cli_done(cli, report.events.added, "added");
-        }
-        if (cli->is_json) {
-            status = say_json(&report, options.is_dry_run, &err);
-        } else {
-            say(&report, options.is_dry_run);
-        }
-    }
-    return status == QUIPU_OK
-               ? 0
-               : cli_fail(cli, status, &err,
-                          status == QUIPU_NOT_FOUND ? "name a file that `quipu export` wrote"
-                                                    : NULL);
+    quipu_import_close(&state.import);
+    quipu_trust_free(&state.trust);
+    quipu_age_secrets_free(&state.secrets);
+    cli_json_release(&state.json);
+    return code;
 }
 
 static const struct cli_option options[] = {
+    {"yes", CLI_FLAG, offsetof(struct import_values, is_accepted), NULL,
+     "take it in without asking"},
     {"dry-run", CLI_FLAG, offsetof(struct import_values, is_dry_run), NULL,
      "check everything against the store, write nothing"},
     {"keep-forks", CLI_FLAG, offsetof(struct import_values, keeps_forks), NULL,
      "take branches of an aggregate in, and record the conflict"},
     {"trust", CLI_TEXTS, offsetof(struct import_values, trust), "U…",
      "accept only this signer; several times for several"},
+    {"allowed-signers", CLI_TEXT, offsetof(struct import_values, allowed_signers), "FILE",
+     "accept these signers, as ssh-keygen's allowed_signers has them"},
+    CLI_AGE_OPTIONS(import_values, age),
+    {"accept-gap", CLI_TEXT, offsetof(struct import_values, accept_gap), "REASON",
+     "take it although bundles before it never came in, and record why"},
+    {"operator", CLI_TEXT, offsetof(struct import_values, operator_name), "NAME",
+     "who imports, for the operations log (else offline.operator)"},
 };
 
 const struct cli_verb cli_verb_import = {
     .name = "import",
-    .arguments = "FILE",
+    .arguments = "FILE|-",
     .summary = "Take a bundle's events in, all or none",
-    .details = "Every block, the manifest, the signature and every event's place are checked "
-               "before anything\n"
-               "is written. Importing the same bundle again adds nothing. Without --trust any "
-               "signature that\n"
-               "holds is accepted, and the signer is named. A fork is refused unless it is to be "
-               "kept.",
-    .example = "quipu import --trust UDOBVPEE… ceremony.car",
+    .details =
+        "Every block, the manifest, the signatures and every event's place are checked first; then "
+        "what is\n"
+        "new is shown, by type and aggregate, and taken in where it is accepted. FILE is a bundle, "
+        "an age\n"
+        "file with one inside, the folder of its volumes, or - for standard input. Importing the "
+        "same\n"
+        "bundle again adds nothing. Without --trust and --allowed-signers any signature that holds "
+        "is\n"
+        "accepted, and the signer is named. A fork is refused unless it is to be kept, and a "
+        "bundle "
+        "that\n"
+        "is missing before this one unless that is accepted. Each import is in `quipu operations`.",
+    .example = "age -d -i key.txt ceremony.age | quipu import --yes --trust UDOBVPEE… -",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .values_bytes = sizeof(struct import_values),

@@ -27,8 +27,9 @@ struct accepting {
     struct quipu_import_place place;
     uint64_t slice_bytes;
     uint64_t slice_events;
-    struct quipu_ingest_report events;
-    enum quipu_status refused; /* what the store said */
+    struct quipu_ingest_report events;    /* of the bundle, so far */
+    struct quipu_ingest_report committed; /* with those that were let out of quarantine */
+    enum quipu_status refused;            /* what the store said */
 };
 
 static enum quipu_status begin_slice(struct accepting *run, struct quipu_error *err)
@@ -47,8 +48,10 @@ static enum quipu_status end_slice(struct accepting *run, struct quipu_error *er
     struct quipu_ingest_report report = {0};
     enum quipu_status status = quipu_ingest_commit(&run->ingest, &report, err);
     if (status == QUIPU_OK) {
-        run->events.released += report.released;
-        run->events.forks += report.forks;
+        run->committed.added += report.added;
+        run->committed.known += report.known;
+        run->committed.released += report.released;
+        run->committed.forks += report.forks;
     }
     return status;
 }
@@ -164,7 +167,7 @@ static enum quipu_status accept_all(struct accepting *run, struct quipu_import_r
     if (status == QUIPU_OK) {
         *report = (struct quipu_import_report){
             .bundle = import->bundle,
-            .events = run->events,
+            .events = import->options.is_dry_run ? run->events : run->committed,
             .missing = run->place.missing,
             .was_known = run->place.is_known,
             .operation = import->options.is_dry_run ? 0 : number,

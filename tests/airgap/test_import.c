@@ -316,7 +316,8 @@ Test(import, file_that_becomes_another_bundle_meanwhile_is_refused)
     cr_assert_not_null(strstr(import_err.message, "changed"), "%s", import_err.message);
     cr_assert_eq(office_events(), 0u);
     free_file(&bytes);
-    cr_assert_eq(quipu_import(office.engine, path, NULL, NULL, NULL), QUIPU_GAP, "it is the second");
+    cr_assert_eq(quipu_import(office.engine, path, NULL, NULL, NULL), QUIPU_GAP,
+                 "it is the second");
     cr_assert_eq(quipu_import(office.engine, other, NULL, NULL, NULL), QUIPU_OK);
     cr_assert_eq(quipu_import(office.engine, path, NULL, NULL, NULL), QUIPU_OK, "a good one");
 }

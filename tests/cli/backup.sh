@@ -65,7 +65,7 @@ equal "the old store's source" "$("$quipu" status --json | member source)" "$old
 
 # What the restored store has recorded comes back to the first one as a foreign store's.
 "$quipu" --store "$restored" export --since "$((events + 1))" "$dir/new.car" >/dev/null
-"$quipu" import "$dir/new.car" >/dev/null
+"$quipu" import --yes "$dir/new.car" >/dev/null
 equal "events" "$("$quipu" status --json | member events)" "$((events + 1))"
 has "verify" "$("$quipu" verify)" "intact: "
 

@@ -123,13 +123,13 @@ find "$dir/cut" -name 'data.mdb' -exec truncate -s 4096 {} +
 refused 6 '; ' CORRUPT log --store "$dir/cut"
 
 # Bundles that are none, and files in the way.
-refused 5 'quipu export' NOT_FOUND import "$dir/nowhere.car"
+refused 5 'quipu export' NOT_FOUND import --yes "$dir/nowhere.car"
 refused 5 'quipu export' NOT_FOUND verify "$dir/nowhere.car"
 head -c 300 "$dir/good.car" >"$dir/cut.car"
-refused 6 '; ' CAR_TRUNCATED import "$dir/cut.car"
+refused 6 '; ' CAR_TRUNCATED import --yes "$dir/cut.car"
 refused 21 '; ' CAR_TRUNCATED verify "$dir/cut.car"
 refused 6 '; ' CAR_TRUNCATED car verify "$dir/cut.car"
-refused 2 'quipu import --help' INVALID import --trust somebody "$dir/good.car"
+refused 2 'quipu import --help' INVALID import --yes --trust somebody "$dir/good.car"
 refused 4 '; ' EXISTS export "$dir/good.car"
 refused 4 '; ' EXISTS export --format jsonl "$dir/good.car"
 refused 5 '; ' NOT_FOUND export --aggregate nobody/here "$dir/none.car"
@@ -148,7 +148,7 @@ input=$dir/input
 refused 3 'JSON and DAG-CBOR both have' CBOR_FLOAT_NOT_FINITE cid --codec dag-json -
 input=/dev/null
 
-refused 3 '; name the bundle' INVALID import "$dir/full"
+refused 3 '; name the bundle' INVALID import --yes "$dir/full"
 refused 3 '; name the bundle' INVALID verify "$dir/full"
 refused 4 '; choose another name' EXISTS export "$dir/good.car"
 refused 6 '; restore a backup' CORRUPT log --store "$dir/cut"
@@ -189,7 +189,7 @@ equal "exit code of append --json to a full disk" "$found" 1
 has "append --json to a full disk" "$(cat "$dir/err")" '"note":"12 events are stored"'
 "$quipu" init --store "$dir/spoken2" >/dev/null
 found=0
-"$quipu" import --store "$dir/spoken2" "$dir/good.car" >&- 2>"$dir/err" || found=$?
+"$quipu" import --yes --store "$dir/spoken2" "$dir/good.car" >&- 2>"$dir/err" || found=$?
 equal "exit code of import without stdout" "$found" 1
 has "import without stdout" "$(cat "$dir/err")" "(1 event is added)"
 passed

@@ -93,7 +93,7 @@ QUIPU_MODE=Offline "$quipu" init --store "$dir/other" >/dev/null
 printf '{"aggregate_type":"key","aggregate_id":"b","event_type":"key.used","payload":1}\n' |
     QUIPU_MODE=Offline "$quipu" append --store "$dir/other" - >/dev/null
 QUIPU_MODE=Offline "$quipu" export --store "$dir/other" "$dir/other.car" >/dev/null
-"$quipu" import "$dir/other.car" >/dev/null 2>"$dir/err"
+"$quipu" import --yes "$dir/other.car" >/dev/null 2>"$dir/err"
 has "import" "$(cat "$dir/err")" "1 event published"
 "$quipu" pull --store "$dir/other" >"$dir/out" 2>"$dir/err"
 has "pull" "$(cat "$dir/out")" "8 added"

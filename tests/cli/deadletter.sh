@@ -96,9 +96,9 @@ refused 3 'quipu quarantine list' MULTIBASE quarantine drop ''
 equal "drop" "$("$quipu" quarantine drop "$last")" "$last is dropped"
 equal "after drop" "$("$quipu" quarantine list --json | member reason | tr '\n' ' ')" "GAP "
 "$quipu" export --store "$dir/third" --until 1 "$dir/first.car" >/dev/null
-has "the missing one by a bundle" "$("$quipu" import "$dir/first.car")" "2 added"
+has "the missing one by a bundle" "$("$quipu" import --yes "$dir/first.car")" "2 added"
 equal "nothing is left" "$("$quipu" quarantine list | wc -l)" 0
 "$quipu" export --store "$dir/third" --since 1 "$dir/all.car" >/dev/null
-has "the dropped one comes back" "$("$quipu" import "$dir/all.car")" "1 added, 2 known already"
+has "the dropped one comes back" "$("$quipu" import --yes "$dir/all.car")" "1 added, 2 known already"
 has "verify the fourth" "$("$quipu" verify)" "intact: 6 events"
 passed

@@ -16,7 +16,7 @@ two=$dir/two
 event a first | "$quipu" append --store "$one" - >/dev/null
 "$quipu" init --store "$two" >/dev/null
 "$quipu" export --store "$one" "$dir/first.car" >/dev/null
-"$quipu" import --store "$two" "$dir/first.car" >/dev/null
+"$quipu" import --yes --store "$two" "$dir/first.car" >/dev/null
 event a ours | "$quipu" append --store "$one" - >/dev/null
 event a theirs | "$quipu" append --store "$two" - >/dev/null
 event a more | "$quipu" append --store "$two" - >/dev/null
@@ -26,11 +26,11 @@ equal "forks" "$("$quipu" forks --store "$one")" "no forks"
 equal "forks --json" "$("$quipu" forks --store "$one" --json)" ""
 
 export QUIPU_STORE=$one
-refused 4 '--keep-forks' FORK import "$dir/branch.car"
+refused 4 '--keep-forks' FORK import --yes "$dir/branch.car"
 equal "events" "$("$quipu" status --json | member events)" 2
-has "import --keep-forks" "$("$quipu" import --keep-forks "$dir/branch.car")" "2 added"
-has "import" "$("$quipu" import "$dir/branch.car")" "0 added"
-has "import" "$("$quipu" import --store "$two" --keep-forks "$dir/ours.car")" "1 added"
+has "import --keep-forks" "$("$quipu" import --yes --keep-forks "$dir/branch.car")" "2 added"
+has "import" "$("$quipu" import --yes "$dir/branch.car")" "0 added"
+has "import" "$("$quipu" import --yes --store "$two" --keep-forks "$dir/ours.car")" "1 added"
 
 # Both hold the same conflict, and the way on says what to do.
 list=$("$quipu" forks --json)
@@ -87,7 +87,7 @@ has "verify" "$("$quipu" verify)" "intact: 7 events"
 
 # The other store takes the merge, which closes the conflict there too.
 "$quipu" export "$dir/merged.car" >/dev/null
-"$quipu" import --store "$two" "$dir/merged.car" >/dev/null
+"$quipu" import --yes --store "$two" "$dir/merged.car" >/dev/null
 equal "state" "$("$quipu" forks --store "$two" --json | member state)" closed
 has "verify" "$("$quipu" verify --store "$two")" "intact: 7 events"
 

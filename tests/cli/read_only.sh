@@ -40,7 +40,7 @@ for locks in with without; do
     refused 1 'make its folder writable, or work on a backup of it' PERMISSION export "$dir/no.car"
     equal "lines $locks locks" "$("$quipu" export --format jsonl - | wc -l)" 2
     refused 1 'make its folder writable, or work on a backup of it' PERMISSION append -
-    refused 1 'make its folder writable, or work on a backup of it' PERMISSION import "$dir/all.car"
+    refused 1 'make its folder writable, or work on a backup of it' PERMISSION import --yes "$dir/all.car"
     equal "the store $locks locks" "$(whole)" "$before"
     chmod u+w "$QUIPU_STORE" "$QUIPU_STORE"/*
 done

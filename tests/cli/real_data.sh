@@ -74,10 +74,10 @@ export QUIPU_STORE=$dir/b
 before=$(digest "$dir/b")
 equal "dry run" "$("$quipu" import --dry-run --json "$dir/all.car" | member added)" 3288
 equal "store after a dry run" "$(digest "$dir/b")" "$before"
-refused 6 '; ' UNTRUSTED import --trust "$("$quipu" status --json | member source)" "$dir/all.car"
+refused 6 '; ' UNTRUSTED import --yes --trust "$("$quipu" status --json | member source)" "$dir/all.car"
 equal "store after a refused import" "$(digest "$dir/b")" "$before"
-equal "import" "$("$quipu" import --trust "$source" --json "$dir/all.car" | member added)" 3288
-equal "import again" "$("$quipu" import --json "$dir/all.car" | member known)" 3288
+equal "import" "$("$quipu" import --yes --trust "$source" --json "$dir/all.car" | member added)" 3288
+equal "import again" "$("$quipu" import --yes --json "$dir/all.car" | member known)" 3288
 has "verify the second store" "$("$quipu" verify)" "intact: 3,288 events"
 equal "digests of the second store" "$("$quipu" replay --json | member digest)" "$digest_a"
 equal "export a part" "$("$quipu" export --json --aggregate role/root "$dir/root.car" | member events)" \

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Import from a pipe, encrypted, by allowed signers, over a gap, too large for one transaction's
+# patience; and what the operations log says of it.
+#   import.sh QUIPU
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# event ID TEXT: one JSON line of aggregate note/ID.
+event() {
+    printf '{"aggregate_type":"note","aggregate_id":"%s","event_type":"note.written","payload":{"text":"%s"}}\n' \
+        "$1" "$2"
+}
+one=$dir/one
+"$quipu" init --store "$one" >/dev/null
+event a first | "$quipu" append --store "$one" - >/dev/null
+"$quipu" export --store "$one" "$dir/1.car" >/dev/null
+event b second | "$quipu" append --store "$one" - >/dev/null
+"$quipu" export --store "$one" --since-last "$dir/2.car" >/dev/null
+event c third | "$quipu" append --store "$one" - >/dev/null
+"$quipu" export --store "$one" --since-last "$dir/3.car" >/dev/null
+source=$("$quipu" status --store "$one" --json | member source)
+
+export QUIPU_STORE=$dir/two
+"$quipu" init >/dev/null
+equal "operations of a new store" "$("$quipu" operations)" ""
+before=$("$quipu" status --json | member events)
+
+# Nothing is taken in that was not accepted.
+refused 2 '--yes' INVALID import "$dir/1.car"
+equal "events" "$("$quipu" status --json | member events)" "$before"
+has "a look" "$("$quipu" import --dry-run "$dir/1.car")" "        1         0           0  note.written"
+has "a look by aggregate" "$("$quipu" import --dry-run "$dir/1.car")" "note/a"
+has "a look as JSON" "$("$quipu" import --dry-run --json "$dir/1.car")" \
+    '"types":[{"name":"note.written","added":1,"known":0,"conflicting":0}],"aggregates":[{"name":"note/a"'
+
+# From a pipe.
+has "a pipe" "$("$quipu" import --yes - <"$dir/1.car")" "1 added, 0 known already"
+head -c 300 "$dir/2.car" >"$dir/cut"
+input=$dir/cut
+refused 6 'standard input' CAR_TRUNCATED import --yes -
+input=/dev/null
+
+# In order.
+refused 4 '--accept-gap' GAP import --yes "$dir/3.car"
+has "a gap" "$("$quipu" import --yes --accept-gap 'the stick broke' --operator Ada "$dir/3.car")" "1 bundle before it, accepted"
+has "it is filled" "$("$quipu" import --yes "$dir/2.car")" "1 added"
+has "played again" "$("$quipu" import --yes --json "$dir/1.car")" '"was_known":true'
+
+# By allowed signers.
+"$quipu" verify --unpack "$dir/folder" "$dir/1.car" >/dev/null
+has "allowed signers" "$("$quipu" import --yes --allowed-signers "$dir/folder/allowed_signers" "$dir/1.car")" "signed  $source"
+sed 's/quipu-bundle@v1/git/' "$dir/folder/allowed_signers" >"$dir/signers"
+refused 6 'namespace' UNTRUSTED import --yes --allowed-signers "$dir/signers" "$dir/1.car"
+printf 'a cert-authority b\n' >"$dir/signers"
+refused 3 'line 1: cert-authority' INVALID import --yes --allowed-signers "$dir/signers" "$dir/1.car"
+refused 5 'allowed signers' NOT_FOUND import --yes --allowed-signers "$dir/nowhere" "$dir/1.car"
+
+# Encrypted.
+if command -v age-keygen >/dev/null && command -v age >/dev/null; then
+    age-keygen -o "$dir/key" 2>/dev/null
+    recipient=$(age-keygen -y "$dir/key")
+    age -r "$recipient" -o "$dir/1.age" "$dir/1.car"
+    has "an age file" "$("$quipu" import --yes --json --identity "$dir/key" "$dir/1.age")" '"encrypted":true'
+    has "age in a pipe" "$(age -d -i "$dir/key" "$dir/1.age" | "$quipu" import --yes -)" "1 known already"
+    refused 3 'identity' AGE_NO_MATCH import --yes "$dir/1.age"
+fi
+
+# What happened.
+"$quipu" operations --json >"$dir/log"
+equal "the second row" "$(sed -n 2p "$dir/log" | sed 's/"at":"[^"]*",//; s/"source".*//')" \
+    '{"number":2,"kind":"import","events":1,"added":1,"known":0,"bundle":3,"missing":1,"operator":"Ada","reason":"the stick broke",'
+equal "digest of the first" "$(head -n 1 "$dir/log" | member sha256)" "$(sha256sum <"$dir/1.car" | cut -d ' ' -f 1)"
+equal "rows behind the first" "$("$quipu" operations --after 1 --json | wc -l)" "$(($(wc -l <"$dir/log") - 1))"
+has "for people" "$("$quipu" operations)" "  reason   the stick broke"
+has "verify" "$("$quipu" verify)" "intact: 3 events"
+passed
