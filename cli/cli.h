@@ -101,6 +101,7 @@ extern const struct cli_verb cli_verb_provision;
 extern const struct cli_verb cli_verb_flush;
 extern const struct cli_verb cli_verb_pull;
 extern const struct cli_verb cli_verb_reconcile;
+extern const struct cli_verb cli_verb_serve;
 extern const struct cli_verb cli_verb_replay;
 extern const struct cli_verb cli_verb_projections;
 extern const struct cli_verb cli_verb_backup;

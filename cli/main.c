@@ -35,6 +35,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_flush,
     &cli_verb_pull,
     &cli_verb_reconcile,
+    &cli_verb_serve,
     &cli_verb_deadletter,
     &cli_verb_quarantine,
     &cli_verb_forks,

@@ -60,6 +60,13 @@ static const struct cli_option options[] = {
     {"watch", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
     {"repair", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
     {"no-payloads", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
+    TEXT("name", "NAME"),
+    TEXT("service-prefix", "SUBJECT"),
+    TEXT("metrics", "HOST:PORT"),
+    TEXT("log-format", "FORMAT"),
+    {"workers", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
+    {"waiting", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
+    {"flush", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
     {"again", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
 };
 
@@ -76,3 +83,4 @@ const struct cli_verb cli_verb_provision = VERB("provision");
 const struct cli_verb cli_verb_flush = VERB("flush");
 const struct cli_verb cli_verb_pull = VERB("pull");
 const struct cli_verb cli_verb_reconcile = VERB("reconcile");
+const struct cli_verb cli_verb_serve = VERB("serve");
