@@ -80,6 +80,12 @@ if BUNDLE=$dir/two.age IDENTITY=$dir/identity audit "$dir/audit"; then
     fail "another bundle's encrypted file passes for this one"
 fi
 
+# To a passphrase, as text; another passphrase does not open it.
+"$quipu" export --quiet --passphrase-fd 3 --armor "$dir/words.age" 3<<<'correct horse' >/dev/null
+head -n 1 "$dir/words.age" | grep -qx -- '-----BEGIN AGE ENCRYPTED FILE-----' || fail "it is not armored"
+"$quipu" verify --passphrase-fd 3 "$dir/words.age" 3<<<'correct horse' >/dev/null
+expect_exit 27 'wrong recipient: ' "$quipu" verify --passphrase-fd 3 "$dir/words.age" 3<<<'wrong horse'
+
 # One change after the other, each found by the tools.
 tamper() { # NAME SED-EXPRESSION
     cp -r "$dir/audit" "$dir/tampered"
@@ -112,13 +118,14 @@ append 301 310
 "$quipu" export --quiet --since-last "$dir/three.car" >/dev/null
 append 311 320
 "$quipu" export --quiet --since-last "$dir/four.car" >/dev/null
-"$quipu" verify "$dir/one.car" "$dir/two.car" "$dir/three.car" "$dir/four.car" >"$dir/log"
+"$quipu" verify --passphrase-fd 3 "$dir/one.car" "$dir/two.car" "$dir/words.age" "$dir/three.car" "$dir/four.car" \
+    >"$dir/log" 3<<<'correct horse'
 grep -q 'began as the 300 events' "$dir/log" || fail "consistency is not said: $(cat "$dir/log")"
 sed 's/root-3/root-4/' "$dir/one.car" >"$dir/tampered.car"
 head -c 5000 "$dir/one.car" >"$dir/cut.car"
 expect_exit 20 'tampered: .*tampered.car: event' "$quipu" verify "$dir/tampered.car"
 expect_exit 21 'truncated: .*cut.car' "$quipu" verify "$dir/cut.car"
-expect_exit 23 'gap: .*four.car: bundle 3 ' "$quipu" verify "$dir/two.car" "$dir/four.car"
+expect_exit 23 'gap: .*four.car: bundles 3 to 4 ' "$quipu" verify "$dir/two.car" "$dir/four.car"
 "$quipu" --store "$dir/stranger" init --quiet >/dev/null
 (QUIPU_STORE=$dir/stranger append 1 1)
 stranger=$("$quipu" --store "$dir/stranger" log --json | sed -n 's/.*"source":"\(U[A-Z0-9]*\)".*/\1/p')
@@ -138,8 +145,8 @@ expect_exit 22 'missing: .*vol.car.002' "$quipu" verify "$dir/vol.car"
 # A store that was rolled back gives the number of a bundle that is on its way already once more.
 cp -r "$dir/vault" "$dir/rolled-back"
 append 321 321
-"$quipu" export --quiet --since-last "$dir/six.car" >/dev/null
+"$quipu" export --quiet --since-last "$dir/seven.car" >/dev/null
 (QUIPU_STORE=$dir/rolled-back append 322 322)
-"$quipu" --store "$dir/rolled-back" export --quiet --since-last "$dir/other-six.car" >/dev/null
-expect_exit 24 'fork: .*number 6' "$quipu" verify "$dir/six.car" "$dir/other-six.car"
+"$quipu" --store "$dir/rolled-back" export --quiet --since-last "$dir/other-seven.car" >/dev/null
+expect_exit 24 'fork: .*number 7' "$quipu" verify "$dir/seven.car" "$dir/other-seven.car"
 echo "an auditor with stock tools finds what quipu says, and what was changed"
