@@ -39,6 +39,7 @@ enum quipu_status quipu_event_texts(const char *subject_template,
     quipu_rfc3339_format(envelope->occurred_unix_us, out->timestamp);
     quipu_cid_format(&event->cid, out->event_cid);
     quipu_cid_format(&envelope->payload, out->payload_cid);
+    copy_text(quipu_traceparent_of_meta(envelope->meta), out->traceparent, sizeof out->traceparent);
     const struct subject_values values = {aggregate_type, out->event_type, out->event_id};
     quipu_subject_template_fill(subject_template, &values, out->subject, sizeof out->subject);
     if (!quipu_subject_is_literal(out->subject)) {
@@ -70,6 +71,9 @@ void quipu_event_message(const struct event_texts *texts, struct quipu_slice env
     quipu_outgoing_add(out, "X-Timestamp", texts->timestamp);
     quipu_outgoing_add(out, "X-Event-CID", texts->event_cid);
     quipu_outgoing_add(out, "X-Payload-CID", texts->payload_cid);
+    if (texts->traceparent[0] != 0) {
+        quipu_outgoing_add(out, "traceparent", texts->traceparent);
+    }
 }
 
 void quipu_event_check_message(const char *stream, const struct event_texts *texts,

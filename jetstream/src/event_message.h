@@ -13,6 +13,7 @@
 #include "publish.h"
 #include "quipu/clock.h"
 #include "quipu/engine.h"
+#include "service_trace.h"
 
 #define EVENT_SUBJECT_BYTES                                                                        \
     (NATS_NAME_BYTES_MAX + QUIPU_AGGREGATE_TYPE_BYTES_MAX + QUIPU_EVENT_TYPE_BYTES_MAX +           \
@@ -29,6 +30,7 @@ struct event_texts {
     char timestamp[QUIPU_RFC3339_BYTES];
     char event_cid[QUIPU_CID_TEXT_BYTES];
     char payload_cid[QUIPU_CID_TEXT_BYTES];
+    char traceparent[TRACEPARENT_LEN + 1]; /* of the event's meta; empty: none */
 };
 
 /* Fill in the texts; the template is one that quipu_subject_template_make made. @retval
