@@ -18,7 +18,7 @@ const EVENT = { aggregate_type: 'key', aggregate_id: 'k1', event_type: 'key.used
 // Starts `quipu serve`; resolves when a line of its log says that the connection stands and it answers.
 async function startService(store, url, nc) {
     const child = spawn(store.quipu, ['--store', store.folder, 'serve', '--server', url,
-        '--name', 'keys', '--log-format', 'json'], { stdio: ['ignore', 'inherit', 'pipe'] });
+        '--name', 'keys', '--log-format', 'json', '--flush', '--metrics', '127.0.0.1:0'], { stdio: ['ignore', 'inherit', 'pipe'] });
     const lines = [];
     let rest = '';
     child.stderr.on('data', (bytes) => {
@@ -91,6 +91,23 @@ async function ask(nc) {
     return first.json().events[0];
 }
 
+// What was appended is published by the flush beside the service, and the figures come to say so.
+async function scrape(service) {
+    const { port } = service.lines.find(({ event }) => event === 'metrics.started');
+    for (let tries = 0; ; tries += 1) {
+        const answer = await fetch(`http://127.0.0.1:${port}/metrics`);
+        assert.match(answer.headers.get('content-type'), /^text\/plain; version=0\.0\.4/);
+        const text = await answer.text();
+        if (text.includes('\nquipu_outbox_published_events 1\n') &&
+            text.includes('\nquipu_flush_published_events_total 1\n')) {
+            assert.ok(text.includes('\nquipu_service_requests_total{endpoint="append"} 3\n'));
+            return;
+        }
+        assert.ok(tries < 1000, text);
+        await new Promise((resolve) => { setTimeout(resolve, 20); });
+    }
+}
+
 await run(async ({ quipu, dir }) => {
     const server = await startServer(dir);
     try {
@@ -104,6 +121,8 @@ await run(async ({ quipu, dir }) => {
         assert.deepEqual([append.num_requests, append.num_errors], [3, 1]);
         assert.match(append.last_error, /^100:/);
         assert.equal(typeof append.average_processing_time, 'number');
+
+        await scrape(service);
 
         service.child.kill('SIGTERM');
         assert.equal(await service.ended, 0);

@@ -10,6 +10,7 @@
 #ifndef QUIPU_LOG_LINE_H
 #define QUIPU_LOG_LINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,14 +41,16 @@ struct quipu_log {
     struct quipu_clock clock;
 };
 
+enum quipu_log_kind {
+    QUIPU_LOG_IS_TEXT = 0,
+    QUIPU_LOG_IS_NUMBER,
+    QUIPU_LOG_IS_SIGNED,
+    QUIPU_LOG_IS_BOOL,
+};
+
 struct quipu_log_field {
     const char *key; /* [a-z0-9_]+ */
-    enum {
-        QUIPU_LOG_IS_TEXT = 0,
-        QUIPU_LOG_IS_NUMBER,
-        QUIPU_LOG_IS_SIGNED,
-        QUIPU_LOG_IS_BOOL
-    } kind;
+    enum quipu_log_kind kind;
     struct quipu_slice text;
     uint64_t number; /* IS_BOOL: 0 or 1 */
     int64_t number_signed;
@@ -79,7 +82,7 @@ static inline struct quipu_log_field quipu_log_signed(const char *key, int64_t n
 
 static inline struct quipu_log_field quipu_log_bool(const char *key, bool is)
 {
-    struct quipu_log_field field = {key, QUIPU_LOG_IS_BOOL, {NULL, 0}, is ? 1 : 0, 0};
+    struct quipu_log_field field = {key, QUIPU_LOG_IS_BOOL, {NULL, 0}, (uint64_t)is, 0};
     return field;
 }
 
