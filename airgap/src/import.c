@@ -60,7 +60,8 @@ static enum quipu_status check_options(const struct quipu_import_options *option
 }
 
 /* All who are trusted, by option and by file, in one list. */
-static enum quipu_status gather_trusted(struct quipu_import *import, struct quipu_error *err)
+static enum quipu_status gather_trusted(struct quipu_import *import, const char *name_space,
+                                        struct quipu_error *err)
 {
     const struct quipu_import_options *options = &import->options;
     size_t signers = options->trust == NULL ? 0 : quipu_trust_count(options->trust);
@@ -78,7 +79,7 @@ static enum quipu_status gather_trusted(struct quipu_import *import, struct quip
     }
     for (size_t i = 0; i < signers; i++) {
         const struct quipu_trust_signer *signer = quipu_trust_signer_at(options->trust, i);
-        if (quipu_trust_signer_may(signer, QUIPU_BUNDLE_NAMESPACE, now)) {
+        if (quipu_trust_signer_may(signer, name_space, now)) {
             char *text = import->trusted_texts[i];
             quipu_nkey_format('U', signer->public_key, text);
             import->trusted[import->trusted_count++] = text;
@@ -89,37 +90,28 @@ static enum quipu_status gather_trusted(struct quipu_import *import, struct quip
         return quipu_error_set(err, QUIPU_UNTRUSTED,
                                "none of the %zu allowed signers may sign in the namespace "
                                "%s at this time",
-                               signers, QUIPU_BUNDLE_NAMESPACE);
+                               signers, name_space);
     }
     return QUIPU_OK;
 }
 
 /* ------------------------------------------------------------------ first pass */
 
-static enum quipu_status import_begin(struct quipu_import *import, struct quipu_engine *engine,
-                                      struct quipu_error *err)
+struct quipu_import_from quipu_import_from_of(const struct quipu_import *import,
+                                              struct quipu_engine *engine)
 {
-    struct quipu_import_from from = {
+    return (struct quipu_import_from){
         .path = import->path,
         .source = import->options.source,
         .secrets = import->options.secrets,
         .folder = quipu_store_folder(quipu_engine_store(engine)),
     };
-    enum quipu_status status = gather_trusted(import, err);
-    if (status == QUIPU_OK) {
-        status = quipu_import_input_open(&import->input, &from, err);
-    }
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    struct quipu_bundle_pass pass = {
-        .name = import->path, .trusted = import->trusted, .trusted_count = import->trusted_count};
-    return quipu_import_input_read(&import->input, &pass, &import->bundle, err);
 }
 
-enum quipu_status quipu_import_open(struct quipu_engine *engine, const char *path,
-                                    const struct quipu_import_options *options,
-                                    struct quipu_import **out, struct quipu_error *err)
+enum quipu_status quipu_import_prepare(struct quipu_engine *engine, const char *path,
+                                       const struct quipu_import_options *options,
+                                       const char *name_space, struct quipu_import **out,
+                                       struct quipu_error *err)
 {
     static const struct quipu_import_options defaults = QUIPU_IMPORT_OPTIONS_INIT;
     if (engine == NULL || path == NULL) {
@@ -137,7 +129,32 @@ enum quipu_status quipu_import_open(struct quipu_engine *engine, const char *pat
     import->path = path;
     import->clock = import->options.clock == NULL ? quipu_clock_system() : *import->options.clock;
     import->input = (struct quipu_import_input)QUIPU_IMPORT_INPUT_INIT;
-    status = import_begin(import, engine, err);
+    status = gather_trusted(import, name_space, err);
+    if (status != QUIPU_OK) {
+        quipu_import_close(&import);
+        return status;
+    }
+    *out = import;
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_import_open(struct quipu_engine *engine, const char *path,
+                                    const struct quipu_import_options *options,
+                                    struct quipu_import **out, struct quipu_error *err)
+{
+    struct quipu_import *import = NULL;
+    enum quipu_status status =
+        quipu_import_prepare(engine, path, options, QUIPU_BUNDLE_NAMESPACE, &import, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    struct quipu_import_from from = quipu_import_from_of(import, engine);
+    status = quipu_import_input_open(&import->input, &from, err);
+    if (status == QUIPU_OK) {
+        struct quipu_bundle_pass pass = {
+            .name = path, .trusted = import->trusted, .trusted_count = import->trusted_count};
+        status = quipu_import_input_read(&import->input, &pass, &import->bundle, err);
+    }
     if (status != QUIPU_OK) {
         quipu_import_close(&import);
         return status;

@@ -20,6 +20,17 @@ struct quipu_import {
     struct quipu_bundle_report bundle;
 };
 
+/* Options and signers that are trusted in `name_space` now; close releases. Statuses as
+ * quipu_import_open. */
+QUIPU_MUST_CHECK enum quipu_status
+quipu_import_prepare(struct quipu_engine *engine, const char *path,
+                     const struct quipu_import_options *options, const char *name_space,
+                     struct quipu_import **out, struct quipu_error *err);
+
+/* Where it comes from. */
+struct quipu_import_from quipu_import_from_of(const struct quipu_import *import,
+                                              struct quipu_engine *engine);
+
 /* One more pass over what was checked; QUIPU_BUNDLE: it changed. `refused` tells whether it was the
  * visitor that ended the pass. */
 QUIPU_MUST_CHECK enum quipu_status quipu_import_again(struct quipu_import *import,

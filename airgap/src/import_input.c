@@ -192,6 +192,25 @@ enum quipu_status quipu_import_input_read(struct quipu_import_input *input,
     return status;
 }
 
+enum quipu_status quipu_import_input_whole(struct quipu_import_input *input, int *fd,
+                                           struct quipu_error *err)
+{
+    uint8_t window[16384];
+    size_t got = 1;
+    enum quipu_status status = QUIPU_OK;
+    if (input->is_volumes) {
+        return quipu_error_set(err, QUIPU_INVALID, "%s is a folder; name a file", input->from.path);
+    }
+    while (input->spool >= 0 && status == QUIPU_OK && got > 0) {
+        status = copy_read(input, window, sizeof window, &got, err);
+    }
+    if (status != QUIPU_OK) {
+        return quipu_error_wrap(err, status, "%s", input->from.path);
+    }
+    *fd = input->spool >= 0 ? input->spool : input->fd;
+    return QUIPU_OK;
+}
+
 void quipu_import_input_close(struct quipu_import_input *input)
 {
     quipu_age_reader_close(&input->age);

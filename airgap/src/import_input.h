@@ -50,6 +50,11 @@ QUIPU_MUST_CHECK enum quipu_status quipu_import_input_read(struct quipu_import_i
                                                            struct quipu_bundle_report *report,
                                                            struct quipu_error *err);
 
+/* For what is no bundle: the descriptor of all of it in clear, to be read from its start as often
+ * as one likes; borrowed until close. QUIPU_INVALID: a folder. */
+QUIPU_MUST_CHECK enum quipu_status quipu_import_input_whole(struct quipu_import_input *input,
+                                                            int *fd, struct quipu_error *err);
+
 void quipu_import_input_close(struct quipu_import_input *input);
 
 /* A new file without a name in this folder, mode 0600. Gone when it is closed, and after a kill. */
