@@ -2,7 +2,7 @@
  * Reads .creds and seed files. Refuses a file that others may read, and never puts a byte of it
  * into a message. What it reads is wiped.
  *
- * Specification: docs.nats.io, credentials files; docs/SPEC.md §10.7.
+ * Specification: docs.nats.io, credentials files; docs/SPEC.md §10.11.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -3,7 +3,7 @@
  * that an escaped character or a key twice cannot make us see something else than the server does.
  * Verifies no signature, and holds no secret: a JWT is sent in clear.
  *
- * Specification: docs.nats.io, JWT (versions 1 and 2); docs/SPEC.md §10.7.
+ * Specification: docs.nats.io, JWT (versions 1 and 2); docs/SPEC.md §10.11.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

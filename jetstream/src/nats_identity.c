@@ -3,7 +3,7 @@
  * from the credentials in use. Keys are held here and not in libnats' options, so that they can be
  * replaced and wiped. What a server gives us to sign must look like a nonce.
  *
- * Specification: docs/SPEC.md §10.7.
+ * Specification: docs/SPEC.md §10.11.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

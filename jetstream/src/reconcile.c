@@ -7,7 +7,7 @@
  * for by its subject, which settles what was published meanwhile too. So memory is a batch and a
  * bit an event.
  *
- * Specification: docs/SPEC.md §10.7.
+ * Specification: docs/SPEC.md §10.10.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

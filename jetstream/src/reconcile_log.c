@@ -3,7 +3,7 @@
  * for by their subjects, and payloads, where that is wanted, by their CIDs. A batch is copied out
  * of the store in one transaction and asked about outside of it.
  *
- * Specification: docs/SPEC.md §10.7.
+ * Specification: docs/SPEC.md §10.10.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
