@@ -1,0 +1,76 @@
+/*
+ * Whole events as JSON lines, for people and scripts: canonical DAG-JSON that reads back to the
+ * same bytes, and so to the same CIDs. Not signed: who can write the lines can write other events.
+ *
+ * Specification: docs/SPEC.md §8.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_EVENT_LINES_H
+#define QUIPU_EVENT_LINES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "quipu/engine.h"
+#include "quipu/ingest.h"
+#include "quipu/io.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Longest line: a payload at its limit with every byte escaped, and room for the envelope. */
+#define QUIPU_EVENT_LINE_BYTES_MAX ((size_t)6 * QUIPU_PAYLOAD_BYTES_MAX + (512u << 10))
+
+/**
+ * Append one line without its end: {"cid": link, "envelope": …, "payload": …}. What DAG-JSON cannot
+ * carry (raw payloads, maps that begin with the key "/", the greatest depth) stands as bytes, under
+ * "payload_bytes" and, where the envelope is at fault, "envelope_bytes".
+ * @retval QUIPU_NO_MEMORY, QUIPU_CORRUPT (a block is not DAG-CBOR)
+ * @threads any
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_event_line_write(const struct quipu_event_view *event, struct quipu_buf *out,
+                       struct quipu_error *err);
+
+struct quipu_lines_import_options {
+    size_t size;                     /* sizeof this struct */
+    bool is_dry_run;                 /* check everything, write nothing */
+    bool keeps_forks;                /* as for quipu_import */
+    const char *operator_name;       /* for the operations log; NULL: not said */
+    const struct quipu_clock *clock; /* NULL: the system's */
+};
+
+#define QUIPU_LINES_IMPORT_OPTIONS_INIT                                                            \
+    {                                                                                              \
+        .size = sizeof(struct quipu_lines_import_options)                                          \
+    }
+
+struct quipu_lines_report {
+    uint64_t lines; /* with an event */
+    struct quipu_ingest_report events;
+    uint8_t sha256[QUIPU_SHA256_BYTES]; /* of all that was read */
+    uint64_t operation;                 /* its number in the operations log; 0: a dry run */
+};
+
+/**
+ * Take the events of such lines in, each checked as quipu_ingest_event does: all or none, in one
+ * transaction. Empty lines are passed over. The input is read once.
+ * @param report  NULL: not wanted; written on QUIPU_OK only
+ * @retval QUIPU_JSON, QUIPU_DAGJSON, QUIPU_INVALID  a line is none; err names it
+ * @retval QUIPU_TOO_LARGE  a line over QUIPU_EVENT_LINE_BYTES_MAX, or more than one transaction
+ *         holds (some 400 MB): split the file
+ * @retval QUIPU_MISUSE (size of the options), as quipu_ingest_event, or what the source says
+ * @threads any
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_lines_import(struct quipu_engine *engine, struct quipu_source source,
+                   const struct quipu_lines_import_options *options,
+                   struct quipu_lines_report *report, struct quipu_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,327 @@
+/*
+ * Events as JSON lines, both ways. A line is the DAG-JSON of a map that holds both blocks as
+ * values, so the bytes of the blocks are found again in what it reads back to.
+ *
+ * Specification: docs/SPEC.md §8.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "internal/failpoint.h"
+#include "quipu/alloc.h"
+#include "quipu/clock.h"
+#include "quipu/dagcbor.h"
+#include "quipu/dagjson.h"
+#include "quipu/event_lines.h"
+#include "quipu/operations.h"
+#include "quipu/sha256.h"
+
+#define READ_BYTES 65536u
+
+/* ------------------------------------------------------------------ write */
+
+static enum quipu_status write_blocks(const struct quipu_event_view *event, bool has_envelope,
+                                      bool has_payload, struct quipu_buf *block,
+                                      struct quipu_error *err)
+{
+    struct quipu_dagcbor_writer writer;
+    quipu_buf_reset(block);
+    quipu_dagcbor_writer_init(&writer, block);
+    quipu_dagcbor_write_map(&writer, 3);
+    quipu_dagcbor_write_key(&writer, "cid");
+    quipu_dagcbor_write_link(&writer, &event->cid);
+    if (has_payload) {
+        quipu_dagcbor_write_key(&writer, "payload");
+        quipu_dagcbor_write_item(&writer, event->payload);
+    }
+    if (has_envelope) {
+        quipu_dagcbor_write_key(&writer, "envelope");
+        quipu_dagcbor_write_item(&writer, event->envelope_block);
+    }
+    if (!has_payload) {
+        quipu_dagcbor_write_key(&writer, "payload_bytes");
+        quipu_dagcbor_write_bytes(&writer, event->payload);
+    }
+    if (!has_envelope) {
+        quipu_dagcbor_write_key(&writer, "envelope_bytes");
+        quipu_dagcbor_write_bytes(&writer, event->envelope_block);
+    }
+    return quipu_dagcbor_writer_finish(&writer, err);
+}
+
+static bool cannot_carry(enum quipu_status status)
+{
+    return status == QUIPU_DAGJSON || status == QUIPU_CBOR_DEPTH;
+}
+
+enum quipu_status quipu_event_line_write(const struct quipu_event_view *event,
+                                         struct quipu_buf *out, struct quipu_error *err)
+{
+    /* From the most that can be read to what always works. */
+    static const struct {
+        bool has_envelope;
+        bool has_payload;
+    } forms[] = {{true, true}, {true, false}, {false, true}, {false, false}};
+    struct quipu_buf block = QUIPU_BUF_INIT;
+    bool is_raw = event->envelope.payload.codec == QUIPU_CODEC_RAW;
+    enum quipu_status status = QUIPU_DAGJSON;
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0] && cannot_carry(status); i++) {
+        if (is_raw && forms[i].has_payload) {
+            continue;
+        }
+        status = write_blocks(event, forms[i].has_envelope, forms[i].has_payload, &block, err);
+        if (status == QUIPU_OK) {
+            status = quipu_dagjson_from_dagcbor(quipu_buf_slice(&block), out, err);
+        }
+    }
+    quipu_buf_release(&block);
+    return status;
+}
+
+/* ------------------------------------------------------------------ lines of a source */
+
+struct lines {
+    struct quipu_source source;
+    struct quipu_sha256_stream sha256;
+    struct quipu_buf buf;
+    size_t at;       /* first byte that was not given out */
+    size_t searched; /* bytes behind it without a line end */
+    bool is_end;
+    uint64_t number; /* of the line given out last, from 1 */
+};
+
+static enum quipu_status read_more(struct lines *lines, struct quipu_error *err)
+{
+    size_t got = 0;
+    if (lines->at > 0) {
+        memmove(lines->buf.data, lines->buf.data + lines->at, lines->buf.len - lines->at);
+        lines->buf.len -= lines->at;
+        lines->at = 0;
+    }
+    if (lines->buf.len > QUIPU_EVENT_LINE_BYTES_MAX) {
+        return quipu_error_set(err, QUIPU_TOO_LARGE, "line %" PRIu64 " has more than %zu bytes",
+                               lines->number + 1, (size_t)QUIPU_EVENT_LINE_BYTES_MAX);
+    }
+    uint8_t *into = quipu_buf_reserve(&lines->buf, READ_BYTES);
+    if (into == NULL) {
+        return quipu_error_set(err, lines->buf.status, "no memory for line %" PRIu64,
+                               lines->number + 1);
+    }
+    enum quipu_status status = lines->source.read(lines->source.ctx, into, READ_BYTES, &got, err);
+    if (status == QUIPU_OK) {
+        quipu_sha256_stream_update(&lines->sha256, quipu_slice(into, got));
+        lines->buf.len += got;
+        lines->is_end = got == 0;
+    }
+    return status;
+}
+
+/* QUIPU_DONE: behind the last one. */
+static enum quipu_status next_line(struct lines *lines, struct quipu_slice *line,
+                                   struct quipu_error *err)
+{
+    for (;;) {
+        size_t len = lines->buf.len - lines->at;
+        const uint8_t *from = len == 0 ? NULL : lines->buf.data + lines->at;
+        const uint8_t *end = len == lines->searched
+                                 ? NULL
+                                 : memchr(from + lines->searched, '\n', len - lines->searched);
+        if (end == NULL && !lines->is_end) {
+            lines->searched = len;
+            enum quipu_status status = read_more(lines, err);
+            if (status != QUIPU_OK) {
+                return status;
+            }
+            continue;
+        }
+        if (end == NULL && len == 0) {
+            return QUIPU_DONE;
+        }
+        *line = quipu_slice(from, end == NULL ? len : (size_t)(end - from));
+        lines->at += line->len + (end == NULL ? 0 : 1);
+        lines->searched = 0;
+        lines->number++;
+        return QUIPU_OK;
+    }
+}
+
+/* ------------------------------------------------------------------ read */
+
+struct taking {
+    struct quipu_ingest *ingest;
+    struct lines lines;
+    struct quipu_buf block; /* the line as DAG-CBOR */
+    uint64_t events;
+    uint64_t added;
+    uint64_t known;
+};
+
+static bool is_blank(struct quipu_slice line)
+{
+    for (size_t i = 0; i < line.len; i++) {
+        if (memchr(" \t\r", line.data[i], 3) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The block under `key`, or the bytes under `key_bytes`. */
+static enum quipu_status get_block(struct quipu_slice map, const char *key, const char *key_bytes,
+                                   struct quipu_slice *out, struct quipu_error *err)
+{
+    struct quipu_slice value = {0};
+    struct quipu_dagcbor_reader reader;
+    if (quipu_dagcbor_map_get(map, key, out, NULL) == QUIPU_OK) {
+        return QUIPU_OK;
+    }
+    if (quipu_dagcbor_map_get(map, key_bytes, &value, NULL) == QUIPU_OK) {
+        quipu_dagcbor_reader_init(&reader, value);
+        if (quipu_dagcbor_read_bytes(&reader, out, NULL) == QUIPU_OK) {
+            return QUIPU_OK;
+        }
+    }
+    return quipu_error_set(err, QUIPU_INVALID,
+                           "neither a value under \"%s\" nor bytes under \"%s\"", key, key_bytes);
+}
+
+static enum quipu_status get_event(struct quipu_slice map, struct quipu_foreign *event,
+                                   struct quipu_error *err)
+{
+    struct quipu_dagcbor_reader reader;
+    struct quipu_slice cid = {0};
+    uint64_t pairs = 0;
+    quipu_dagcbor_reader_init(&reader, map);
+    if (quipu_dagcbor_read_map(&reader, &pairs, NULL) != QUIPU_OK || pairs != 3) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "an event is an object with cid, envelope and payload, as `quipu "
+                               "export --format jsonl` writes it");
+    }
+    enum quipu_status status = quipu_dagcbor_map_get(map, "cid", &cid, NULL);
+    if (status == QUIPU_OK) {
+        quipu_dagcbor_reader_init(&reader, cid);
+        status = quipu_dagcbor_read_link(&reader, &event->cid, NULL);
+    }
+    if (status != QUIPU_OK) {
+        return quipu_error_set(err, QUIPU_INVALID, "no link under \"cid\"");
+    }
+    status = get_block(map, "envelope", "envelope_bytes", &event->envelope, err);
+    return status == QUIPU_OK ? get_block(map, "payload", "payload_bytes", &event->payload, err)
+                              : status;
+}
+
+static enum quipu_status take_line(struct taking *run, struct quipu_slice line,
+                                   struct quipu_error *err)
+{
+    struct quipu_foreign event = {.sequence = 0};
+    enum quipu_ingest_outcome outcome = QUIPU_INGEST_ADDED;
+    quipu_buf_reset(&run->block);
+    enum quipu_status status = quipu_dagjson_to_dagcbor(line, &run->block, err);
+    if (status == QUIPU_OK) {
+        status = get_event(quipu_buf_slice(&run->block), &event, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_failpoint("airgap.lines.event", err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_ingest_event(run->ingest, &event, &outcome, err);
+    }
+    if (status == QUIPU_OK) {
+        run->events++;
+        run->added += outcome == QUIPU_INGEST_ADDED;
+        run->known += outcome == QUIPU_INGEST_KNOWN;
+    }
+    return status;
+}
+
+static enum quipu_status take_lines(struct taking *run, struct quipu_error *err)
+{
+    for (;;) {
+        struct quipu_slice line = {0};
+        enum quipu_status status = next_line(&run->lines, &line, err);
+        if (status != QUIPU_OK) {
+            return status == QUIPU_DONE ? QUIPU_OK : status;
+        }
+        if (is_blank(line)) {
+            continue;
+        }
+        status = take_line(run, line, err);
+        if (status != QUIPU_OK) {
+            return quipu_error_wrap(err, status, "line %" PRIu64, run->lines.number);
+        }
+    }
+}
+
+static enum quipu_status record(struct taking *run,
+                                const struct quipu_lines_import_options *options,
+                                struct quipu_lines_report *report, struct quipu_error *err)
+{
+    struct quipu_clock clock = options->clock == NULL ? quipu_clock_system() : *options->clock;
+    struct quipu_operation operation = {
+        .unix_us = clock.unix_us(clock.ctx),
+        .kind = quipu_slice_text(QUIPU_OPERATION_IMPORT_LINES),
+        .operator_name = quipu_slice_text(options->operator_name),
+        .has_sha256 = true,
+        .events = run->events,
+        .added = run->added,
+        .known = run->known,
+    };
+    memcpy(operation.sha256, report->sha256, sizeof operation.sha256);
+    return quipu_operation_record(quipu_ingest_txn(run->ingest), &operation, &report->operation,
+                                  err);
+}
+
+static enum quipu_status take_all(struct taking *run, struct quipu_engine *engine,
+                                  const struct quipu_lines_import_options *options,
+                                  struct quipu_lines_report *report, struct quipu_error *err)
+{
+    struct quipu_ingest_options taking = QUIPU_INGEST_OPTIONS_INIT;
+    taking.forks = options->keeps_forks ? QUIPU_INGEST_FORKS_KEEP : QUIPU_INGEST_FORKS_REFUSE;
+    enum quipu_status status = quipu_ingest_begin_with(engine, &taking, &run->ingest, err);
+    if (status == QUIPU_OK) {
+        status = take_lines(run, err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    quipu_sha256_stream_final(&run->lines.sha256, report->sha256);
+    report->lines = run->events;
+    report->events = (struct quipu_ingest_report){.added = run->added, .known = run->known};
+    if (options->is_dry_run || run->events == 0) {
+        return QUIPU_OK;
+    }
+    status = record(run, options, report, err);
+    if (status == QUIPU_OK) {
+        status = quipu_failpoint("airgap.lines.commit", err);
+    }
+    return status == QUIPU_OK ? quipu_ingest_commit(&run->ingest, &report->events, err) : status;
+}
+
+enum quipu_status quipu_lines_import(struct quipu_engine *engine, struct quipu_source source,
+                                     const struct quipu_lines_import_options *options,
+                                     struct quipu_lines_report *report, struct quipu_error *err)
+{
+    static const struct quipu_lines_import_options defaults = QUIPU_LINES_IMPORT_OPTIONS_INIT;
+    struct taking run = {.lines = {.source = source}};
+    struct quipu_lines_report found = {0};
+    if (options == NULL) {
+        options = &defaults;
+    }
+    if (engine == NULL || options->size != sizeof *options) {
+        return quipu_error_set(err, QUIPU_MISUSE,
+                               "lines: no engine, or options of %zu bytes, not "
+                               "%zu",
+                               options->size, sizeof *options);
+    }
+    quipu_sha256_stream_init(&run.lines.sha256);
+    enum quipu_status status = take_all(&run, engine, options, &found, err);
+    quipu_ingest_abort(&run.ingest);
+    quipu_buf_release(&run.lines.buf);
+    quipu_buf_release(&run.block);
+    if (status == QUIPU_OK && report != NULL) {
+        *report = found;
+    }
+    return status;
+}
