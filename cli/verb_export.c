@@ -16,12 +16,14 @@
 #include "config.h"
 #include "export_bundle.h"
 #include "print.h"
-#include "quipu/event_json.h"
+#include "quipu/event_lines.h"
 #include "quipu/text.h"
+#include "receipts.h"
 
 struct export_values {
     struct cli_selection selection;
     const char *format;
+    bool is_receipts;
     struct cli_export_bundle bundle;
 };
 
@@ -42,7 +44,7 @@ static enum quipu_status write_line(void *ctx, const struct quipu_event_view *ev
         return status;
     }
     quipu_buf_reset(&run->line);
-    status = quipu_event_to_json(event, &run->line, err);
+    status = quipu_event_line_write(event, &run->line, err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -154,11 +156,32 @@ static enum quipu_status export_json_lines(const struct cli *cli, const struct q
 
 /* ------------------------------------------------------------------ the verb */
 
+static int export_receipts(struct cli *cli, const struct export_values *values, const char *path)
+{
+    const struct cli_selection *selection = &values->selection;
+    if (path == NULL || strcmp(path, "-") == 0 || values->format != NULL ||
+        selection->aggregate != NULL || selection->type != NULL || selection->since.is_set ||
+        selection->until.is_set) {
+        return cli_usage(cli, "--receipts wants a FILE, and neither a format nor a selection");
+    }
+    int code = cli_open(cli);
+    if (code != 0) {
+        return code;
+    }
+    const char *operator_name = values->bundle.operator_name;
+    return cli_receipts_export(cli, path,
+                               operator_name != NULL ? operator_name
+                                                     : cli->config->values.offline.operator_name);
+}
+
 static int run(struct cli *cli, const void *values, int argc, char **argv)
 {
     const struct export_values *export_values = values;
     const char *path = argc == 1 ? argv[0] : NULL;
     bool is_lines = false;
+    if (export_values->is_receipts) {
+        return export_receipts(cli, export_values, path);
+    }
     if (export_values->format != NULL) {
         is_lines = strcmp(export_values->format, "jsonl") == 0;
         if (!is_lines && strcmp(export_values->format, "car") != 0) {
@@ -211,7 +234,9 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
 static const struct cli_option options[] = {
     CLI_SELECTION_OPTIONS(export_values, selection),
     {"format", CLI_TEXT, offsetof(struct export_values, format), "car|jsonl",
-     "a signed bundle (car), or lines for reading as `quipu log --json`"},
+     "a signed bundle (car), or whole events as JSON lines"},
+    {"receipts", CLI_FLAG, offsetof(struct export_values, is_receipts), NULL,
+     "what is published, for the machine that recorded it"},
     CLI_EXPORT_BUNDLE_OPTIONS(export_values, bundle),
 };
 
@@ -224,9 +249,9 @@ const struct cli_verb cli_verb_export = {
         "temporary\n"
         "name, synced, read back and verified, then renamed; a file that is there is not "
         "touched. With\n"
-        "--format jsonl FILE may be - for stdout; those lines are for reading: no verb takes "
-        "them in\n"
-        "again. What another store shall have goes as a bundle. Without FILE a bundle gets a name "
+        "--format jsonl FILE may be - for stdout; nobody signs those lines. --receipts writes what "
+        "was\n"
+        "published where, signed, for `quipu import --receipts`. Without FILE a bundle gets a name "
         "in the\n"
         "folder storage.offline_events_dir. --unpack DIR also writes what an auditor checks with\n"
         "stock tools, and without FILE the bundle is DIR.car then.",

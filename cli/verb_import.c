@@ -13,7 +13,9 @@
 #include "config.h"
 #include "print.h"
 #include "quipu/bundle.h"
+#include "quipu/event_lines.h"
 #include "quipu/text.h"
+#include "receipts.h"
 
 #define ROWS_SHOWN 12u /* of each kind, for people */
 
@@ -26,6 +28,8 @@ struct import_values {
     bool is_dry_run;
     bool keeps_forks;
     bool is_accepted;
+    bool is_receipts;
+    const char *format;
 };
 
 /* One import on its way. */
@@ -345,6 +349,83 @@ static int gather(struct import_run *run)
     return code;
 }
 
+/* Nobody has signed lines, so they are taken in on the word of whoever runs this. */
+static int import_lines(struct import_run *run)
+{
+    struct quipu_error err;
+    struct quipu_lines_report report;
+    struct quipu_lines_import_options options = QUIPU_LINES_IMPORT_OPTIONS_INIT;
+    char added[CLI_COUNT_BYTES];
+    char known[CLI_COUNT_BYTES];
+    int fd = -1;
+    int code = cli_open_input(run->cli, run->path,
+                              "name a file that `quipu export --format jsonl` wrote", &fd);
+    if (code != 0) {
+        return code;
+    }
+    options.is_dry_run = run->options.is_dry_run;
+    options.keeps_forks = run->options.keeps_forks;
+    options.operator_name = run->options.operator_name;
+    enum quipu_status status =
+        quipu_lines_import(run->cli->engine, quipu_source_fd(&fd), &options, &report, &err);
+    if (fd != STDIN_FILENO) {
+        (void)close(fd); /* was only read */
+    }
+    if (status != QUIPU_OK) {
+        return cli_fail(run->cli, status, &err, NULL);
+    }
+    if (!options.is_dry_run) {
+        cli_done(run->cli, report.events.added, "added");
+    }
+    if (!run->cli->is_json) {
+        (void)printf("%s %s, %s known already\nsigned  by nobody: these are lines\n",
+                     cli_count(report.events.added, added),
+                     options.is_dry_run ? "would be added" : "added",
+                     cli_count(report.events.known, known));
+        return 0;
+    }
+    struct cli_json *json = &run->json;
+    cli_json_number(json, "added", report.events.added);
+    cli_json_number(json, "forks", report.events.forks);
+    cli_json_number(json, "known", report.events.known);
+    cli_json_bool(json, "dry_run", options.is_dry_run);
+    cli_json_number(json, "events", report.lines);
+    cli_json_null(json, "signer");
+    cli_json_number(json, "operation", report.operation);
+    cli_json_hex(json, "sha256", quipu_slice(report.sha256, sizeof report.sha256));
+    status = cli_json_end(json, &err);
+    return status == QUIPU_OK ? 0 : cli_fail(run->cli, status, &err, NULL);
+}
+
+/* Is one of the options given that lines know nothing of? */
+static bool wants_signature(const struct import_values *values)
+{
+    return values->trust.count > 0 || values->allowed_signers != NULL ||
+           values->accept_gap != NULL || values->is_receipts || values->age.identities.count > 0 ||
+           values->age.passphrase_fd.is_set;
+}
+
+/* Returns 0, or the exit code after it has said what is wrong. */
+static int check_format(const struct cli *cli, const struct import_values *values, bool *is_lines)
+{
+    *is_lines = values->format != NULL && strcmp(values->format, "jsonl") == 0;
+    if (values->format != NULL && !*is_lines && strcmp(values->format, "car") != 0) {
+        return cli_usage(cli, "--format wants car or jsonl, found \"%s\"", values->format);
+    }
+    if (*is_lines && wants_signature(values)) {
+        return cli_usage(cli, "lines are neither signed nor encrypted: leave --trust, "
+                              "--allowed-signers, --accept-gap, --identity, --passphrase-fd and "
+                              "--receipts out");
+    }
+    if ((*is_lines || values->is_receipts) && !values->is_accepted && !values->is_dry_run) {
+        return cli_usage(cli, *is_lines
+                                  ? "nobody signs lines: take them in with --yes, or look at them "
+                                    "with --dry-run"
+                                  : "take receipts in with --yes, or look at them with --dry-run");
+    }
+    return 0;
+}
+
 static int import_it(struct import_run *run)
 {
     struct quipu_error err;
@@ -354,6 +435,9 @@ static int import_it(struct import_run *run)
     if (strcmp(run->path, "-") == 0) {
         run->options.source = &source;
         name = "standard input";
+    }
+    if (run->values->is_receipts) {
+        return cli_receipts_import(run->cli, name, &run->options);
     }
     enum quipu_status status =
         quipu_import_open(run->cli->engine, name, &run->options, &run->import, &err);
@@ -369,13 +453,17 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     (void)argc;
     struct import_run state = {
         .cli = cli, .values = values, .path = argv[0], .options = QUIPU_IMPORT_OPTIONS_INIT};
-    int code = gather(&state);
+    bool is_lines = false;
+    int code = check_format(cli, values, &is_lines);
+    if (code == 0) {
+        code = gather(&state);
+    }
     if (code == 0) {
         code = cli_open(cli);
     }
     if (code == 0) {
         cli_json_begin(&state.json);
-        code = import_it(&state);
+        code = is_lines ? import_lines(&state) : import_it(&state);
     }
     quipu_import_close(&state.import);
     quipu_trust_free(&state.trust);
@@ -398,6 +486,10 @@ static const struct cli_option options[] = {
     CLI_AGE_OPTIONS(import_values, age),
     {"accept-gap", CLI_TEXT, offsetof(struct import_values, accept_gap), "REASON",
      "take it although bundles before it never came in, and record why"},
+    {"format", CLI_TEXT, offsetof(struct import_values, format), "car|jsonl",
+     "a bundle (car), or lines of `quipu export --format jsonl`"},
+    {"receipts", CLI_FLAG, offsetof(struct import_values, is_receipts), NULL,
+     "FILE is of `quipu export --receipts`: mark its events as published"},
     {"operator", CLI_TEXT, offsetof(struct import_values, operator_name), "NAME",
      "who imports, for the operations log (else offline.operator)"},
 };

@@ -13,6 +13,11 @@
 #include "quipu/dagcbor.h"
 #include "quipu/dagjson.h"
 #include "quipu/query.h"
+#include "receipts.h"
+
+struct status_values {
+    bool is_receipts;
+};
 
 /* ------------------------------------------------------------------ looking into the reply */
 
@@ -236,12 +241,12 @@ static enum quipu_status say_json(const struct cli *cli, struct quipu_slice repl
 
 static int run(struct cli *cli, const void *values, int argc, char **argv)
 {
-    (void)values;
+    const struct status_values *status_values = values;
     (void)argc;
     (void)argv;
     int code = cli_open(cli);
-    if (code != 0) {
-        return code;
+    if (code != 0 || status_values->is_receipts) {
+        return code != 0 ? code : cli_receipts_list(cli);
     }
     struct quipu_error err = {0};
     struct quipu_buf reply = QUIPU_BUF_INIT;
@@ -255,6 +260,11 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
 }
 
+static const struct cli_option options[] = {
+    {"receipts", CLI_FLAG, offsetof(struct status_values, is_receipts), NULL,
+     "list which positions are published, in which stream, under which sequences"},
+};
+
 const struct cli_verb cli_verb_status = {
     .name = "status",
     .arguments = "",
@@ -267,5 +277,8 @@ const struct cli_verb cli_verb_status = {
         "twice\n"
         "are numbers of a source (`quipu forks`). A projection is live, or so many events behind.",
     .example = "quipu status --json | jq .outbox.pending",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .values_bytes = sizeof(struct status_values),
     .run = run,
 };

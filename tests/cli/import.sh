@@ -65,6 +65,16 @@ if command -v age-keygen >/dev/null && command -v age >/dev/null; then
     refused 3 'identity' AGE_NO_MATCH import --yes "$dir/1.age"
 fi
 
+# Lines, which nobody signs.
+"$quipu" export --format jsonl "$dir/all.jsonl" >/dev/null
+refused 2 '--yes' INVALID import --format jsonl "$dir/all.jsonl"
+refused 2 'neither signed' INVALID import --yes --format jsonl --trust "$source" "$dir/all.jsonl"
+"$quipu" init --store "$dir/three" >/dev/null
+has "lines" "$("$quipu" import --store "$dir/three" --yes --format jsonl - <"$dir/all.jsonl")" "3 added, 0 known already"
+equal "the same CIDs" "$("$quipu" log --json | member cid | sort)" "$("$quipu" log --store "$dir/three" --json | member cid | sort)"
+sed 's/second/2nd/' "$dir/all.jsonl" >"$dir/changed.jsonl"
+refused 6 'line ' CID_MISMATCH import --yes --format jsonl "$dir/changed.jsonl"
+
 # What happened.
 "$quipu" operations --json >"$dir/log"
 equal "the second row" "$(sed -n 2p "$dir/log" | sed 's/"at":"[^"]*",//; s/"source".*//')" \

@@ -82,9 +82,13 @@ has "verify the second store" "$("$quipu" verify)" "intact: 3,288 events"
 equal "digests of the second store" "$("$quipu" replay --json | member digest)" "$digest_a"
 equal "export a part" "$("$quipu" export --json --aggregate role/root "$dir/root.car" | member events)" \
     "$("$quipu" log --aggregate role/root | wc -l)"
-equal "export lines" "$("$quipu" export --format jsonl - | sha256sum)" "$("$quipu" log --json | sha256sum)"
+"$quipu" init --store "$dir/lined" >/dev/null
+equal "lines there and back" "$("$quipu" export --format jsonl - |
+    "$quipu" import --store "$dir/lined" --yes --json --format jsonl - | member added)" 3288
+equal "the same lines" "$("$quipu" export --format jsonl - | sha256sum)" \
+    "$("$quipu" export --store "$dir/lined" --format jsonl - | sha256sum)"
 "$quipu" export --format jsonl "$dir/lines" >/dev/null
-equal "exported lines" "$(sha256sum <"$dir/lines")" "$("$quipu" log --json | sha256sum)"
+equal "exported lines" "$(sha256sum <"$dir/lines")" "$("$quipu" export --format jsonl - | sha256sum)"
 equal "files left behind" "$(find "$dir" -maxdepth 1 -name 'lines.*' | wc -l)" 0
 
 # A backup holds the events and not the key.
