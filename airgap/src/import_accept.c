@@ -38,6 +38,8 @@ static enum quipu_status begin_slice(struct accepting *run, struct quipu_error *
     options.policy = QUIPU_INGEST_STRICT;
     options.forks =
         run->import->options.keeps_forks ? QUIPU_INGEST_FORKS_KEEP : QUIPU_INGEST_FORKS_REFUSE;
+    /* Its signature held (judge_signers); it speaks for this source's events and no other's. */
+    options.proven_source = quipu_slice_text(run->import->bundle.source);
     run->slice_bytes = 0;
     run->slice_events = 0;
     return quipu_ingest_begin_with(run->engine, &options, &run->ingest, err);

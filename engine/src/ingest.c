@@ -5,7 +5,8 @@
  *  2. Is its event_id known? With the same CID it is known: nothing to do but to note its receipt.
  *  3. Is all that it follows here? Then it is written as it came, with its own source and number.
  *     Where another event follows the same one or has the same number, that is a fork: kept, with
- *     the conflict recorded (fork_note.c), or refused.
+ *     the conflict recorded (fork_note.c), or refused. One that claims this store's own source is
+ *     taken only where its carrier bears this store's signature.
  *
  * An event that was let in lets in those in quarantine that waited for it (ingest_waiting.c).
  *
@@ -105,6 +106,9 @@ enum quipu_status quipu_ingest_begin_with(struct quipu_engine *engine,
         quipu_ingest_abort(&ingest);
         return status;
     }
+    ingest->is_carrier_own =
+        ingest->has_own &&
+        quipu_slice_equal(wanted->proven_source, quipu_slice_text(ingest->own.source));
     *out = ingest;
     return QUIPU_OK;
 }
@@ -271,6 +275,7 @@ enum quipu_status ingest_quarantine(struct quipu_ingest *ingest, const struct qu
     struct quarantine_verdict kept = {
         .why = why,
         .wait = verdict->wait,
+        .is_proven = verdict->is_proven,
         .now_unix_us = clock->unix_us(clock->ctx),
         .max = ingest->pending_max,
     };
@@ -311,7 +316,7 @@ enum quipu_status quipu_ingest_event(struct quipu_ingest *ingest, const struct q
     struct ingest_verdict verdict;
     struct quipu_error why = {0};
     enum quipu_ingest_outcome became = QUIPU_INGEST_QUARANTINED;
-    enum quipu_status status = ingest_judge(ingest, event, &verdict, &why);
+    enum quipu_status status = ingest_judge(ingest, event, ingest->is_carrier_own, &verdict, &why);
     if (status != QUIPU_OK) {
         why.status = status;
         status = event_refuse(ingest, event, &verdict, &why, err);

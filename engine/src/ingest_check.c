@@ -93,16 +93,19 @@ static enum quipu_status known_check(const struct quipu_foreign *event,
 /* ------------------------------------------------------------------ all of it */
 
 enum quipu_status ingest_judge(struct quipu_ingest *ingest, const struct quipu_foreign *event,
-                               struct ingest_verdict *verdict, struct quipu_error *err)
+                               bool is_signed, struct ingest_verdict *verdict,
+                               struct quipu_error *err)
 {
     struct quipu_envelope *envelope = &verdict->envelope;
     verdict->position = 0;
+    verdict->is_proven = false;
     verdict->wait.len = 0;
     verdict->place = (struct ingest_place){0};
     enum quipu_status status = blocks_check(event, envelope, err);
     if (status != QUIPU_OK) {
         return status;
     }
+    verdict->is_proven = is_signed && ingest_is_own(ingest, envelope); /* the CIDs hold */
     struct quipu_record record;
     status = quipu_txn_find_event_id(ingest->txn, envelope->event_id, &record, err);
     if (status == QUIPU_OK) {
@@ -118,6 +121,6 @@ enum quipu_status ingest_judge(struct quipu_ingest *ingest, const struct quipu_f
 bool ingest_is_events_fault(enum quipu_status status)
 {
     return status >= QUIPU_CBOR_TRUNCATED || status == QUIPU_EVENT_ID_CONFLICT ||
-           status == QUIPU_FORK || status == QUIPU_GAP || status == QUIPU_FORMAT_NEWER ||
-           status == QUIPU_TOO_LARGE;
+           status == QUIPU_FORK || status == QUIPU_GAP || status == QUIPU_UNTRUSTED ||
+           status == QUIPU_FORMAT_NEWER || status == QUIPU_TOO_LARGE;
 }

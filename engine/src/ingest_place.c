@@ -1,7 +1,7 @@
 /*
  * Where a new foreign event belongs: is every event here that it follows, is its version right,
- * does another event follow the same one (a fork), is its number free in its source. Looks only;
- * writes nothing.
+ * does another event follow the same one (a fork), is its number free in its source; and is one
+ * that claims this store's own source proven to be its own. Looks only; writes nothing.
  *
  * Nearly every event follows its aggregate's head, and that takes one look-up. All others are
  * looked up by the CIDs that they name, so it does not matter in which order branches arrive.
@@ -150,7 +150,8 @@ static enum quipu_status number_is_held(const struct quipu_record *holder,
     quipu_cid_format(&event->cid, theirs);
     return quipu_error_set(err, QUIPU_FORK,
                            "number %" PRIu64 " of source %.*s is %s here, position %" PRIu64
-                           ", and %s there: its signing key is in use twice",
+                           ", and %s there: its signing key is in use twice, or "
+                           "somebody else wrote one of them",
                            envelope->source_seq, QUIPU_SLICE_FMT(envelope->source), here,
                            holder->position, theirs);
 }
@@ -182,7 +183,21 @@ static enum quipu_status number_find(const struct quipu_ingest *ingest,
                                  err);
 }
 
-/* An event of our own that we do not have: this store lost its tail, or the key is used twice. */
+/* Anybody can write an envelope that names this store as its source: it carries no signature. Taken
+ * in, it would stand here as this store's own, and the store would number on behind it. */
+static enum quipu_status own_is_unproven(const struct quipu_ingest *ingest,
+                                         const struct quipu_envelope *envelope,
+                                         struct quipu_error *err)
+{
+    bool is_given = envelope->source_seq <= ingest->own.last_seq;
+    return quipu_error_set(err, QUIPU_UNTRUSTED,
+                           "number %" PRIu64 " of this store's own source %.*s comes in, but %s, "
+                           "and nothing proves that its key signed for this one; bring the bundle "
+                           "that this store itself signed",
+                           envelope->source_seq, QUIPU_SLICE_FMT(envelope->source),
+                           is_given ? "that number is another event here" : "it is not here");
+}
+
 static enum quipu_status own_is_ahead(const struct quipu_ingest *ingest,
                                       const struct quipu_envelope *envelope,
                                       struct quarantine_wait *wait, struct quipu_error *err)
@@ -194,14 +209,28 @@ static enum quipu_status own_is_ahead(const struct quipu_ingest *ingest,
                            envelope->source_seq, ingest->own.last_seq);
 }
 
+/* An event of our own that we do not have: this store lost its tail, or the key is used twice. */
+static enum quipu_status own_judge(const struct quipu_ingest *ingest,
+                                   struct ingest_verdict *verdict, struct quipu_error *err)
+{
+    const struct quipu_envelope *envelope = &verdict->envelope;
+    if (!ingest_is_own(ingest, envelope)) {
+        return QUIPU_OK;
+    }
+    if (!verdict->is_proven) {
+        return own_is_unproven(ingest, envelope, err);
+    }
+    if (envelope->source_seq > ingest->own.last_seq + 1) {
+        return own_is_ahead(ingest, envelope, &verdict->wait, err);
+    }
+    return QUIPU_OK;
+}
+
 static enum quipu_status number_judge(const struct quipu_ingest *ingest,
                                       const struct quipu_foreign *event,
                                       struct ingest_verdict *verdict, struct quipu_error *err)
 {
     const struct quipu_envelope *envelope = &verdict->envelope;
-    if (ingest_is_own(ingest, envelope) && envelope->source_seq > ingest->own.last_seq + 1) {
-        return own_is_ahead(ingest, envelope, &verdict->wait, err);
-    }
     uint64_t holder = 0;
     enum quipu_status status = number_find(ingest, envelope, &holder, err);
     if (status != QUIPU_OK || holder == 0) {
@@ -220,6 +249,9 @@ enum quipu_status ingest_place_judge(const struct quipu_ingest *ingest,
                                      const struct quipu_foreign *event,
                                      struct ingest_verdict *verdict, struct quipu_error *err)
 {
-    enum quipu_status status = chain_judge(ingest, verdict, err);
+    enum quipu_status status = own_judge(ingest, verdict, err);
+    if (status == QUIPU_OK) {
+        status = chain_judge(ingest, verdict, err);
+    }
     return status == QUIPU_OK ? number_judge(ingest, event, verdict, err) : status;
 }

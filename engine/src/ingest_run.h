@@ -26,6 +26,7 @@ struct quipu_ingest {
     /* This store's own identity, whose events may come back to it. */
     struct identity_row own;
     bool has_own;
+    bool is_carrier_own; /* the carrier bears this store's own signature */
     bool is_own_changed;
     struct quipu_buf scratch;
     /* Does an event in quarantine wait for another? What came that one may wait for, and the row of
@@ -49,6 +50,7 @@ struct ingest_place {
 /* What is found out about an event. */
 struct ingest_verdict {
     struct quipu_envelope envelope;
+    bool is_proven;    /* of this store's own source, and under its signature */
     uint64_t position; /* its place where it is known, 0 where it is new and may be written */
     struct quarantine_wait wait; /* QUIPU_GAP: for what it waits */
     struct ingest_place place;   /* where it is new */
@@ -60,9 +62,10 @@ QUIPU_MUST_CHECK enum quipu_status ingest_place_judge(const struct quipu_ingest 
                                                       struct ingest_verdict *verdict,
                                                       struct quipu_error *err);
 
-/* Everything that is the event's own fault. */
+/* Everything that is the event's own fault. `is_signed`: this store's own
+ * signature covers it, which matters where it claims this store's own source. */
 QUIPU_MUST_CHECK enum quipu_status ingest_judge(struct quipu_ingest *ingest,
-                                                const struct quipu_foreign *event,
+                                                const struct quipu_foreign *event, bool is_signed,
                                                 struct ingest_verdict *verdict,
                                                 struct quipu_error *err);
 

@@ -7,6 +7,9 @@
  * An event that is judged again and refused stays in quarantine under its new reason; it never
  * fails the transaction that woke it.
  *
+ * A carrier's signature proves what it carries, not what was kept before: an event that claims this
+ * store's own source is let out of quarantine only where it was proven when it was kept.
+ *
  * Specification: docs/SPEC.md §7.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -34,7 +37,7 @@ static enum quipu_status kept_judge(struct quipu_ingest *ingest,
     struct quipu_foreign event = foreign_of(kept);
     struct ingest_verdict verdict;
     struct quipu_error why = {0};
-    enum quipu_status status = ingest_judge(ingest, &event, &verdict, &why);
+    enum quipu_status status = ingest_judge(ingest, &event, kept->is_proven, &verdict, &why);
     if (status != QUIPU_OK) {
         why.status = status;
         if (!ingest_is_events_fault(status)) {

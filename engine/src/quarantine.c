@@ -22,9 +22,10 @@
 #include "slice_budget.h"
 #include "tables.h"
 
-#define PAIRS_ALWAYS      7
-#define PAIRS_WITH_STREAM 9
-#define WAITING_KEY_MAX   (WAIT_NUMBER_BYTES + QUIPU_CID_BYTES)
+#define PAIRS_ALWAYS    7U
+#define PAIRS_OF_PROOF  1U
+#define PAIRS_OF_STREAM 2U
+#define WAITING_KEY_MAX (WAIT_NUMBER_BYTES + QUIPU_CID_BYTES)
 
 /* ------------------------------------------------------------------ what an event waits for */
 
@@ -193,12 +194,20 @@ static enum quipu_status row_read(struct quipu_slice value, struct quarantine_ro
     uint64_t pairs;
     uint64_t reason = 0;
     enum quipu_status status = row_read_begin(&reader, value, &pairs, err);
-    bool has_stream = status == QUIPU_OK && pairs == PAIRS_WITH_STREAM;
+    if (status == QUIPU_OK &&
+        (pairs < PAIRS_ALWAYS || pairs > PAIRS_ALWAYS + PAIRS_OF_PROOF + PAIRS_OF_STREAM)) {
+        return quipu_error_set(err, QUIPU_CORRUPT, "a row of %" PRIu64 " pairs", pairs);
+    }
+    uint64_t optional = status == QUIPU_OK ? pairs - PAIRS_ALWAYS : 0;
+    bool has_stream = (optional & PAIRS_OF_STREAM) != 0;
     if (status == QUIPU_OK) {
         status = row_read_text(&reader, "line", &out->line, err);
     }
     if (status == QUIPU_OK) {
         status = row_read_bytes(&reader, "wait", &row->wait, err);
+    }
+    if (status == QUIPU_OK && (optional & PAIRS_OF_PROOF) != 0) {
+        status = row_read_bool(&reader, "proven", &out->is_proven, err);
     }
     if (status == QUIPU_OK) {
         status = row_read_uint(&reader, "reason", &reason, err);
@@ -417,11 +426,16 @@ static enum quipu_status row_encode(const struct quipu_foreign *event,
     quipu_buf_reset(out);
     struct quipu_dagcbor_writer writer;
     quipu_dagcbor_writer_init(&writer, out);
-    quipu_dagcbor_write_map(&writer, stream.len > 0 ? PAIRS_WITH_STREAM : PAIRS_ALWAYS);
+    quipu_dagcbor_write_map(&writer, PAIRS_ALWAYS + (stream.len > 0 ? PAIRS_OF_STREAM : 0U) +
+                                         (verdict->is_proven ? PAIRS_OF_PROOF : 0U));
     quipu_dagcbor_write_key(&writer, "line");
     quipu_dagcbor_write_text(&writer, row_line(quipu_slice_text(verdict->why->message)));
     quipu_dagcbor_write_key(&writer, "wait");
     quipu_dagcbor_write_bytes(&writer, quipu_slice(verdict->wait.key, verdict->wait.len));
+    if (verdict->is_proven) {
+        quipu_dagcbor_write_key(&writer, "proven");
+        quipu_dagcbor_write_bool(&writer, true);
+    }
     quipu_dagcbor_write_key(&writer, "reason");
     quipu_dagcbor_write_uint(&writer, (uint64_t)verdict->why->status);
     if (stream.len > 0) {
@@ -472,8 +486,10 @@ enum quipu_status quarantine_put(struct quipu_txn *txn, const struct quipu_forei
         return QUIPU_OK;
     }
     bool is_there = status == QUIPU_OK;
+    struct quarantine_verdict now = *verdict;
+    now.is_proven = verdict->is_proven || (is_there && row.event.is_proven); /* the same envelope */
     if (is_there || status == QUIPU_NOT_FOUND) {
-        status = row_encode(event, verdict, scratch, err);
+        status = row_encode(event, &now, scratch, err);
     }
     if (status == QUIPU_OK && verdict->wait.len > 0 && row.wait.len == 0) {
         status = pending_bound(txn, scratch->len, &verdict->max, err);

@@ -34,6 +34,7 @@ struct quarantine_pending {
 struct quarantine_verdict {
     const struct quipu_error *why;
     struct quarantine_wait wait;
+    bool is_proven; /* this store's own event, under its own signature */
     int64_t now_unix_us;
     struct quarantine_pending max; /* zero: no bound */
 };

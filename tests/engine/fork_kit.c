@@ -9,14 +9,24 @@
 #include <stdio.h>
 #include <unistd.h>
 
+void fork_kit_begin(struct kit *into, struct quipu_ingest **out)
+{
+    struct quipu_ingest_options options = QUIPU_INGEST_OPTIONS_INIT;
+    char own[QUIPU_SOURCE_TEXT_BYTES];
+    options.policy = QUIPU_INGEST_QUARANTINE;
+    if (quipu_identity_source(into->engine, own, NULL) == QUIPU_OK) {
+        options.proven_source = quipu_slice_text(own);
+    }
+    kit_assert_ok(into, quipu_ingest_begin_with(into->engine, &options, out, &into->err));
+}
+
 enum quipu_ingest_outcome fork_kit_take(struct kit *into, struct kit *from, uint64_t position)
 {
     struct quipu_ingest *ingest = NULL;
     struct kit_foreign event;
     enum quipu_ingest_outcome outcome = QUIPU_INGEST_QUARANTINED;
     kit_foreign_copy(from, position, &event);
-    kit_assert_ok(into,
-                  quipu_ingest_begin(into->engine, QUIPU_INGEST_QUARANTINE, &ingest, &into->err));
+    fork_kit_begin(into, &ingest);
     kit_assert_ok(into, quipu_ingest_event(ingest, &event.foreign, &outcome, &into->err));
     kit_assert_ok(into, quipu_ingest_commit(&ingest, NULL, &into->err));
     kit_foreign_release(&event);

@@ -10,6 +10,10 @@
 #include "quipu/causal.h"
 #include "quipu/forks.h"
 
+/* Begin to take events in: forks kept, what cannot be taken in quarantine. Each event comes as from
+ * a bundle that its own source has signed. */
+void fork_kit_begin(struct kit *into, struct quipu_ingest **out);
+
 /* Take event `position` of `from` into `into`, forks kept. */
 enum quipu_ingest_outcome fork_kit_take(struct kit *into, struct kit *from, uint64_t position);
 /* All of them, in order. */

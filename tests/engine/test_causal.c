@@ -122,8 +122,7 @@ Test(causal, links_win_where_the_numbers_of_a_copied_key_contradict_them)
     kit_assert_ok(&stores[0], quipu_envelope_encode(&envelope, &block, &stores[0].err));
     event.foreign.envelope = quipu_buf_slice(&block);
     event.foreign.cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event.foreign.envelope);
-    kit_assert_ok(&stores[0], quipu_ingest_begin(stores[0].engine, QUIPU_INGEST_QUARANTINE, &ingest,
-                                                 &stores[0].err));
+    fork_kit_begin(&stores[0], &ingest);
     kit_assert_ok(&stores[0], quipu_ingest_event(ingest, &event.foreign, NULL, &stores[0].err));
     kit_assert_ok(&stores[0], quipu_ingest_commit(&ingest, NULL, &stores[0].err));
     quipu_buf_release(&block);
@@ -288,11 +287,19 @@ Test(causal, a_replay_that_is_killed_is_begun_anew)
     kit_reopen(&stores[0]);
     kit_assert_ok(&stores[0],
                   quipu_projection_status(stores[0].engine, "last", &status, &stores[0].err));
-    cr_assert_neq(status.shadow_version, 0, "half of it is there");
+    cr_assert_eq(status.shadow_version, 1, "half of it is there");
+    cr_assert(status.shadow_is_causal);
+    cr_assert(status.shadow_is_left_over);
+    cr_assert_eq(status.shadow_position, 10000, "as far as its first slice went");
+    cr_assert_eq(status.state, QUIPU_PROJECTION_LIVE);
     kit_append(&stores[0], "x", 2);
     struct quipu_replay_report report = replay_well(&stores[0], QUIPU_REPLAY_CATCH_UP);
     cr_assert_eq(report.applied, 1);
     cr_assert_eq(report.rows, before.rows + 1);
+    kit_assert_ok(&stores[0],
+                  quipu_projection_status(stores[0].engine, "last", &status, &stores[0].err));
+    cr_assert_eq(status.shadow_version, 0, "a catch-up clears it");
+    cr_assert_not(status.shadow_is_causal);
     report = replay_well(&stores[0], QUIPU_REPLAY_CAUSAL);
     cr_assert_eq(report.applied, events + 1);
     cr_assert_eq(report.rows, before.rows + 1);
@@ -479,8 +486,7 @@ static void hear_all(struct history *history, size_t into)
         events[i] = events[other];
         events[other] = swap;
         if (ingest == NULL) {
-            kit_assert_ok(
-                kit, quipu_ingest_begin(kit->engine, QUIPU_INGEST_QUARANTINE, &ingest, &kit->err));
+            fork_kit_begin(kit, &ingest);
         }
         kit_assert_ok(kit, quipu_ingest_event(ingest, &events[i].foreign, NULL, &kit->err));
         if (i + 1 == count || pick(history, 8) == 0) {

@@ -275,7 +275,7 @@ Test(forks, more_tips_than_one_event_can_name_take_several_merges)
         kit_assert_ok(&a, quipu_envelope_encode(&envelope, &block, &a.err));
         event.foreign.envelope = quipu_buf_slice(&block);
         event.foreign.cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event.foreign.envelope);
-        kit_assert_ok(&a, quipu_ingest_begin(a.engine, QUIPU_INGEST_QUARANTINE, &ingest, &a.err));
+        fork_kit_begin(&a, &ingest);
         kit_assert_ok(&a, quipu_ingest_event(ingest, &event.foreign, NULL, &a.err));
         kit_assert_ok(&a, quipu_ingest_commit(&ingest, NULL, &a.err));
         quipu_buf_release(&block);

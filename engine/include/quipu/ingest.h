@@ -44,6 +44,10 @@ struct quipu_ingest_options {
      * of their rows. 0: QUIPU_PENDING_EVENTS_DEFAULT, QUIPU_PENDING_BYTES_DEFAULT. */
     uint64_t pending_events_max;
     uint64_t pending_bytes_max;
+    /** The source whose signature over the carrier of these events the caller has checked, as text;
+     * empty: none. Read by quipu_ingest_begin_with only. An envelope is not signed by itself, so
+     * this is all that proves who recorded an event, and only an event of that very source. */
+    struct quipu_slice proven_source;
 };
 
 #define QUIPU_INGEST_OPTIONS_INIT                                                                  \
@@ -74,7 +78,8 @@ struct quipu_foreign {
 /** A write transaction that takes events in. Owner thread only. */
 struct quipu_ingest;
 
-/** With everything else as the policy has it. @retval as quipu_txn_begin_write */
+/** With everything else as the policy has it, and nothing proven. @retval as quipu_txn_begin_write
+ */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_ingest_begin(struct quipu_engine *engine,
                                                                 enum quipu_ingest_policy policy,
                                                                 struct quipu_ingest **out,
@@ -95,9 +100,12 @@ quipu_ingest_begin_with(struct quipu_engine *engine, const struct quipu_ingest_o
  * @retval QUIPU_GAP                an event that it follows is not here
  * @retval QUIPU_FORK               forks are refused, and it follows an event that another one
  * follows already, or it is a second first event, or another event has its number in its source
+ * @retval QUIPU_UNTRUSTED          it claims this store's own source, this store does not have it,
+ * and options.proven_source is not that source: anybody could have written it
  * @retval QUIPU_FORMAT_NEWER, QUIPU_TOO_LARGE
- * An event of this store's own source that it does not have is taken back only as its next number
- * (else QUIPU_GAP); under a number that it has given out, it is a fork: the key is used twice.
+ * A proven event of this store's own source that it does not have is taken back only as its next
+ * number (else QUIPU_GAP); under a number that it has given out, it is a fork: the key is used
+ * twice.
  * With QUIPU_INGEST_QUARANTINE these are kept aside and `*outcome` says so. Where as much waits as
  * may, one more that would wait fails the call with QUIPU_TOO_LARGE; nothing of it is written, what
  * came before it may be committed, and its carrier keeps it.
@@ -142,6 +150,7 @@ struct quipu_quarantined {
     struct quipu_cid cid;     /* of the envelope's bytes; its name in quarantine */
     struct quipu_cid claimed; /* what the carrier said; the same where it said the truth */
     enum quipu_status reason;
+    bool is_proven; /* of this store's own source, and its signature covered it (options) */
     struct quipu_waits_for waits_for; /* where the reason is QUIPU_GAP */
     struct quipu_slice line;          /* the error's message */
     struct quipu_slice envelope;      /* empty where it was over its limit */
@@ -162,7 +171,9 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_each_quarantined(struct quipu
  * nothing more is let in, in slices that are transactions of their own. Forks are kept: taken into
  * the log with their conflicts recorded. What follows an added event is let in by
  * ingest itself, so this is for what changed otherwise: a newer program, a row restored by hand.
- * `report` may be NULL; its `quarantined` says how many were refused again.
+ * It proves nothing anew: what was refused with QUIPU_UNTRUSTED is refused again, and comes in with
+ * a carrier that this store signed. `report` may be NULL; its `quarantined` says how many were
+ * refused again.
  * @retval as quipu_txn_commit; what was let in before the failure stays in
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status

@@ -1,0 +1,307 @@
+/*
+ * Events that claim the store's own source and that it does not have: taken back where its own
+ * signature covers them, in order; refused where nothing proves who wrote them.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine_kit.h"
+#include "quipu/forks.h"
+
+/* `theirs` records, `ours` takes in. */
+static struct kit theirs;
+static struct kit ours;
+/* Who signed for what comes in. */
+static char proven[QUIPU_SOURCE_TEXT_BYTES];
+
+static void setup(void)
+{
+    proven[0] = '\0';
+    kit_open(&theirs);
+    kit_open(&ours);
+    ours.random_state = 1000;
+}
+
+static void teardown(void)
+{
+    kit_close(&theirs);
+    kit_close(&ours);
+}
+
+TestSuite(ingest_own, .init = setup, .fini = teardown);
+
+/* What one event becomes in a transaction of its own, where forks are refused. */
+static enum quipu_status take(enum quipu_ingest_policy policy, const struct quipu_foreign *event,
+                              enum quipu_ingest_outcome *outcome)
+{
+    struct quipu_ingest *ingest = NULL;
+    struct quipu_ingest_options options = QUIPU_INGEST_OPTIONS_INIT;
+    options.policy = policy;
+    options.forks = QUIPU_INGEST_FORKS_REFUSE;
+    options.proven_source = quipu_slice_text(proven);
+    kit_assert_ok(&ours, quipu_ingest_begin_with(ours.engine, &options, &ingest, &ours.err));
+    enum quipu_status status = quipu_ingest_event(ingest, event, outcome, &ours.err);
+    if (status == QUIPU_OK) {
+        kit_assert_ok(&ours, quipu_ingest_commit(&ingest, NULL, &ours.err));
+    }
+    quipu_ingest_abort(&ingest);
+    cr_assert_null(ingest);
+    return status;
+}
+
+static void take_position(uint64_t position)
+{
+    struct kit_foreign event;
+    enum quipu_ingest_outcome outcome;
+    kit_foreign_copy(&theirs, position, &event);
+    cr_assert_eq(take(QUIPU_INGEST_STRICT, &event.foreign, &outcome), QUIPU_OK, "%s",
+                 ours.err.message);
+    cr_assert_eq(outcome, QUIPU_INGEST_ADDED);
+    kit_foreign_release(&event);
+}
+
+struct quarantined {
+    uint64_t count;
+    enum quipu_status reason;
+    char line[512];
+};
+
+static enum quipu_status note(void *ctx, const struct quipu_quarantined *event,
+                              struct quipu_error *err)
+{
+    (void)err;
+    struct quarantined *noted = ctx;
+    noted->count++;
+    noted->reason = event->reason;
+    (void)snprintf(noted->line, sizeof noted->line, "%.*s", QUIPU_SLICE_FMT(event->line));
+    return QUIPU_OK;
+}
+
+static struct quarantined in_quarantine(void)
+{
+    struct quarantined noted = {0};
+    kit_assert_ok(&ours, quipu_each_quarantined(ours.engine, note, &noted, &ours.err));
+    return noted;
+}
+
+struct quarantined_look {
+    const struct quipu_cid *cid;
+    struct quarantined found;
+};
+
+static enum quipu_status note_if(void *ctx, const struct quipu_quarantined *event,
+                                 struct quipu_error *err)
+{
+    struct quarantined_look *wanted = ctx;
+    return quipu_cid_equal(wanted->cid, &event->cid) ? note(&wanted->found, event, err) : QUIPU_OK;
+}
+
+static struct quarantined in_quarantine_of(const struct quipu_cid *cid)
+{
+    struct quarantined_look wanted = {.cid = cid};
+    kit_assert_ok(&ours, quipu_each_quarantined(ours.engine, note_if, &wanted, &ours.err));
+    cr_assert_eq(wanted.found.count, 1);
+    return wanted.found;
+}
+
+/* Refused by both policies: strict leaves no trace, quarantine keeps it with its reason. */
+static void assert_refused(const struct quipu_foreign *event, enum quipu_status reason,
+                           const char *in_line)
+{
+    enum quipu_ingest_outcome outcome = QUIPU_INGEST_KNOWN;
+    uint64_t before = in_quarantine().count;
+    cr_assert_eq(take(QUIPU_INGEST_STRICT, event, &outcome), reason, "%s", ours.err.message);
+    cr_assert_not_null(strstr(ours.err.message, in_line), "%s", ours.err.message);
+    cr_assert_eq(outcome, QUIPU_INGEST_KNOWN, "untouched");
+    cr_assert_eq(in_quarantine().count, before);
+
+    cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, event, &outcome), QUIPU_OK, "%s", ours.err.message);
+    cr_assert_eq(outcome, QUIPU_INGEST_QUARANTINED);
+    cr_assert_eq(in_quarantine().count, before + 1);
+}
+
+/* Make `event` carry this envelope. */
+static void put_envelope(struct kit_foreign *event, const struct quipu_envelope *envelope)
+{
+    struct quipu_buf block = QUIPU_BUF_INIT;
+    kit_assert_ok(&ours, quipu_envelope_encode(envelope, &block, &ours.err));
+    quipu_buf_release(&event->envelope);
+    event->envelope = block;
+    event->foreign.envelope = quipu_buf_slice(&block);
+    event->foreign.cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event->foreign.envelope);
+}
+
+/* `ours` becomes what `theirs` was after its first event, with the same key: a store that was put
+ * back to an old copy beside its signing key. */
+static void roll_back(void)
+{
+    char path[2 * TEMP_DIR_BYTES];
+    char from[4 * TEMP_DIR_BYTES];
+    char to[4 * TEMP_DIR_BYTES];
+    kit_append(&theirs, "a", 1);
+    kit_assert_ok(&theirs, quipu_store_backup(theirs.store, temp_dir_join(&ours.dir, "old", path),
+                                              &theirs.err));
+    (void)snprintf(from, sizeof from, "%s/signing.key", theirs.path);
+    (void)snprintf(to, sizeof to, "%s/signing.key", path);
+    cr_assert_eq(link(from, to), 0);
+    kit_shut(&ours);
+    memcpy(ours.path, path, sizeof path);
+    kit_reopen(&ours);
+    kit_assert_ok(&ours, quipu_identity_source(ours.engine, proven, &ours.err));
+}
+
+Test(ingest_own, takes_its_own_lost_events_back_in_order_and_counts_on)
+{
+    struct kit_foreign event;
+    struct quipu_envelope envelope;
+    roll_back();
+    kit_append(&theirs, "a", 2);
+    kit_append(&theirs, "b", 3);
+
+    kit_foreign_copy(&theirs, 3, &event);
+    assert_refused(&event.foreign, QUIPU_GAP, "own source");
+    kit_foreign_release(&event);
+    take_position(2); /* and the third, which waited for it */
+    kit_append(&ours, "a", 4);
+
+    kit_foreign_copy(&ours, 4, &event);
+    kit_assert_ok(&ours, quipu_envelope_decode(event.foreign.envelope, &envelope, &ours.err));
+    cr_assert_eq(envelope.source_seq, 4);
+    kit_foreign_release(&event);
+    kit_assert_sound(&ours, 4);
+}
+
+Test(ingest_own, sees_that_its_key_is_in_use_twice)
+{
+    struct kit_foreign event;
+    roll_back();
+    kit_append(&theirs, "b", 2);
+    kit_append(&ours, "c", 2);
+
+    kit_foreign_copy(&theirs, 2, &event);
+    assert_refused(&event.foreign, QUIPU_FORK, "in use twice");
+    kit_foreign_release(&event);
+}
+
+static uint64_t number_at(uint64_t position)
+{
+    struct kit_foreign event;
+    struct quipu_envelope envelope;
+    kit_foreign_copy(&ours, position, &event);
+    kit_assert_ok(&ours, quipu_envelope_decode(event.foreign.envelope, &envelope, &ours.err));
+    kit_foreign_release(&event);
+    return envelope.source_seq;
+}
+
+/* What anybody can make who has seen an event of this store: an event with its source and a number
+ * that they choose, first of an aggregate of its own. */
+static void forge(uint64_t source_seq, struct kit_foreign *event)
+{
+    struct quipu_envelope envelope;
+    kit_foreign_copy(&ours, 1, event);
+    kit_assert_ok(&ours, quipu_envelope_decode(event->foreign.envelope, &envelope, &ours.err));
+    envelope.event_id = kit_uuid((uint8_t)(100 + source_seq));
+    envelope.correlation_id = envelope.event_id;
+    envelope.aggregate_id = quipu_slice_text("forged");
+    envelope.source_seq = source_seq;
+    put_envelope(event, &envelope);
+}
+
+static void own_source(char out[QUIPU_SOURCE_TEXT_BYTES])
+{
+    kit_assert_ok(&ours, quipu_identity_source(ours.engine, out, &ours.err));
+}
+
+Test(ingest_own, refuses_an_event_of_its_own_that_nobody_proves)
+{
+    struct kit_foreign event;
+    char own[QUIPU_SOURCE_TEXT_BYTES];
+    kit_append(&ours, "a", 1);
+    kit_append(&theirs, "x", 1);
+    own_source(own);
+    /* The next number, one beyond it, one that is given; nobody has signed, another store has. */
+    for (uint64_t source_seq = 1; source_seq <= 3; source_seq++) {
+        forge(source_seq, &event);
+        if (source_seq == 3) {
+            kit_assert_ok(&theirs, quipu_identity_source(theirs.engine, proven, &theirs.err));
+        }
+        assert_refused(&event.foreign, QUIPU_UNTRUSTED, own);
+        char number[32];
+        (void)snprintf(number, sizeof number, "number %d of", (int)source_seq);
+        cr_assert_not_null(strstr(in_quarantine_of(&event.foreign.cid).line, number));
+        cr_assert_not_null(strstr(in_quarantine_of(&event.foreign.cid).line,
+                                  "bring the bundle that this store itself signed"));
+        kit_foreign_release(&event);
+    }
+    struct quipu_ingest_report report;
+    kit_assert_ok(&ours, quipu_quarantine_retry(ours.engine, &report, &ours.err));
+    cr_assert_eq(report.quarantined, 3, "looked at again, and refused again");
+    cr_assert_eq(report.added, 0);
+    cr_assert_eq(in_quarantine().count, 3);
+    kit_assert_sound(&ours, 1);
+
+    kit_append(&ours, "a", 2);
+    cr_assert_eq(number_at(2), 2, "nothing has moved");
+    kit_assert_sound(&ours, 2);
+}
+
+Test(ingest_own, keeps_no_fork_of_its_own_number_that_nobody_proves)
+{
+    struct quipu_ingest *ingest = NULL;
+    struct quipu_ingest_report report;
+    struct quipu_fork_counts forks;
+    struct kit_foreign event;
+    kit_append(&ours, "a", 1);
+    forge(1, &event);
+    kit_assert_ok(&ours,
+                  quipu_ingest_begin(ours.engine, QUIPU_INGEST_QUARANTINE, &ingest, &ours.err));
+    kit_assert_ok(&ours, quipu_ingest_event(ingest, &event.foreign, NULL, &ours.err));
+    kit_assert_ok(&ours, quipu_ingest_commit(&ingest, &report, &ours.err));
+    kit_foreign_release(&event);
+
+    cr_assert_eq(report.quarantined, 1);
+    cr_assert_eq(in_quarantine().reason, QUIPU_UNTRUSTED);
+    kit_assert_ok(&ours, quipu_fork_count(ours.engine, &forks, &ours.err));
+    cr_assert_eq(forks.sources, 0);
+}
+
+Test(ingest_own, knows_its_own_events_whoever_brings_them)
+{
+    struct kit_foreign event;
+    enum quipu_ingest_outcome outcome;
+    kit_append(&ours, "a", 1);
+    kit_foreign_copy(&ours, 1, &event);
+    cr_assert_eq(take(QUIPU_INGEST_STRICT, &event.foreign, &outcome), QUIPU_OK, "%s",
+                 ours.err.message);
+    cr_assert_eq(outcome, QUIPU_INGEST_KNOWN);
+    kit_foreign_release(&event);
+}
+
+Test(ingest_own, a_proven_carrier_lets_no_unproven_event_in_behind_its_own)
+{
+    struct kit_foreign event;
+    roll_back();
+    kit_append(&theirs, "b", 2);
+    kit_append(&theirs, "c", 3);
+    char own[sizeof proven];
+    memcpy(own, proven, sizeof own);
+    /* The third comes unproven and is kept; it waits for nothing that comes. */
+    proven[0] = '\0';
+    kit_foreign_copy(&theirs, 3, &event);
+    assert_refused(&event.foreign, QUIPU_UNTRUSTED, own);
+    memcpy(proven, own, sizeof own);
+    take_position(2);
+    cr_assert_eq(in_quarantine().count, 1);
+    kit_assert_sound(&ours, 2);
+
+    take_position(3);
+    cr_assert_eq(in_quarantine().count, 0, "its own bundle brings it after all");
+    kit_append(&ours, "d", 4);
+    cr_assert_eq(number_at(4), 4);
+    kit_foreign_release(&event);
+    kit_assert_sound(&ours, 4);
+}
