@@ -6,10 +6,14 @@
  */
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -575,4 +579,58 @@ Test(import_steps, killed_or_failing_copies_are_all_or_nothing)
     }
     cr_assert_eq(quipu_import(office.engine, path, NULL, NULL, &err), QUIPU_OK, "%s", err.message);
     must_be_the_same();
+}
+
+/* ------------------------------------------------------------------ full disk */
+
+/* A store on a disk of 4 MB, and a bundle of 6: each way of taking it in says so, and none leaves
+ * anything behind. */
+Test(import_steps, a_full_disk_is_said_and_nothing_is_taken_in)
+{
+    struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
+    struct quipu_error err;
+    char small[PATH_BYTES];
+    temp_dir_join(&dir, "small", small);
+    cr_assert_eq(mkdir(small, 0700), 0);
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("tmpfs", small, "tmpfs", 0, "size=4m") != 0) {
+        cr_skip_test("skipped: a small tmpfs cannot be mounted here: %s", strerror(errno));
+    }
+    store_kit_close(&office);
+    store_kit_open(&office, &dir, "small/office");
+    store_kit_append(&vault, 2000, 3000);
+    store_kit_export(&vault, path, NULL);
+    struct quipu_slice bytes = read_file(path);
+    struct quipu_slice rest = bytes;
+    struct quipu_source source = quipu_source_slice(&rest);
+
+    cr_assert_eq(quipu_import(office.engine, path, NULL, NULL, &err), QUIPU_NO_SPACE, "%s",
+                 err.message);
+    cr_assert_eq(office_events(), 0u);
+    options.source = &source;
+    cr_assert_eq(quipu_import(office.engine, "a pipe", &options, NULL, &err), QUIPU_NO_SPACE, "%s",
+                 err.message);
+    cr_assert_eq(office_events(), 0u);
+    cr_assert_not(has_left_over());
+
+    struct quipu_import *import = NULL;
+    char store[PATH_BYTES];
+    (void)snprintf(store, sizeof store, "%s", office.path);
+    cr_assert_eq(quipu_import_open(office.engine, path, NULL, &import, &err), QUIPU_OK);
+    store_kit_close(&office);
+    cr_assert_eq(quipu_import_accept_alone(import, store, NULL, &err), QUIPU_NO_SPACE, "%s",
+                 err.message);
+    quipu_import_close(&import);
+    store_kit_open(&office, &dir, "small/office");
+    cr_assert_eq(office_events(), 0u);
+    cr_assert_not(has_left_over());
+    cr_assert_eq(read_log(&office).count, 0u);
+
+    cr_assert_eq(mount("tmpfs", small, "tmpfs", MS_REMOUNT, "size=64m"), 0);
+    cr_assert_eq(quipu_import(office.engine, path, NULL, NULL, &err), QUIPU_OK, "%s", err.message);
+    must_be_the_same();
+    free_file(&bytes);
+    store_kit_close(&office);
+    cr_assert_eq(umount(small), 0);
+    store_kit_open(&office, &dir, "office");
 }
