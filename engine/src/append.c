@@ -16,8 +16,8 @@
 #include "engine_impl.h"
 #include "event_check.h"
 #include "quipu/alloc.h"
-#include "quipu/types.h"
 #include "scratch.h"
+#include "types_stored.h"
 
 #define HASH_BATCH 64
 
@@ -127,10 +127,10 @@ static enum quipu_status item_prepare(struct quipu_engine *engine, const struct 
                                       struct quipu_error *err)
 {
     enum quipu_status status = event_check(event, err);
-    if (status == QUIPU_OK && engine->types != NULL) {
-        status = quipu_types_check(engine->types, event, err);
-    }
-    if (status != QUIPU_OK) {
+    item->refused = QUIPU_OK;
+    if (status == QUIPU_SECRET_REFUSED && !quipu_uuid_is_nil(event->event_id)) {
+        item->refused = status; /* it may be a retry of one that was allowed */
+    } else if (status != QUIPU_OK) {
         return status;
     }
     item->event = event;
@@ -149,6 +149,17 @@ static enum quipu_status item_prepare(struct quipu_engine *engine, const struct 
     item->correlation_id =
         quipu_uuid_is_nil(event->correlation_id) ? item->event_id : event->correlation_id;
     return QUIPU_OK;
+}
+
+void append_types_check(struct append_request *request, const struct quipu_types *types)
+{
+    request->types = types;
+    for (uint32_t i = 0; i < request->count; i++) {
+        struct append_item *item = &request->items[i];
+        if (item->refused != QUIPU_SECRET_REFUSED) {
+            item->refused = types == NULL ? QUIPU_OK : quipu_types_check(types, item->event, NULL);
+        }
+    }
 }
 
 /* CIDs of all payloads, as many at once as the processor likes. */
@@ -203,29 +214,41 @@ static enum quipu_status request_prepare(struct quipu_engine *engine,
 
 /* ------------------------------------------------------------------ public */
 
-enum quipu_status quipu_append_batch(struct quipu_engine *engine, const struct quipu_event *events,
-                                     size_t count, struct quipu_appended *out, size_t *failed,
-                                     struct quipu_error *err)
+/* What can be said of a call before its events are looked at. */
+static enum quipu_status call_check(const struct quipu_engine *engine,
+                                    const struct quipu_event *events, size_t count,
+                                    struct quipu_error *err)
 {
+    if (engine == NULL || (events == NULL && count > 0)) {
+        return quipu_error_set(err, QUIPU_MISUSE, "append: no %s",
+                               engine == NULL ? "engine" : "event");
+    }
     if (count > QUIPU_APPEND_EVENTS_MAX) {
-        if (failed != NULL) {
-            *failed = count;
-        }
         return quipu_error_set(err, QUIPU_TOO_LARGE,
                                "%zu events in one call, at most %d are allowed", count,
                                QUIPU_APPEND_EVENTS_MAX);
     }
-    if (count == 0) {
-        return QUIPU_OK;
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_append_batch(struct quipu_engine *engine, const struct quipu_event *events,
+                                     size_t count, struct quipu_appended *out, size_t *failed,
+                                     struct quipu_error *err)
+{
+    enum quipu_status status = call_check(engine, events, count, err);
+    if (status != QUIPU_OK && failed != NULL) {
+        *failed = count;
+    }
+    if (status != QUIPU_OK || count == 0) {
+        return status;
     }
     /* Reading the store also says what it did not find: the caller's line is for failures only. */
     struct quipu_error why;
     struct append_request request = {.failed = count, .err = &why};
-    enum quipu_status status = QUIPU_NO_MEMORY;
+    struct stored_types *stored = NULL;
     struct append_scratch *scratch = scratch_take(engine);
-    if (scratch != NULL) {
-        status = scratch_reserve(scratch, (uint32_t)count, &request);
-    }
+    status =
+        scratch == NULL ? QUIPU_NO_MEMORY : scratch_reserve(scratch, (uint32_t)count, &request);
     if (status != QUIPU_OK) {
         status = quipu_error_set(&why, status, "append: out of memory for %zu events", count);
         goto done;
@@ -234,6 +257,9 @@ enum quipu_status quipu_append_batch(struct quipu_engine *engine, const struct q
     if (status != QUIPU_OK) {
         goto done;
     }
+    /* Held until the answer is there, so that no other registry can come to lie at its address. */
+    stored = types_stored_hold(engine);
+    append_types_check(&request, types_in_force(engine, stored));
     append_queue_pass(&engine->queue, &request.ticket, append_commit_group, engine);
     status = request.status;
     if (status == QUIPU_OK && out != NULL) {
@@ -242,6 +268,7 @@ enum quipu_status quipu_append_batch(struct quipu_engine *engine, const struct q
         }
     }
 done:
+    types_stored_give_back(stored);
     if (scratch != NULL) {
         scratch_give_back(engine, scratch);
     }

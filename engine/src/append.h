@@ -12,6 +12,7 @@
 
 #include "append_queue.h"
 #include "quipu/engine.h"
+#include "quipu/types.h"
 
 #define APPEND_NO_INDEX UINT32_MAX
 
@@ -26,6 +27,9 @@ struct append_item {
     struct quipu_uuid correlation_id;
     int64_t occurred_unix_us;
     struct quipu_cid payload_cid;
+    /* QUIPU_TYPE or QUIPU_SECRET_REFUSED: not to be recorded. It may be recorded already, from when
+     * that was allowed; what is said to a retry is decided in the plan. */
+    enum quipu_status refused;
 
     /* From the plan. */
     bool is_duplicate;      /* `result` says where the event is already */
@@ -44,6 +48,7 @@ struct append_request {
     struct append_ticket ticket;
     struct append_item *items;
     uint32_t count;
+    const struct quipu_types *types; /* that the items were checked against; NULL: none */
     /* Two hash tables over the items of this call, for count > 1: by event_id, and the latest item
      * of an aggregate. A slot holds an index + 1, 0 is free. */
     uint32_t *id_slots;
@@ -54,9 +59,12 @@ struct append_request {
     struct quipu_error *err; /* never NULL; also written by reads that find nothing */
 };
 
+/* Say of each item whether it fits `types` (NULL: any does). */
+void append_types_check(struct append_request *request, const struct quipu_types *types);
+
 /* Fill in the plan of each item, looking at `txn` and at the items before it; writes nothing.
- * @retval QUIPU_VERSION_CONFLICT, QUIPU_EVENT_ID_CONFLICT, QUIPU_FORK, and what reading the store
- * gives */
+ * @retval QUIPU_VERSION_CONFLICT, QUIPU_EVENT_ID_CONFLICT, QUIPU_FORK, QUIPU_TYPE,
+ * QUIPU_SECRET_REFUSED, and what reading the store gives */
 QUIPU_MUST_CHECK enum quipu_status append_plan(struct quipu_txn *txn,
                                                struct append_request *request);
 
@@ -65,7 +73,7 @@ QUIPU_MUST_CHECK enum quipu_status append_plan(struct quipu_txn *txn,
 static inline bool append_is_callers_own(enum quipu_status status)
 {
     return status == QUIPU_VERSION_CONFLICT || status == QUIPU_EVENT_ID_CONFLICT ||
-           status == QUIPU_FORK;
+           status == QUIPU_FORK || status == QUIPU_TYPE || status == QUIPU_SECRET_REFUSED;
 }
 
 /* `record` has the item's event_id: the same event, or QUIPU_EVENT_ID_CONFLICT. */
@@ -73,10 +81,14 @@ QUIPU_MUST_CHECK enum quipu_status append_duplicate_of(struct append_item *item,
                                                        const struct quipu_record *record,
                                                        struct quipu_error *err);
 
+/* The line of what was found wrong with a refused item, again. @return item->refused */
+QUIPU_MUST_CHECK enum quipu_status append_refuse(const struct append_item *item,
+                                                 const struct quipu_types *types,
+                                                 struct quipu_error *err);
+
 /* Is the aggregate, found at this version, where the caller expects it? */
-QUIPU_MUST_CHECK enum quipu_status append_expectation_check(const struct append_item *item,
-                                                            uint64_t found,
-                                                            struct quipu_error *err);
+QUIPU_MUST_CHECK enum quipu_status
+append_expectation_check(const struct append_item *item, uint64_t found, struct quipu_error *err);
 
 /* append_commit_fn over an engine: one transaction for the whole group. */
 void append_commit_group(void *engine, struct append_ticket *group);

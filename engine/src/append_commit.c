@@ -2,10 +2,12 @@
  * The leader's work: one write transaction for the calls of a group.
  *
  *  1. Begin; only the leader is in here, so the store's write lock is waited for once a group.
- *  2. Each call is planned by itself (append_plan.c). A call that fails there has written nothing,
+ *  2. The event types that the store declares are looked at; where they changed since the events
+ *     of a call were checked, those are checked again.
+ *  3. Each call is planned by itself (append_plan.c). A call that fails there has written nothing,
  *     and the others go on.
- *  3. The planned events are encoded, hashed and written; each gets the next source_seq.
- *  4. Commit once. Then every caller has its answer.
+ *  4. The planned events are encoded, hashed and written; each gets the next source_seq.
+ *  5. Commit once. Then every caller has its answer.
  *
  * Where the transaction itself fails, every call of the group fails with it, also one that had a
  * conflict: what it was in conflict with may not have been written.
@@ -18,11 +20,13 @@
 #include "envelope_keys.h"
 #include "identity.h"
 #include "internal/failpoint.h"
+#include "types_stored.h"
 
 /* What the calls of a group share. */
 struct group_state {
     struct quipu_engine *engine;
     struct quipu_txn *txn;
+    struct stored_types *stored; /* the registry that this transaction sees, or NULL */
     struct identity_row identity;
     bool has_identity;
     bool has_written;
@@ -137,8 +141,16 @@ static enum quipu_status request_write(struct group_state *state, struct append_
 static enum quipu_status group_write(struct group_state *state, struct append_ticket *group,
                                      struct quipu_error *err)
 {
+    enum quipu_status looked = types_stored_look(state->engine, state->txn, &state->stored, err);
+    if (looked != QUIPU_OK) {
+        return looked;
+    }
+    const struct quipu_types *types = types_in_force(state->engine, state->stored);
     for (struct append_ticket *ticket = group; ticket != NULL; ticket = ticket->next) {
         struct append_request *request = request_of(ticket);
+        if (request->types != types) {
+            append_types_check(request, types); /* it was declared otherwise meanwhile */
+        }
         request->status = append_plan(state->txn, request);
         if (append_is_callers_own(request->status)) {
             continue;
@@ -187,6 +199,7 @@ void append_commit_group(void *ctx, struct append_ticket *group)
         status = group_commit(&state, &err);
     }
     quipu_txn_abort(&state.txn);
+    types_stored_give_back(state.stored);
     if (status != QUIPU_OK) {
         group_fail(group, status, &err);
     }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "append.h"
+#include "event_check.h"
 #include "forks.h"
 
 /* ------------------------------------------------------------------ what is in this call */
@@ -91,53 +92,109 @@ struct event_facts {
     struct quipu_slice meta;
 };
 
-/* Name of the first given field of `item` that says otherwise than `facts`, or NULL. */
-static const char *first_difference(const struct append_item *item, const struct event_facts *facts)
+/* What one of them says of the field that differs; long names are cut. */
+#define SAID_BYTES 80
+
+/* The first given field in which an event is not the one that has its id. */
+struct difference {
+    const char *field; /* NULL: there is none */
+    char there[SAID_BYTES];
+    char here[SAID_BYTES];
+};
+
+static void say_text(char out[SAID_BYTES], struct quipu_slice text)
 {
-    const struct quipu_event *given = item->event;
-    if (!quipu_slice_equal(item->type, facts->type)) {
-        return "event_type";
-    }
-    if (!aggregate_equal(&item->aggregate, &facts->aggregate)) {
-        return "aggregate";
-    }
-    if (!quipu_cid_equal(&item->payload_cid, &facts->payload)) {
-        return "payload";
-    }
-    if (item->schema != facts->schema) {
-        return "schema";
-    }
-    if (!quipu_uuid_is_nil(given->correlation_id) &&
-        !quipu_uuid_equal(given->correlation_id, facts->correlation_id)) {
-        return "correlation_id";
-    }
-    if (!quipu_uuid_is_nil(given->causation_id) &&
-        !quipu_uuid_equal(given->causation_id, facts->causation_id)) {
-        return "causation_id";
-    }
-    if (given->occurred_at.is_set && given->occurred_at.unix_us != facts->occurred_unix_us) {
-        return "occurred_at";
-    }
-    if (given->meta.len > 0 && !quipu_slice_equal(given->meta, facts->meta)) {
-        return "meta";
-    }
-    return NULL;
+    (void)snprintf(out, SAID_BYTES, "%.*s", QUIPU_SLICE_FMT(text));
 }
 
-static enum quipu_status id_conflict(const struct append_item *item, const char *field,
-                                     const char *where, const struct event_facts *facts,
+static void say_aggregate(char out[SAID_BYTES], const struct quipu_aggregate *aggregate)
+{
+    (void)snprintf(out, SAID_BYTES, "%.*s/%.*s", QUIPU_SLICE_FMT(aggregate->type),
+                   QUIPU_SLICE_FMT(aggregate->id));
+}
+
+static void say_cid(char out[SAID_BYTES], const struct quipu_cid *cid)
+{
+    char text[QUIPU_CID_TEXT_BYTES];
+    quipu_cid_format(cid, text);
+    (void)snprintf(out, SAID_BYTES, "%s", text);
+}
+
+static void say_uuid(char out[SAID_BYTES], struct quipu_uuid uuid)
+{
+    char text[QUIPU_UUID_TEXT_BYTES];
+    quipu_uuid_format(uuid, text);
+    (void)snprintf(out, SAID_BYTES, "%s", quipu_uuid_is_nil(uuid) ? "none" : text);
+}
+
+/* Of the fields that may be left open: given, and not as it is there? */
+static void open_field_compare(const struct append_item *item, const struct event_facts *facts,
+                               struct difference *out)
+{
+    const struct quipu_event *given = item->event;
+    if (!quipu_uuid_is_nil(given->correlation_id) &&
+        !quipu_uuid_equal(given->correlation_id, facts->correlation_id)) {
+        out->field = "correlation_id";
+        say_uuid(out->there, facts->correlation_id);
+        say_uuid(out->here, given->correlation_id);
+    } else if (!quipu_uuid_is_nil(given->causation_id) &&
+               !quipu_uuid_equal(given->causation_id, facts->causation_id)) {
+        out->field = "causation_id";
+        say_uuid(out->there, facts->causation_id);
+        say_uuid(out->here, given->causation_id);
+    } else if (given->occurred_at.is_set && given->occurred_at.unix_us != facts->occurred_unix_us) {
+        out->field = "occurred_at";
+        (void)snprintf(out->there, SAID_BYTES, "%" PRId64 " µs", facts->occurred_unix_us);
+        (void)snprintf(out->here, SAID_BYTES, "%" PRId64 " µs", given->occurred_at.unix_us);
+    } else if (given->meta.len > 0 && !quipu_slice_equal(given->meta, facts->meta)) {
+        struct quipu_cid there = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, facts->meta);
+        struct quipu_cid here = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, given->meta);
+        out->field = "meta";
+        say_cid(out->there, &there);
+        say_cid(out->here, &here);
+        if (facts->meta.len == 0) {
+            say_text(out->there, quipu_slice_text("none"));
+        }
+    }
+}
+
+static void first_difference(const struct append_item *item, const struct event_facts *facts,
+                             struct difference *out)
+{
+    out->field = NULL;
+    if (!quipu_slice_equal(item->type, facts->type)) {
+        out->field = "event_type";
+        say_text(out->there, facts->type);
+        say_text(out->here, item->type);
+    } else if (!aggregate_equal(&item->aggregate, &facts->aggregate)) {
+        out->field = "aggregate";
+        say_aggregate(out->there, &facts->aggregate);
+        say_aggregate(out->here, &item->aggregate);
+    } else if (!quipu_cid_equal(&item->payload_cid, &facts->payload)) {
+        out->field = "payload";
+        say_cid(out->there, &facts->payload);
+        say_cid(out->here, &item->payload_cid);
+    } else if (item->schema != facts->schema) {
+        out->field = "schema";
+        (void)snprintf(out->there, SAID_BYTES, "%" PRIu64, facts->schema);
+        (void)snprintf(out->here, SAID_BYTES, "%" PRIu64, item->schema);
+    } else {
+        open_field_compare(item, facts, out);
+    }
+}
+
+/* The new event has no CID to show: its envelope names its place in the log, and it gets none. */
+static enum quipu_status id_conflict(const struct append_item *item,
+                                     const struct difference *difference, const char *where,
                                      struct quipu_error *err)
 {
     char id[QUIPU_UUID_TEXT_BYTES];
-    char there[QUIPU_CID_TEXT_BYTES];
-    char here[QUIPU_CID_TEXT_BYTES];
     quipu_uuid_format(item->event_id, id);
-    quipu_cid_format(&facts->payload, there);
-    quipu_cid_format(&item->payload_cid, here);
     return quipu_error_set(err, QUIPU_EVENT_ID_CONFLICT,
-                           "event_id %s is %s with payload %s; this event has payload %s and "
-                           "differs in %s; give it an event_id of its own",
-                           id, where, there, here, field);
+                           "event_id %s is %s with %s %s; this event has %s %s; give it an "
+                           "event_id of its own",
+                           id, where, difference->field, difference->there, difference->field,
+                           difference->here);
 }
 
 enum quipu_status append_duplicate_of(struct append_item *item, const struct quipu_record *record,
@@ -159,14 +216,15 @@ enum quipu_status append_duplicate_of(struct append_item *item, const struct qui
         .occurred_unix_us = envelope->occurred_unix_us,
         .meta = envelope->meta,
     };
-    const char *field = first_difference(item, &facts);
-    if (field != NULL) {
+    struct difference difference;
+    first_difference(item, &facts, &difference);
+    if (difference.field != NULL) {
         char cid[QUIPU_CID_TEXT_BYTES];
         char where[128];
         quipu_cid_format(&view.cid, cid);
         (void)snprintf(where, sizeof where, "stored already as %s, position %" PRIu64 ",", cid,
                        view.position);
-        return id_conflict(item, field, where, &facts, err);
+        return id_conflict(item, &difference, where, err);
     }
     item->is_duplicate = true;
     item->result = (struct quipu_appended){
@@ -193,11 +251,12 @@ static enum quipu_status duplicate_in_call(const struct append_request *request,
         .occurred_unix_us = other->occurred_unix_us,
         .meta = other->event->meta,
     };
-    const char *field = first_difference(item, &facts);
-    if (field != NULL) {
+    struct difference difference;
+    first_difference(item, &facts, &difference);
+    if (difference.field != NULL) {
         char where[64];
         (void)snprintf(where, sizeof where, "events[%" PRIu32 "] of this call", first);
-        return id_conflict(item, field, where, &facts, request->err);
+        return id_conflict(item, &difference, where, request->err);
     }
     item->is_duplicate = true;
     item->same_as = first;
@@ -291,6 +350,35 @@ static enum quipu_status cause_plan(struct quipu_txn *txn, const struct append_r
     return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
 }
 
+enum quipu_status append_refuse(const struct append_item *item, const struct quipu_types *types,
+                                struct quipu_error *err)
+{
+    enum quipu_status again = item->refused == QUIPU_TYPE
+                                  ? quipu_types_check(types, item->event, err)
+                                  : event_check(item->event, err);
+    return again == item->refused
+               ? again
+               : quipu_error_set(err, item->refused, "the event was changed during the call");
+}
+
+/* Is it there already? What is, is answered as the first time, whatever is refused today; what is
+ * not, and a conflict, gets the refusal. @retval QUIPU_NOT_FOUND  it is new, and may be recorded */
+static enum quipu_status duplicate_plan(struct quipu_txn *txn, struct append_request *request,
+                                        const uint32_t *same_id, struct append_item *item)
+{
+    struct quipu_record record;
+    enum quipu_status status = find_event(txn, item->event_id, &record, request->err);
+    if (status == QUIPU_OK) {
+        status = append_duplicate_of(item, &record, request->err);
+    } else if (status == QUIPU_NOT_FOUND && slot_index(same_id) != APPEND_NO_INDEX) {
+        status = duplicate_in_call(request, *same_id - 1, item);
+    }
+    bool is_unknown = status == QUIPU_NOT_FOUND || status == QUIPU_EVENT_ID_CONFLICT;
+    return is_unknown && item->refused != QUIPU_OK
+               ? append_refuse(item, request->types, request->err)
+               : status;
+}
+
 static enum quipu_status item_plan(struct quipu_txn *txn, struct append_request *request,
                                    uint32_t index)
 {
@@ -301,17 +389,10 @@ static enum quipu_status item_plan(struct quipu_txn *txn, struct append_request 
     item->prev_item = APPEND_NO_INDEX;
     item->cause_item = APPEND_NO_INDEX;
 
-    struct quipu_record record;
-    enum quipu_status status = find_event(txn, item->event_id, &record, request->err);
-    if (status == QUIPU_OK) {
-        return append_duplicate_of(item, &record, request->err);
-    }
+    uint32_t *same_id = id_slot(request, &item->event_id);
+    enum quipu_status status = duplicate_plan(txn, request, same_id, item);
     if (status != QUIPU_NOT_FOUND) {
         return status;
-    }
-    uint32_t *same_id = id_slot(request, &item->event_id);
-    if (slot_index(same_id) != APPEND_NO_INDEX) {
-        return duplicate_in_call(request, *same_id - 1, item);
     }
     status = version_plan(txn, request, item);
     if (status != QUIPU_OK) {

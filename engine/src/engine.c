@@ -7,8 +7,7 @@
 
 #include "quipu/alloc.h"
 #include "scratch.h"
-
-/* 8 MiB of positions. */
+#include "types_stored.h"
 
 static enum quipu_status options_check(const struct quipu_engine_options *options,
                                        struct quipu_error *err)
@@ -36,6 +35,12 @@ static enum quipu_status locks_init(struct quipu_engine *engine)
         append_queue_release(&engine->queue);
         return QUIPU_NO_MEMORY;
     }
+    if (pthread_mutex_init(&engine->types_lock, NULL) != 0) {
+        (void)pthread_mutex_destroy(&engine->scratch_lock); /* as above */
+        (void)pthread_mutex_destroy(&engine->ids_lock);     /* as above */
+        append_queue_release(&engine->queue);
+        return QUIPU_NO_MEMORY;
+    }
     return QUIPU_OK;
 }
 
@@ -60,6 +65,8 @@ enum quipu_status quipu_engine_open(struct quipu_store *store,
     engine->random =
         options != NULL && options->random != NULL ? *options->random : quipu_random_system();
     engine->types = options != NULL ? options->types : NULL;
+    engine->asks_stored_types =
+        engine->types == NULL && (options == NULL || !options->ignores_stored_types);
     if (quipu_buf_reserve(&engine->envelope, QUIPU_ENVELOPE_BYTES_MAX) == NULL ||
         locks_init(engine) != QUIPU_OK) {
         quipu_buf_release(&engine->envelope);
@@ -78,7 +85,9 @@ void quipu_engine_close(struct quipu_engine **engine)
         return;
     }
     append_scratch_release(closing);
-    (void)pthread_mutex_destroy(&closing->scratch_lock); /* no call is in progress */
+    types_stored_give_back(closing->stored_types);
+    (void)pthread_mutex_destroy(&closing->types_lock);   /* no call is in progress */
+    (void)pthread_mutex_destroy(&closing->scratch_lock); /* as above */
     (void)pthread_mutex_destroy(&closing->ids_lock);     /* as above */
     append_queue_release(&closing->queue);
     quipu_buf_release(&closing->envelope);

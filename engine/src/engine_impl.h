@@ -14,6 +14,7 @@
 #include "quipu/engine.h"
 
 struct append_scratch;
+struct stored_types;
 
 /* What becomes of snapshots: one for each outcome of a load, written, unwritten. */
 #define SNAPSHOT_COUNTS 7
@@ -22,7 +23,8 @@ struct quipu_engine {
     struct quipu_store *store;
     struct quipu_clock clock;
     struct quipu_random random;
-    const struct quipu_types *types; /* NULL: what is appended is not checked against any */
+    const struct quipu_types *types; /* the caller's, or NULL */
+    bool asks_stored_types;          /* what the store declares is in force */
 
     struct append_queue queue; /* has its own lock */
 
@@ -30,6 +32,10 @@ struct quipu_engine {
 
     pthread_mutex_t ids_lock; /* guards last_id */
     struct quipu_uuid last_id;
+
+    pthread_mutex_t types_lock; /* guards the pointer; what is there has holders of its own */
+    struct stored_types
+        *stored_types; /* as seen last; replaced only under the store's write lock */
 
     pthread_mutex_t scratch_lock; /* guards scratch_free */
     struct append_scratch *scratch_free;

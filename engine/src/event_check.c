@@ -15,6 +15,9 @@
 #include "quipu/text.h"
 #include "secret_guard.h"
 
+/* Of a name that is none, in an error line. */
+#define WANTED_SHOWN_BYTES 128
+
 /* What a token is made of. */
 #define TOKEN_BYTE(c) [c] = true
 static const bool token_bytes[256] = {
@@ -64,6 +67,39 @@ bool name_is_aggregate_id(struct quipu_slice name)
 {
     return name.len > 0 && name.len <= QUIPU_AGGREGATE_ID_BYTES_MAX &&
            quipu_text_is_printable(name);
+}
+
+/* A name that no event can have would be waited for in vain. */
+static enum quipu_status wanted_check(const char *text, const char *field, bool is_valid,
+                                      struct quipu_error *err)
+{
+    if (text == NULL || is_valid) {
+        return QUIPU_OK;
+    }
+    struct quipu_slice name = quipu_slice_text(text);
+    if (name.len > WANTED_SHOWN_BYTES || !quipu_text_is_printable(name)) {
+        name = quipu_slice_text("…");
+    }
+    return quipu_error_set(err, QUIPU_INVALID,
+                           "filter: \"%.*s\" is no %s, and no event can have it",
+                           QUIPU_SLICE_FMT(name), field);
+}
+
+enum quipu_status event_type_wanted_check(const char *event_type, struct quipu_error *err)
+{
+    return wanted_check(event_type, "event_type",
+                        name_is_tokens(quipu_slice_text(event_type), QUIPU_EVENT_TYPE_BYTES_MAX),
+                        err);
+}
+
+enum quipu_status aggregate_wanted_check(const char *type, const char *id, struct quipu_error *err)
+{
+    enum quipu_status status =
+        wanted_check(type, "aggregate_type",
+                     name_is_token(quipu_slice_text(type), QUIPU_AGGREGATE_TYPE_BYTES_MAX), err);
+    return status == QUIPU_OK
+               ? wanted_check(id, "aggregate_id", name_is_aggregate_id(quipu_slice_text(id)), err)
+               : status;
 }
 
 /* One name: absent, too long or of other characters, each with its own line. */
@@ -121,11 +157,15 @@ static enum quipu_status numbers_check(const struct quipu_event *event, struct q
                                "occurred_at: %" PRId64 " microseconds are outside ±(2^53-1)",
                                event->occurred_at.unix_us);
     }
-    switch (event->expected.kind) {
-    case QUIPU_EXPECT_ANY:
-    case QUIPU_EXPECT_NO_STREAM:
-    case QUIPU_EXPECT_EXACT:
-        break;
+    if ((unsigned)event->expected.kind > QUIPU_EXPECT_EXACT) {
+        return quipu_error_set(err, QUIPU_MISUSE,
+                               "expected: no such kind: %d; use quipu_expect_any, _no_stream or "
+                               "_exact",
+                               (int)event->expected.kind);
+    }
+    if ((unsigned)event->secrets > QUIPU_SECRET_ALLOW) {
+        return quipu_error_set(err, QUIPU_MISUSE, "secrets: no such policy: %d",
+                               (int)event->secrets);
     }
     if (!quipu_uuid_is_nil(event->causation_id) &&
         quipu_uuid_equal(event->causation_id, event->event_id)) {
@@ -200,16 +240,23 @@ static enum quipu_status size_check(struct quipu_slice block, size_t max, const 
     return QUIPU_OK;
 }
 
+static enum quipu_status sizes_check(const struct quipu_event *event, struct quipu_error *err)
+{
+    if (event->payload.len == 0) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "payload is missing; null is one byte of DAG-CBOR, f6");
+    }
+    enum quipu_status status = size_check(event->meta, QUIPU_META_BYTES_MAX, "meta", err);
+    return status == QUIPU_OK ? size_check(event->payload, QUIPU_PAYLOAD_BYTES_MAX, "payload", err)
+                              : status;
+}
+
 static enum quipu_status meta_check(const struct quipu_event *event, struct quipu_error *err)
 {
     if (event->meta.len == 0) {
         return QUIPU_OK;
     }
-    enum quipu_status status = size_check(event->meta, QUIPU_META_BYTES_MAX, "meta", err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    status = map_check(event->meta, "meta", err);
+    enum quipu_status status = map_check(event->meta, "meta", err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -226,6 +273,10 @@ enum quipu_status event_check(const struct quipu_event *event, struct quipu_erro
     if (status != QUIPU_OK) {
         return status;
     }
+    status = sizes_check(event, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
     const char *rule = event->secrets == QUIPU_SECRET_ALLOW
                            ? NULL
                            : secret_guard_rule(quipu_slice_text(event->aggregate.id));
@@ -233,14 +284,6 @@ enum quipu_status event_check(const struct quipu_event *event, struct quipu_erro
         return secret_refuse(rule, "aggregate_id", err);
     }
     status = meta_check(event, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    if (event->payload.len == 0) {
-        return quipu_error_set(err, QUIPU_INVALID,
-                               "payload is missing; null is one byte of DAG-CBOR, f6");
-    }
-    status = size_check(event->payload, QUIPU_PAYLOAD_BYTES_MAX, "payload", err);
     if (status != QUIPU_OK) {
         return status;
     }

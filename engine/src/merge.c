@@ -16,7 +16,7 @@
 #include "forks.h"
 #include "identity.h"
 #include "internal/failpoint.h"
-#include "quipu/types.h"
+#include "types_stored.h"
 
 struct merge {
     struct quipu_engine *engine;
@@ -35,8 +35,9 @@ static enum quipu_status item_fill(struct merge *merge, const struct quipu_event
     struct quipu_engine *engine = merge->engine;
     struct append_item *item = &merge->item;
     enum quipu_status status = event_check(event, err);
-    if (status == QUIPU_OK && engine->types != NULL) {
-        status = quipu_types_check(engine->types, event, err);
+    if (status == QUIPU_SECRET_REFUSED && !quipu_uuid_is_nil(event->event_id)) {
+        item->refused = status; /* it may be a retry of one that was allowed */
+        status = QUIPU_OK;
     }
     if (status != QUIPU_OK) {
         return status;
@@ -184,6 +185,22 @@ static enum quipu_status event_write(struct merge *merge, struct quipu_error *er
     return status == QUIPU_OK ? identity_row_put(merge->txn, &identity, err) : status;
 }
 
+/* Does it fit what is declared, as the transaction sees it? */
+static enum quipu_status types_check(struct merge *merge, struct quipu_error *err)
+{
+    struct stored_types *stored = NULL;
+    enum quipu_status status = types_stored_look(merge->engine, merge->txn, &stored, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    const struct quipu_types *types = types_in_force(merge->engine, stored);
+    if (types != NULL) {
+        status = quipu_types_check(types, merge->item.event, err);
+    }
+    types_stored_give_back(stored);
+    return status;
+}
+
 /* @retval QUIPU_DONE  it was there already */
 static enum quipu_status merge_run(struct merge *merge, struct quipu_error *err)
 {
@@ -195,12 +212,19 @@ static enum quipu_status merge_run(struct merge *merge, struct quipu_error *err)
         return status;
     }
     status = quipu_txn_find_event_id(merge->txn, item->event_id, &record, &why);
+    if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
+        return quipu_error_set(err, status, "%s", why.message);
+    }
     if (status == QUIPU_OK) {
         status = append_duplicate_of(item, &record, err);
-        return status == QUIPU_OK ? QUIPU_DONE : status;
+        if (status != QUIPU_EVENT_ID_CONFLICT || item->refused == QUIPU_OK) {
+            return status == QUIPU_OK ? QUIPU_DONE : status;
+        }
     }
-    if (status != QUIPU_NOT_FOUND) {
-        return quipu_error_set(err, status, "%s", why.message);
+    /* What is there already is not refused, whatever may be recorded today. */
+    status = item->refused == QUIPU_OK ? types_check(merge, err) : append_refuse(item, NULL, err);
+    if (status != QUIPU_OK) {
+        return status;
     }
     status = tips_plan(merge, err);
     if (status == QUIPU_OK) {
@@ -226,6 +250,10 @@ static enum quipu_status duplicate_fill(struct merge *merge, struct quipu_error 
 enum quipu_status quipu_merge(struct quipu_engine *engine, const struct quipu_event *event,
                               struct quipu_merged *out, struct quipu_error *err)
 {
+    if (engine == NULL || event == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "merge: no %s",
+                               engine == NULL ? "engine" : "event");
+    }
     struct merge merge = {.engine = engine};
     merge.item.prev_item = APPEND_NO_INDEX;
     merge.item.cause_item = APPEND_NO_INDEX;

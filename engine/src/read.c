@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "engine_impl.h"
+#include "event_check.h"
 #include "quipu/sha256.h"
 #include "slice_budget.h"
 
@@ -37,6 +38,9 @@ static bool is_of_record(const struct quipu_envelope *envelope, const struct qui
 enum quipu_status quipu_event_view_of(const struct quipu_record *record,
                                       struct quipu_event_view *out, struct quipu_error *err)
 {
+    if (record == NULL || out == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "event: no record, or nowhere to put it");
+    }
     enum quipu_status status = quipu_envelope_decode(record->envelope, &out->envelope, err);
     if (status != QUIPU_OK) {
         (void)quipu_error_wrap(err, status, "position %" PRIu64, record->position);
@@ -299,6 +303,10 @@ static enum quipu_status walk_term(struct event_walk *walk, bool is_forwards,
 
 static enum quipu_status filter_check(const struct quipu_filter *filter, struct quipu_error *err)
 {
+    if ((unsigned)filter->direction > QUIPU_BACKWARDS) {
+        return quipu_error_set(err, QUIPU_MISUSE, "filter: no such direction: %d",
+                               (int)filter->direction);
+    }
     if (filter->aggregate_id != NULL && filter->aggregate_type == NULL) {
         return quipu_error_set(err, QUIPU_INVALID,
                                "filter: an aggregate_id needs an aggregate_type beside it");
@@ -307,7 +315,10 @@ static enum quipu_status filter_check(const struct quipu_filter *filter, struct 
         return quipu_error_set(err, QUIPU_INVALID,
                                "filter: a from_version needs an aggregate_id beside it");
     }
-    return QUIPU_OK;
+    enum quipu_status status = event_type_wanted_check(filter->event_type, err);
+    return status == QUIPU_OK
+               ? aggregate_wanted_check(filter->aggregate_type, filter->aggregate_id, err)
+               : status;
 }
 
 /* Fix the positions between which the walk goes. @retval QUIPU_DONE  there are none */
@@ -331,6 +342,10 @@ enum quipu_status quipu_each_event(struct quipu_engine *engine, const struct qui
                                    quipu_event_fn visit, void *ctx, struct quipu_error *err)
 {
     static const struct quipu_filter everything;
+    if (engine == NULL || visit == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "each event: no %s",
+                               engine == NULL ? "engine" : "visitor");
+    }
     const struct quipu_filter *wanted = filter == NULL ? &everything : filter;
     enum quipu_status status = filter_check(wanted, err);
     if (status != QUIPU_OK) {

@@ -326,7 +326,11 @@ static enum quipu_status change_put(struct quipu_rows *rows, struct row_change *
 
 static enum quipu_status key_check(struct quipu_slice key, struct quipu_error *err)
 {
-    if (key.len == 0 || key.len > QUIPU_TABLE_KEY_BYTES_MAX) {
+    if (key.len == 0) {
+        return quipu_error_set(err, QUIPU_INVALID, "row: the key is empty, it has 1 to %d bytes",
+                               QUIPU_TABLE_KEY_BYTES_MAX);
+    }
+    if (key.len > QUIPU_TABLE_KEY_BYTES_MAX) {
         return quipu_error_set(err, QUIPU_TOO_LARGE,
                                "row: a key has 1 to %d bytes, this one has %zu",
                                QUIPU_TABLE_KEY_BYTES_MAX, key.len);

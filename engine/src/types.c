@@ -67,6 +67,10 @@ void types_entry_release(struct types_entry *entry)
 enum quipu_status quipu_types_new(enum quipu_types_rule rule, struct quipu_types **out,
                                   struct quipu_error *err)
 {
+    if (out == NULL || (unsigned)rule > QUIPU_TYPES_STRICT) {
+        return quipu_error_set(err, QUIPU_MISUSE, "types: nowhere to put them, or no such rule: %d",
+                               (int)rule);
+    }
     struct quipu_types *types = quipu_alloc_zero(1, sizeof *types);
     if (types == NULL) {
         return quipu_error_set(err, QUIPU_NO_MEMORY, "types: out of memory");
@@ -438,6 +442,9 @@ static enum quipu_status is_new(const struct quipu_types *types, const struct qu
 enum quipu_status quipu_types_declare(struct quipu_types *types, const struct quipu_type *type,
                                       struct quipu_error *err)
 {
+    if (types == NULL || type == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "types: no registry, or nothing to declare");
+    }
     struct types_entry entry;
     enum quipu_status status = entry_init(&entry, type, err);
     if (status == QUIPU_OK) {

@@ -443,6 +443,9 @@ static enum quipu_status head_read(struct quipu_dagcbor_reader *reader, struct q
 enum quipu_status quipu_types_decode(struct quipu_slice block, struct quipu_types **out,
                                      struct quipu_error *err)
 {
+    if (out == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "types: nowhere to put them");
+    }
     if (block.len > QUIPU_TYPES_BYTES_MAX) {
         return quipu_error_set(err, QUIPU_TOO_LARGE, "types: %zu bytes, at most %u are allowed",
                                block.len, QUIPU_TYPES_BYTES_MAX);

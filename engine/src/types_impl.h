@@ -56,6 +56,14 @@ QUIPU_MUST_CHECK enum quipu_status types_fields_add(struct types_entry *entry, u
 QUIPU_MUST_CHECK enum quipu_status types_insert(struct quipu_types *types,
                                                 struct types_entry *entry, struct quipu_error *err);
 
+/* The registry's row, as `txn` sees it. @retval QUIPU_NOT_FOUND, QUIPU_IO, … */
+QUIPU_MUST_CHECK enum quipu_status types_row_get(struct quipu_txn *txn, struct quipu_slice *block,
+                                                 struct quipu_error *err);
+/* Decode that row; what is none is damage of the store. @retval QUIPU_CORRUPT, QUIPU_FORMAT_NEWER,
+ * QUIPU_NO_MEMORY */
+QUIPU_MUST_CHECK enum quipu_status
+types_block_read(struct quipu_slice block, struct quipu_types **out, struct quipu_error *err);
+
 /* Append one declaration as DAG-CBOR. */
 struct quipu_dagcbor_writer;
 void types_entry_write(struct quipu_dagcbor_writer *writer, const struct quipu_type *type);

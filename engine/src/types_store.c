@@ -9,12 +9,16 @@
 
 #include "internal/failpoint.h"
 #include "tables.h"
+#include "types_impl.h"
 
 #define ROW_KEY "types"
 
 enum quipu_status quipu_types_save(struct quipu_store *store, const struct quipu_types *types,
                                    struct quipu_error *err)
 {
+    if (store == NULL || types == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "types: no store, or no types to keep");
+    }
     struct quipu_buf block = QUIPU_BUF_INIT;
     struct quipu_txn *txn = NULL;
     enum quipu_status status = quipu_types_encode(types, &block, err);
@@ -36,27 +40,46 @@ enum quipu_status quipu_types_save(struct quipu_store *store, const struct quipu
     return status;
 }
 
+enum quipu_status types_row_get(struct quipu_txn *txn, struct quipu_slice *block,
+                                struct quipu_error *err)
+{
+    return quipu_txn_table_get(txn, TABLE_TYPES, quipu_slice_text(ROW_KEY), block, err);
+}
+
+enum quipu_status types_block_read(struct quipu_slice block, struct quipu_types **out,
+                                   struct quipu_error *err)
+{
+    struct quipu_error why;
+    enum quipu_status status = quipu_types_decode(block, out, &why);
+    if (status == QUIPU_OK) {
+        return QUIPU_OK;
+    }
+    if (status == QUIPU_NO_MEMORY || status == QUIPU_FORMAT_NEWER) {
+        return quipu_error_set(err, status, "the store's event types: %s", why.message);
+    }
+    return quipu_error_set(err, QUIPU_CORRUPT,
+                           "the store's event types: %s; put good ones in their place with "
+                           "`quipu types import --replace`",
+                           why.message);
+}
+
 enum quipu_status quipu_types_load(struct quipu_store *store, struct quipu_types **out,
                                    struct quipu_error *err)
 {
+    if (store == NULL || out == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "types: no store, or nowhere to put them");
+    }
     struct quipu_txn *txn = NULL;
     struct quipu_slice block;
     enum quipu_status status = quipu_txn_begin_read(store, &txn, err);
     if (status != QUIPU_OK) {
         return status;
     }
-    status = quipu_txn_table_get(txn, TABLE_TYPES, quipu_slice_text(ROW_KEY), &block, err);
+    status = types_row_get(txn, &block, err);
     if (status == QUIPU_NOT_FOUND) {
         status = quipu_error_set(err, status, "the store keeps no declared event types");
     } else if (status == QUIPU_OK) {
-        status = quipu_types_decode(block, out, err);
-        if (status != QUIPU_OK && status != QUIPU_NO_MEMORY && status != QUIPU_FORMAT_NEWER) {
-            (void)quipu_error_wrap(err, status, "the store's event types"); /* as below */
-            if (err != NULL) {
-                err->status = QUIPU_CORRUPT;
-            }
-            status = QUIPU_CORRUPT;
-        }
+        status = types_block_read(block, out, err);
     }
     quipu_txn_abort(&txn);
     return status;

@@ -339,6 +339,33 @@ Test(event_check, refuses_private_keys_in_pem)
     assert_refused("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----", "private-key-pem");
 }
 
+Test(event_check, answers_a_retry_of_what_was_allowed_as_the_first_time)
+{
+    struct quipu_event event = kit_event(&kit, "a", 1);
+    struct quipu_appended first;
+    struct quipu_appended again;
+    event.event_id = kit_uuid(1);
+    event.payload = kit_block(&kit, "\"-----BEGIN PGP PRIVATE KEY BLOCK-----\"");
+    event.secrets = QUIPU_SECRET_ALLOW;
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, &first, &kit.err));
+    event.secrets = QUIPU_SECRET_REFUSE;
+
+    /* Nothing is recorded by it. */
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, &again, &kit.err));
+
+    cr_assert(again.was_duplicate);
+    cr_assert_eq(again.position, first.position);
+    event.payload = kit_block(&kit, "\"-----BEGIN RSA PRIVATE KEY-----\"");
+    cr_assert_eq(append_one(&event), QUIPU_SECRET_REFUSED, "another content");
+    event.event_id = kit_uuid(2);
+    cr_assert_eq(append_one(&event), QUIPU_SECRET_REFUSED, "another id");
+    cr_assert_not_null(strstr(kit.err.message, "private-key-pem"), "%s", kit.err.message);
+    event.payload = quipu_slice(event.payload.data, QUIPU_PAYLOAD_BYTES_MAX + 1);
+    event.aggregate.id = "-----BEGIN RSA PRIVATE KEY-----";
+    cr_assert_eq(append_one(&event), QUIPU_TOO_LARGE, "sizes are known to hold first");
+    kit_assert_sound(&kit, 1);
+}
+
 Test(event_check, refuses_nats_seeds_of_every_kind)
 {
     char seed[NKEY_SEED_TEXT_BYTES];

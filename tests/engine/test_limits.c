@@ -7,11 +7,16 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "counting_kit.h"
 #include "engine_kit.h"
 #include "quipu/dagcbor.h"
+#include "quipu/forks.h"
+#include "quipu/subscription.h"
+#include "quipu/types.h"
 
 static struct kit kit;
 
@@ -229,4 +234,156 @@ Test(limits, of_secrets_are_lifted_for_the_event_that_says_so_only)
     kit_assert_sound(&kit, 0);
     events[1].secrets = QUIPU_SECRET_ALLOW;
     kit_assert_ok(&kit, quipu_append_batch(kit.engine, events, 2, NULL, &failed, &kit.err));
+}
+
+/* ------------------------------------------------------------------ misuse */
+
+Test(limits, of_what_may_be_null)
+{
+    struct quipu_event event = kit_event(&kit, "a", 1);
+    struct quipu_event_view view;
+    struct quipu_types *types = NULL;
+    size_t failed = 77;
+    cr_assert_eq(quipu_append(kit.engine, NULL, NULL, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(quipu_append(NULL, &event, NULL, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(quipu_append_batch(kit.engine, NULL, 3, NULL, &failed, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(failed, 3);
+    kit_assert_ok(&kit, quipu_append_batch(kit.engine, NULL, 0, NULL, NULL, &kit.err));
+    cr_assert_eq(quipu_merge(kit.engine, NULL, NULL, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(quipu_each_event(kit.engine, NULL, NULL, NULL, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(quipu_event_view_of(NULL, &view, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(quipu_types_new(QUIPU_TYPES_LENIENT, NULL, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(quipu_types_decode(event.payload, NULL, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(quipu_types_load(kit.store, NULL, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(quipu_types_load(NULL, &types, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(quipu_types_save(kit.store, NULL, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(quipu_types_declare(NULL, NULL, &kit.err), QUIPU_MISUSE);
+    kit_assert_sound(&kit, 0);
+}
+
+Test(limits, of_enumerations)
+{
+    struct quipu_event event = kit_event(&kit, "a", 1);
+    struct quipu_types *types = NULL;
+    struct counting counting = {0};
+    uint64_t schema = 0;
+    event.expected.kind = (enum quipu_expected_kind)7;
+    cr_assert_eq(append_one(&event), QUIPU_MISUSE);
+    cr_assert_not_null(strstr(kit.err.message, "no such kind: 7"), "%s", kit.err.message);
+    event.expected = quipu_expect_any();
+    event.secrets = (enum quipu_secret_policy)2;
+    cr_assert_eq(append_one(&event), QUIPU_MISUSE);
+    event.secrets = QUIPU_SECRET_ALLOW;
+    cr_assert_eq(append_one(&event), QUIPU_OK);
+
+    struct quipu_filter filter = {0};
+    filter.direction = 2;
+    cr_assert_eq(quipu_each_event(kit.engine, &filter, schema_of, &schema, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(quipu_types_new((enum quipu_types_rule)2, &types, &kit.err), QUIPU_MISUSE);
+    cr_assert_eq(counts_replay(&kit, &counting, (enum quipu_replay_mode)9, NULL), QUIPU_MISUSE);
+    cr_assert_eq(counting.calls, 0);
+    kit_assert_sound(&kit, 1);
+}
+
+/* ------------------------------------------------------------------ filters */
+
+static enum quipu_status list_with(const char *event_type, const char *aggregate_type)
+{
+    struct counting counting = {0};
+    struct quipu_projection projection = counts(&counting);
+    const char *const event_types[] = {"thing.changed", event_type, NULL};
+    const char *const aggregate_types[] = {"thing", aggregate_type, NULL};
+    projection.event_types = event_types;
+    projection.aggregate_types = aggregate_types;
+    return quipu_replay(kit.engine, &projection, QUIPU_REPLAY_CATCH_UP, NULL, &kit.err);
+}
+
+static enum quipu_status subscribe_to(const char *event_type, const char *aggregate_type,
+                                      const char *aggregate_id)
+{
+    struct quipu_subscription_options options = QUIPU_SUBSCRIPTION_OPTIONS_INIT;
+    struct quipu_subscription *subscription = NULL;
+    const char *const event_types[] = {"thing.changed", event_type, NULL};
+    options.event_types = event_types;
+    options.aggregate_type = aggregate_type;
+    options.aggregate_id = aggregate_id;
+    enum quipu_status status =
+        quipu_subscription_open(kit.engine, &options, &subscription, &kit.err);
+    quipu_subscription_close(&subscription);
+    return status;
+}
+
+static enum quipu_status look_for(const char *event_type, const char *aggregate_type,
+                                  const char *aggregate_id)
+{
+    struct quipu_filter filter = {
+        .event_type = event_type, .aggregate_type = aggregate_type, .aggregate_id = aggregate_id};
+    uint64_t schema = 0;
+    return quipu_each_event(kit.engine, &filter, schema_of, &schema, &kit.err);
+}
+
+Test(limits, of_filters_that_no_event_could_pass)
+{
+    static const char *const no_types[] = {"", "NOT A TYPE", "thing.", ".thing", "a..b", "\n"};
+    static const char *const no_aggregate_types[] = {"", "thing.changed", "Thing", "a b"};
+    kit_append(&kit, "a", 1);
+    for (size_t i = 0; i < sizeof no_types / sizeof no_types[0]; i++) {
+        cr_assert_eq(look_for(no_types[i], NULL, NULL), QUIPU_INVALID, "%zu", i);
+        cr_assert_eq(subscribe_to(no_types[i], NULL, NULL), QUIPU_INVALID, "%zu", i);
+        cr_assert_eq(list_with(no_types[i], "other"), QUIPU_INVALID, "%zu", i);
+    }
+    cr_assert_null(strchr(kit.err.message, '\n'), "what is shown is plain");
+    for (size_t i = 0; i < sizeof no_aggregate_types / sizeof no_aggregate_types[0]; i++) {
+        const char *none = no_aggregate_types[i];
+        cr_assert_eq(look_for(NULL, none, NULL), QUIPU_INVALID, "%s", none);
+        cr_assert_eq(subscribe_to("thing.renamed", none, NULL), QUIPU_INVALID, "%s", none);
+        cr_assert_eq(list_with("thing.renamed", none), QUIPU_INVALID, "%s", none);
+    }
+    cr_assert_eq(look_for(NULL, "thing", ""), QUIPU_INVALID);
+    cr_assert_eq(subscribe_to("thing.renamed", "thing", "a\tb"), QUIPU_INVALID);
+    cr_assert_str_eq(kit.err.message, "filter: \"…\" is no aggregate_id, and no event can have it");
+    cr_assert_eq(look_for("NOT A TYPE", NULL, NULL), QUIPU_INVALID);
+    cr_assert_str_eq(kit.err.message,
+                     "filter: \"NOT A TYPE\" is no event_type, and no event can have it");
+    cr_assert_eq(look_for("thing.renamed", "other", "b"), QUIPU_OK, "one that might come");
+    cr_assert_eq(subscribe_to("thing.renamed", "other", "b"), QUIPU_OK);
+    cr_assert_eq(list_with("thing.renamed", "other"), QUIPU_OK);
+}
+
+/* ------------------------------------------------------------------ rows */
+
+struct keys {
+    enum quipu_status of_empty[3];
+    enum quipu_status of_long;
+    char line[QUIPU_ERROR_MESSAGE_BYTES];
+};
+
+static enum quipu_status keys_try(void *ctx, struct quipu_rows *rows,
+                                  const struct quipu_event_view *event, struct quipu_error *err)
+{
+    static const uint8_t bytes[QUIPU_TABLE_KEY_BYTES_MAX + 1];
+    struct keys *keys = ctx;
+    struct quipu_slice value = event->payload;
+    struct quipu_slice empty = quipu_slice(bytes, 0);
+    keys->of_empty[0] = quipu_rows_get(rows, empty, &value, err);
+    keys->of_empty[1] = quipu_rows_delete(rows, empty, err);
+    keys->of_empty[2] = quipu_rows_put(rows, empty, event->payload, err);
+    (void)snprintf(keys->line, sizeof keys->line, "%s", err->message);
+    keys->of_long = quipu_rows_put(rows, quipu_slice(bytes, sizeof bytes), event->payload, err);
+    return quipu_rows_put(rows, quipu_slice(bytes, sizeof bytes - 1), event->payload, err);
+}
+
+Test(limits, of_row_keys)
+{
+    struct keys keys;
+    const struct quipu_projection projection = {
+        .name = "keys", .version = 1, .apply = keys_try, .ctx = &keys};
+    kit_append(&kit, "a", 1);
+    kit_assert_ok(&kit,
+                  quipu_replay(kit.engine, &projection, QUIPU_REPLAY_CATCH_UP, NULL, &kit.err));
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert_eq(keys.of_empty[i], QUIPU_INVALID);
+    }
+    cr_assert_not_null(strstr(keys.line, "row: the key is empty"), "%s", keys.line);
+    cr_assert_eq(keys.of_long, QUIPU_TOO_LARGE);
 }

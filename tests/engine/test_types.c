@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine_kit.h"
+#include "fork_kit.h"
 #include "quipu/types.h"
 #include "tables.h"
 
@@ -391,4 +392,136 @@ Test(types, are_kept_whole_or_not_at_all)
     kit_reopen(&kit);
     struct quipu_types *loaded = NULL;
     cr_assert_eq(quipu_types_load(kit.store, &loaded, &kit.err), QUIPU_NOT_FOUND);
+}
+
+/* ------------------------------------------------------------------ what the store keeps binds all
+ */
+
+static enum quipu_status append_event(struct quipu_engine *engine, const struct quipu_event *event)
+{
+    return quipu_append(engine, event, NULL, &kit.err);
+}
+
+/* As another process would. */
+static void save(enum quipu_types_rule rule)
+{
+    quipu_types_rule_set(types, rule);
+    kit_assert_ok(&kit, quipu_types_save(kit.store, types, &kit.err));
+}
+
+Test(types, of_the_store_bind_an_engine_that_was_given_none)
+{
+    declare(&thing_changed);
+    struct quipu_event misfit = kit_event(&kit, "a", -1);
+    struct quipu_event other = kit_event(&kit, "a", 1);
+    other.type = "thing.renamed";
+    for (int round = 0; round < 2; round++) {
+        cr_assert_eq(append_event(kit.engine, &misfit), QUIPU_OK, "nothing is declared");
+        save(QUIPU_TYPES_LENIENT);
+        /* It was checked against what was seen before; what is there now counts. */
+        cr_assert_eq(append_event(kit.engine, &misfit), QUIPU_TYPE);
+        cr_assert_str_eq(kit.err.message,
+                         "thing.changed schema 1: n: expected uint, found a negative int");
+        cr_assert_eq(append_event(kit.engine, &other), QUIPU_OK);
+        save(QUIPU_TYPES_STRICT);
+        cr_assert_eq(append_event(kit.engine, &other), QUIPU_TYPE);
+        save(QUIPU_TYPES_LENIENT);
+        cr_assert_eq(append_event(kit.engine, &other), QUIPU_OK, "loosened again");
+        kit_assert_ok(&kit, quipu_types_forget(kit.store, &kit.err));
+    }
+    cr_assert_eq(append_event(kit.engine, &misfit), QUIPU_OK);
+    kit_assert_sound(&kit, 7);
+}
+
+Test(types, of_the_store_give_way_to_those_of_the_options)
+{
+    struct quipu_engine_options options = QUIPU_ENGINE_OPTIONS_INIT;
+    struct quipu_engine *engine = NULL;
+    struct quipu_types *none = NULL;
+    struct quipu_event misfit = kit_event(&kit, "a", -1);
+    declare(&thing_changed);
+    save(QUIPU_TYPES_STRICT);
+
+    options.ignores_stored_types = true;
+    kit_assert_ok(&kit, quipu_engine_open(kit.store, &options, &engine, &kit.err));
+    cr_assert_eq(append_event(engine, &misfit), QUIPU_OK);
+    quipu_engine_close(&engine);
+    kit_assert_ok(&kit, quipu_types_new(QUIPU_TYPES_LENIENT, &none, &kit.err));
+    options = (struct quipu_engine_options)QUIPU_ENGINE_OPTIONS_INIT;
+    options.types = none;
+    kit_assert_ok(&kit, quipu_engine_open(kit.store, &options, &engine, &kit.err));
+    cr_assert_eq(append_event(engine, &misfit), QUIPU_OK);
+    quipu_engine_close(&engine);
+    quipu_types_free(none);
+
+    cr_assert_eq(append_event(kit.engine, &misfit), QUIPU_TYPE, "the kit's engine has none");
+    kit_assert_sound(&kit, 2);
+}
+
+Test(types, of_a_damaged_row_let_nothing_in_and_the_cure_is_said)
+{
+    row_put(quipu_slice_text("no registry"));
+    struct quipu_event event = kit_event(&kit, "a", 1);
+    cr_assert_eq(append_event(kit.engine, &event), QUIPU_CORRUPT);
+    cr_assert_not_null(strstr(kit.err.message, "quipu types import --replace"), "%s",
+                       kit.err.message);
+    declare(&thing_changed);
+    save(QUIPU_TYPES_LENIENT);
+    cr_assert_eq(append_event(kit.engine, &event), QUIPU_OK);
+    kit_assert_sound(&kit, 1);
+}
+
+Test(types, leave_a_retry_the_answer_that_it_had_before_they_were_tightened)
+{
+    struct quipu_event events[2] = {kit_event(&kit, "a", -1), kit_event(&kit, "a", -2)};
+    struct quipu_appended first;
+    struct quipu_appended again;
+    size_t failed = 77;
+    events[0].event_id = kit_uuid(1);
+    kit_assert_ok(&kit, quipu_append(kit.engine, &events[0], &first, &kit.err));
+    declare(&thing_changed);
+    save(QUIPU_TYPES_STRICT);
+
+    kit_assert_ok(&kit, quipu_append(kit.engine, &events[0], &again, &kit.err));
+
+    cr_assert(again.was_duplicate);
+    cr_assert_eq(again.position, first.position);
+    cr_assert(quipu_cid_equal(&again.cid, &first.cid));
+    /* Beside one that is new, the call fails for the new one. */
+    cr_assert_eq(quipu_append_batch(kit.engine, events, 2, NULL, &failed, &kit.err), QUIPU_TYPE);
+    cr_assert_eq(failed, 1);
+    cr_assert_not_null(strstr(kit.err.message, "events[1]: thing.changed"), "%s", kit.err.message);
+    /* The same id with another content, which does not fit either, is refused for that. */
+    events[0].payload = events[1].payload;
+    cr_assert_eq(append_event(kit.engine, &events[0]), QUIPU_TYPE);
+    events[0].payload = kit_block(&kit, "{\"n\":2}");
+    cr_assert_eq(append_event(kit.engine, &events[0]), QUIPU_EVENT_ID_CONFLICT);
+    kit_assert_sound(&kit, 1);
+}
+
+Test(types, bind_a_merge_as_they_bind_an_append)
+{
+    struct kit other;
+    struct quipu_merged merged;
+    kit_open(&other);
+    other.random_state = 77; /* ids of its own */
+    kit_append(&kit, "x", 1);
+    fork_kit_take_all(&other, &kit);
+    kit_append(&kit, "x", 2);
+    kit_append(&other, "x", 3);
+    fork_kit_take_all(&kit, &other);
+    declare(&thing_changed);
+    save(QUIPU_TYPES_STRICT);
+    struct quipu_event event = kit_event(&kit, "x", -1);
+    event.event_id = kit_uuid(1);
+
+    cr_assert_eq(quipu_merge(kit.engine, &event, &merged, &kit.err), QUIPU_TYPE);
+    kit_assert_ok(&kit, quipu_types_forget(kit.store, &kit.err));
+    kit_assert_ok(&kit, quipu_merge(kit.engine, &event, &merged, &kit.err));
+    save(QUIPU_TYPES_STRICT);
+    kit_assert_ok(&kit, quipu_merge(kit.engine, &event, &merged, &kit.err));
+
+    cr_assert(merged.event.was_duplicate);
+    kit_assert_sound(&kit, 4);
+    kit_close(&other);
 }

@@ -35,8 +35,13 @@ struct quipu_engine_options {
     const struct quipu_clock *clock;   /* NULL: the system's. Copied. */
     const struct quipu_random *random; /* NULL: the system's. Copied. */
     /** Declared event types: what is appended must fit them, and where their rule is strict, be
-     * declared. NULL: nothing is checked. Borrowed until close, and must not change. */
+     * declared. Borrowed until close, and must not change. NULL: those that the store keeps
+     * (quipu_types_save), as they are when an event is appended, also where another process has
+     * changed them meanwhile. */
     const struct quipu_types *types;
+    /** Do not look at what the store keeps: with `types` NULL nothing is checked. For who moves
+     * events that were recorded under other declarations. */
+    bool ignores_stored_types;
 };
 
 #define QUIPU_ENGINE_OPTIONS_INIT                                                                  \
@@ -140,7 +145,9 @@ struct quipu_appended {
  * none. Durable when it returns. Calls of several threads at the same time share one commit; each
  * still succeeds or fails by itself, but for a failure of that commit. An event whose event_id is
  * stored already with the same type, aggregate, payload and other given fields is a duplicate: it
- * is not stored again, its expectation is not checked, and `out` tells where it is. Expectations
+ * is not stored again, its expectation is not checked, and `out` tells where it is. Nor does it
+ * matter then what is declared or allowed today: a retry is answered as the first time also where
+ * the event would be refused for its type or for a secret that was allowed before. Expectations
  * see the events before them in the same call.
  *
  * The store's signing key and with it its `source` are made on the first append where there are
@@ -151,11 +158,12 @@ struct quipu_appended {
  * @retval QUIPU_VERSION_CONFLICT   names the aggregate, the expected and the found version
  * @retval QUIPU_FORK               the aggregate has an open conflict: names its tips; quipu_merge
  * (forks.h) joins them
- * @retval QUIPU_EVENT_ID_CONFLICT  the id is stored (or in this call) with other content; shows
- * both CIDs
+ * @retval QUIPU_EVENT_ID_CONFLICT  the id is stored (or in this call) with other content; names the
+ * first field that differs and what it says on both sides, and the CID of what is stored
  * @retval QUIPU_SECRET_REFUSED     names the rule
  * @retval QUIPU_TYPE               it does not fit its declaration; names type, path and both kinds
  * @retval QUIPU_INVALID, QUIPU_TOO_LARGE, QUIPU_CBOR_*  the event is not one; names index and field
+ * @retval QUIPU_MISUSE             no engine, no events, no such kind of expectation
  * @retval QUIPU_NO_SPACE, QUIPU_IO, QUIPU_NO_MEMORY, QUIPU_NO_RANDOM, QUIPU_PERMISSION,
  * QUIPU_CORRUPT For a failure that one event causes, `*failed` (may be NULL) is its index, else
  * `count`.
@@ -215,7 +223,8 @@ typedef enum quipu_status (*quipu_event_fn)(void *ctx, const struct quipu_event_
  * slices, so that it may take as long as it likes without making the file grow. What is shown is
  * decoded strictly; what the filter leaves out is not decoded at all.
  * @retval QUIPU_INVALID  an aggregate_id without aggregate_type, a from_version without
- * aggregate_id
+ * aggregate_id, a type or an id that no event can have
+ * @retval QUIPU_MISUSE   no engine, no visitor, no such direction
  * @retval QUIPU_OK   also after QUIPU_DONE by the callback. @retval QUIPU_CORRUPT, QUIPU_IO, …, or
  * the callback's
  */

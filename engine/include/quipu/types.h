@@ -152,8 +152,8 @@ QUIPU_API uint64_t quipu_types_newest(const struct quipu_types *types, struct qu
 
 /**
  * Does the event fit what is declared? Looks at type, schema (0 counts as 1), aggregate type and
- * payload, which must be strict DAG-CBOR. quipu_append_batch calls this for each event where the
- * engine was given a registry (struct quipu_engine_options).
+ * payload, which must be strict DAG-CBOR. quipu_append_batch calls this for each event, with the
+ * registry that the store keeps or that the engine was given (struct quipu_engine_options).
  * @retval QUIPU_TYPE    it does not; err names type, schema, path, and the expected and the found
  *         kind, such as "key.generated schema 1: owner.serial: expected uint, found text"
  * @retval QUIPU_CBOR_*  the payload is not DAG-CBOR
@@ -179,7 +179,9 @@ quipu_types_decode(struct quipu_slice block, struct quipu_types **out, struct qu
 
 /* ------------------------------------------------------------------ in the store */
 
-/** Keep the registry in the store, in the place of the one before. Durable when it returns.
+/** Keep the registry in the store, in the place of the one before. Durable when it returns: what is
+ * appended from then on is held to it, by every program that opens the store, those that have it
+ * open too.
  * @retval QUIPU_TOO_LARGE, QUIPU_PERMISSION, QUIPU_IO, QUIPU_NO_SPACE, … @threads any */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_types_save(struct quipu_store *store,
                                                               const struct quipu_types *types,
