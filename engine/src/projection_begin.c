@@ -37,7 +37,17 @@ static enum quipu_status projection_check(const struct quipu_projection *project
         return quipu_error_set(err, QUIPU_INVALID, "projection %s has no handler",
                                projection->name);
     }
-    return QUIPU_OK;
+    enum quipu_status status = QUIPU_OK;
+    const char *const *name = projection->event_types;
+    for (; status == QUIPU_OK && name != NULL && *name != NULL; name++) {
+        status = event_type_wanted_check(*name, err);
+    }
+    name = projection->aggregate_types;
+    for (; status == QUIPU_OK && name != NULL && *name != NULL; name++) {
+        status = aggregate_wanted_check(*name, NULL, err);
+    }
+    return status == QUIPU_OK ? status
+                              : quipu_error_wrap(err, status, "projection %s", projection->name);
 }
 
 /* Lengths are counted once, not once an event. */

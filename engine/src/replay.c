@@ -68,6 +68,9 @@ static enum quipu_status replay_check(struct replay *replay, struct quipu_error 
                                "QUIPU_REPLAY_OPTIONS_INIT",
                                options->size, sizeof *options);
     }
+    if ((unsigned)options->mode > QUIPU_REPLAY_CAUSAL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "replay: no such mode: %d", (int)options->mode);
+    }
     replay->slice = (struct slice){
         .engine = replay->lane.engine,
         .lanes = &replay->lane,

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "engine_impl.h"
+#include "event_check.h"
 #include "quipu/alloc.h"
 #include "subscription_impl.h"
 
@@ -37,6 +38,15 @@ static enum quipu_status options_check(const struct quipu_subscription_options *
     if (options->aggregate_id != NULL && options->aggregate_type == NULL) {
         return quipu_error_set(err, QUIPU_INVALID,
                                "subscription: an aggregate_id needs an aggregate_type beside it");
+    }
+    enum quipu_status status =
+        aggregate_wanted_check(options->aggregate_type, options->aggregate_id, err);
+    const char *const *type = options->event_types;
+    for (; status == QUIPU_OK && type != NULL && *type != NULL; type++) {
+        status = event_type_wanted_check(*type, err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
     }
     if (options->buffer_events > QUIPU_SUBSCRIPTION_EVENTS_MAX) {
         return quipu_error_set(err, QUIPU_INVALID,

@@ -36,7 +36,8 @@ extern "C" {
 /** The rows of one projection, ordered bytewise by key, for the time of a callback. */
 struct quipu_rows;
 
-/** @retval QUIPU_NOT_FOUND, QUIPU_TOO_LARGE. The value lives until the next put or delete. */
+/** @retval QUIPU_NOT_FOUND, QUIPU_TOO_LARGE, QUIPU_INVALID (an empty key). The value lives until
+ * the next put or delete. */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_rows_get(struct quipu_rows *rows,
                                                             struct quipu_slice key,
                                                             struct quipu_slice *value,
@@ -132,7 +133,8 @@ struct quipu_replay_report {
  * tries. A rebuild for another version goes on where an earlier one of that version ended.
  *
  * @param report  may be NULL; its digest reads every row
- * @retval QUIPU_OK, QUIPU_INVALID (name or version), QUIPU_CORRUPT, or what `apply` or `react` says
+ * @retval QUIPU_OK, QUIPU_INVALID (name, version, or a type in its lists that no event can have),
+ * QUIPU_CORRUPT, QUIPU_MISUSE (no such mode), or what `apply` or `react` says
  * @retval QUIPU_PARKED  an event could not be applied; err names it, and why
  * @retval QUIPU_PAUSED  quipu_projection_pause
  * @retval QUIPU_BUSY    another rebuild of this projection got in the way; nothing is harmed
@@ -181,7 +183,7 @@ struct quipu_replay_options {
 /**
  * quipu_replay with options; NULL: all defaults, which is quipu_replay to catch up.
  * @retval QUIPU_STOPPED  `stop` said so
- * @retval QUIPU_MISUSE   size or a limit of a slice. As quipu_replay
+ * @retval QUIPU_MISUSE   size, mode or a limit of a slice. As quipu_replay
  * @threads as quipu_replay
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
