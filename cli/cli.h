@@ -34,6 +34,7 @@ struct cli {
     bool wants_version;
     bool has_colour;   /* stdout is a terminal and NO_COLOR is not set */
     bool has_progress; /* stderr is a terminal and --quiet was not given */
+    bool was_backup;   /* when it was opened; see cli_say_restored */
     struct quipu_store *store;
     struct quipu_engine *engine;
     struct quipu_types *types; /* what cli_types_use has found; NULL: nothing */
@@ -57,6 +58,10 @@ int cli_open(struct cli *cli);
  * declares, if it declares any. Returns 0, or the exit code after it has said what is wrong.
  */
 int cli_types_use(struct cli *cli);
+
+/** Before the store is closed: say so where it was a backup that nobody had recorded in, and now
+ * records under a source of its own. */
+void cli_say_restored(const struct cli *cli);
 
 /** cli_open for a store that must not be there yet. */
 int cli_open_new(struct cli *cli);

@@ -147,6 +147,7 @@ static int run_verb(struct cli *cli, int argc, char **argv)
             code = run_with_settings(cli, values, argc - first, argv + first);
         }
     }
+    cli_say_restored(cli);
     cli_close(&cli->store, &cli->engine);
     quipu_types_free(cli->types);
     cli_config_release(&cli->config);

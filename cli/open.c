@@ -42,6 +42,31 @@ static int fail_to_open(const struct cli *cli, const struct quipu_error *err, co
     return cli_fail(cli, err->status, err, strstr(err->message, "; ") == NULL ? cure : NULL);
 }
 
+/* A store that cannot be read says so elsewhere. */
+static bool is_marked_backup(struct quipu_store *store)
+{
+    struct quipu_txn *txn = NULL;
+    bool is_marked = false;
+    if (quipu_txn_begin_read(store, &txn, NULL) != QUIPU_OK) {
+        return false;
+    }
+    bool is_known = quipu_txn_backup_mark(txn, &is_marked, NULL) == QUIPU_OK;
+    quipu_txn_abort(&txn);
+    return is_known && is_marked;
+}
+
+void cli_say_restored(const struct cli *cli)
+{
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    if (cli->store != NULL && cli->was_backup && !is_marked_backup(cli->store) &&
+        quipu_identity_source(cli->engine, source, NULL) == QUIPU_OK) {
+        cli_note(cli,
+                 "the store in %s was restored from a backup: it records under a new source from "
+                 "now on, %s",
+                 cli->store_path, source);
+    }
+}
+
 int cli_open(struct cli *cli)
 {
     struct quipu_error err = {0};
@@ -49,6 +74,7 @@ int cli_open(struct cli *cli)
         cli_open_at(cli->store_path, QUIPU_STORE_OPEN_EXISTING, &cli->store, &cli->engine, &err);
     switch ((int)status) {
     case QUIPU_OK:
+        cli->was_backup = is_marked_backup(cli->store);
         return cli_config_opened(cli);
     case QUIPU_NOT_FOUND:
         (void)quipu_error_set(&err, status, "there is no store in \"%s\"", cli->store_path);

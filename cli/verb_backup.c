@@ -86,7 +86,7 @@ static enum quipu_status say(const struct cli *cli, const struct backup_values *
                      values->is_unverified ? "" : ", verified");
         cli_note(cli,
                  "the signing key is not in a backup: the copy gets a source of its own when it "
-                 "is first written to");
+                 "is first written to, also where it is put back in the store's place");
         return QUIPU_OK;
     }
     struct cli_json json = {0};

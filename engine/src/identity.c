@@ -7,6 +7,13 @@
  *                              source starts at 1 and cannot fork the old one
  *   key of the row's source    goes on from the row
  *   key of another source      goes on from that source's last number here, 0 where it has none
+ * A backup says of itself that it is one (quipu_txn_backup_mark). Put back into the folder that it
+ * was made from, it finds there the key of a source that has given out more numbers than the backup
+ * knows of; so a key that is there is retired, whosesoever it is: the backup cannot know what has
+ * recorded under it since. First the old key is renamed, then the new one is made, and the mark
+ * goes with the commit of the row of the new source. A kill in between leaves the mark, and the
+ * next one begins again.
+ *
  * Numbers of sources that are no longer the store's own stay in rows of their own.
  *
  * The key is read for each signature and wiped after it; what is kept is the public text.
@@ -180,6 +187,37 @@ static enum quipu_status key_make(const struct quipu_engine *engine,
     return status;
 }
 
+/* A key that nobody has recorded under. What this engine made for a transaction that then failed is
+ * one: it knows no source before it has seen the mark cleared or made a key under it. */
+static enum quipu_status key_renew(const struct quipu_engine *engine,
+                                   char out[QUIPU_SOURCE_TEXT_BYTES], struct quipu_error *err)
+{
+    if (engine->source[0] != 0 && source_of_file(engine, out, NULL) == QUIPU_OK &&
+        strcmp(engine->source, out) == 0) {
+        return QUIPU_OK;
+    }
+    enum quipu_status status = identity_file_retire(quipu_store_folder(engine->store),
+                                                    quipu_store_path(engine->store), err);
+    return status == QUIPU_OK ? key_make(engine, out, err) : status;
+}
+
+/* The source to record under; its key is in the folder then. */
+static enum quipu_status source_take(const struct quipu_engine *engine, struct quipu_txn *txn,
+                                     char out[QUIPU_SOURCE_TEXT_BYTES], struct quipu_error *err)
+{
+    bool is_backup = false;
+    enum quipu_status status = quipu_txn_backup_mark(txn, &is_backup, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (is_backup) {
+        status = key_renew(engine, out, err);
+        return status == QUIPU_OK ? quipu_txn_backup_mark_clear(txn, err) : status;
+    }
+    status = source_of_file(engine, out, err);
+    return status == QUIPU_NOT_FOUND ? key_make(engine, out, err) : status;
+}
+
 bool identity_file_exists(const struct quipu_engine *engine)
 {
     return identity_file_is_there(quipu_store_folder(engine->store));
@@ -200,10 +238,7 @@ enum quipu_status identity_take(struct quipu_engine *engine, struct quipu_txn *t
         return QUIPU_OK;
     }
     char source[QUIPU_SOURCE_TEXT_BYTES];
-    status = source_of_file(engine, source, err);
-    if (status == QUIPU_NOT_FOUND) {
-        status = key_make(engine, source, err);
-    }
+    status = source_take(engine, txn, source, err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -228,7 +263,7 @@ enum quipu_status identity_take(struct quipu_engine *engine, struct quipu_txn *t
 
 /* ------------------------------------------------------------------ public */
 
-/* Is the row that of the key in the folder? */
+/* Is the row that of the key in the folder, and may be gone on from? */
 static enum quipu_status identity_is_ready(struct quipu_engine *engine, bool *is_ready,
                                            struct quipu_error *err)
 {
@@ -247,12 +282,16 @@ static enum quipu_status identity_is_ready(struct quipu_engine *engine, bool *is
         return status;
     }
     struct identity_row row;
-    status = identity_row_get(txn, &row, err);
+    bool is_backup = false;
+    status = quipu_txn_backup_mark(txn, &is_backup, err);
+    if (status == QUIPU_OK) {
+        status = identity_row_get(txn, &row, err);
+    }
     quipu_txn_abort(&txn);
     if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
         return status;
     }
-    *is_ready = status == QUIPU_OK && strcmp(row.source, source) == 0;
+    *is_ready = status == QUIPU_OK && !is_backup && strcmp(row.source, source) == 0;
     return QUIPU_OK;
 }
 

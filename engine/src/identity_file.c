@@ -23,6 +23,8 @@
 
 #define IDENTITY_FILE_NEW  IDENTITY_FILE ".new"
 #define FILE_BYTES         NKEY_SEED_TEXT_BYTES /* 58 characters and a newline */
+#define IDENTITY_FILE_OLD  IDENTITY_FILE ".retired"
+#define RETIRED_MAX        10000
 #define FILE_MODE          0600
 #define FILE_MODE_OF_OTHER 0077
 
@@ -139,4 +141,31 @@ enum quipu_status identity_file_write(int dir, const char *folder,
     }
     (void)close(fd); /* synced, or given up */
     return status;
+}
+
+enum quipu_status identity_file_retire(int dir, const char *folder, struct quipu_error *err)
+{
+    if (!identity_file_is_there(dir)) {
+        return QUIPU_OK;
+    }
+    char name[sizeof IDENTITY_FILE_OLD + 16] = IDENTITY_FILE_OLD;
+    struct stat info;
+    int number = 1;
+    while (fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0) {
+        if (++number > RETIRED_MAX) {
+            return quipu_error_set(err, QUIPU_EXISTS, "%s/%s: %d such files; move them elsewhere",
+                                   folder, IDENTITY_FILE_OLD, RETIRED_MAX);
+        }
+        (void)snprintf(name, sizeof name, "%s.%d", IDENTITY_FILE_OLD, number);
+    }
+    if (errno != ENOENT) {
+        return quipu_error_errno(err, errno, "look at %s/%s", folder, name);
+    }
+    if (renameat(dir, IDENTITY_FILE, dir, name) != 0) {
+        return quipu_error_errno(err, errno, "rename %s/%s to %s", folder, IDENTITY_FILE, name);
+    }
+    if (fsync(dir) != 0) {
+        return quipu_error_errno(err, errno, "sync %s", folder);
+    }
+    return quipu_failpoint("engine.identity.retired", err);
 }

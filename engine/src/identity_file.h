@@ -28,6 +28,12 @@ QUIPU_MUST_CHECK enum quipu_status identity_file_write(int dir, const char *fold
                                                        const uint8_t seed[NKEY_SEED_BYTES],
                                                        struct quipu_error *err);
 
+/* Give the file, if there is one, a name that nobody looks for: signing.key.retired, or that and a
+ * number where it is taken. Durable when it returns. Nobody else may do so at the same time.
+ * @retval QUIPU_PERMISSION, QUIPU_EXISTS (no name is free), QUIPU_IO */
+QUIPU_MUST_CHECK enum quipu_status identity_file_retire(int dir, const char *folder,
+                                                        struct quipu_error *err);
+
 bool identity_file_is_there(int dir);
 
 #endif

@@ -53,7 +53,14 @@ static enum quipu_status ingest_open(struct quipu_ingest *ingest, struct quipu_e
         return status;
     }
     /* A row without its key is that of a lost identity: its events are foreign ones now. */
-    ingest->has_own = status == QUIPU_OK && identity_file_exists(engine);
+    bool is_backup = false;
+    bool has_row = status == QUIPU_OK;
+    status = quipu_txn_backup_mark(ingest->txn, &is_backup, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    /* A backup goes on under a new source: what the old one recorded after it comes from others. */
+    ingest->has_own = has_row && !is_backup && identity_file_exists(engine);
     return ingest->has_own ? identity_numbers_join(ingest->txn, &ingest->own, err) : QUIPU_OK;
 }
 

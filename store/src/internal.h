@@ -271,6 +271,8 @@ QUIPU_MUST_CHECK enum quipu_status quipu_store_refuse_write(const struct quipu_s
 QUIPU_MUST_CHECK enum quipu_status quipu_store_enter(struct quipu_store *store, bool will_write,
                                                      struct quipu_error *err);
 void quipu_store_leave(struct quipu_store *store);
+/* LMDB said MDB_MAP_RESIZED: have the next one that enters alone map anew. */
+void quipu_store_want_larger_map(struct quipu_store *store);
 /* Translate what a writing LMDB call returned and note what it means for the store. */
 enum quipu_status quipu_store_write_error(struct quipu_store *store, struct quipu_error *err,
                                           int code, const char *what);

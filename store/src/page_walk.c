@@ -321,13 +321,6 @@ enum quipu_status quipu_pages_require(const struct quipu_page_source *source,
                            source->path, first.message);
 }
 
-static void want_larger_map(struct quipu_store *store)
-{
-    pthread_mutex_lock(&store->mutex);
-    store->wants_larger_map = true;
-    pthread_mutex_unlock(&store->mutex);
-}
-
 enum quipu_status
 quipu_store_check_pages(struct quipu_store *store,
                         bool (*problem)(void *ctx, uint64_t position, const char *line),
@@ -348,7 +341,7 @@ quipu_store_check_pages(struct quipu_store *store,
         code = check_snapshot(&source, &options, report, &status, err);
         quipu_store_leave(store);
         if (code == MDB_MAP_RESIZED) {
-            want_larger_map(store); /* another process has outgrown it */
+            quipu_store_want_larger_map(store); /* another process has outgrown it */
         }
     }
     if (status == QUIPU_OK && code == MDB_MAP_RESIZED) {

@@ -103,6 +103,11 @@ static void want(struct quipu_store *store, bool *flag)
     pthread_mutex_unlock(&store->mutex);
 }
 
+void quipu_store_want_larger_map(struct quipu_store *store)
+{
+    want(store, &store->wants_larger_map);
+}
+
 enum quipu_status quipu_store_write_error(struct quipu_store *store, struct quipu_error *err,
                                           int code, const char *what)
 {

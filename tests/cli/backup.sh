@@ -69,6 +69,46 @@ equal "the old store's source" "$("$quipu" status --json | member source)" "$old
 equal "events" "$("$quipu" status --json | member events)" "$((events + 1))"
 has "verify" "$("$quipu" verify)" "intact: "
 
+# Put back over the store's own folder, where the key still is: nothing is numbered twice, though what
+# came after the backup was recorded under that key and is with others already.
+first=$dir/first
+peer=$dir/peer
+"$quipu" --store "$first" init >/dev/null
+for n in $(seq 1 20); do note r "$n"; done | "$quipu" --store "$first" append - >/dev/null
+first_source=$("$quipu" --store "$first" status --json | member source)
+"$quipu" --store "$first" backup "$dir/of-first" >/dev/null 2>&1
+for n in $(seq 21 25); do note r "$n"; done | "$quipu" --store "$first" append - >/dev/null
+"$quipu" --store "$first" export "$dir/first.car" >/dev/null 2>&1
+"$quipu" --store "$peer" init >/dev/null
+"$quipu" --store "$peer" import --yes "$dir/first.car" >/dev/null
+cp -r "$dir/of-first/." "$first/"
+key=$(sha256sum <"$first/signing.key")
+equal "reading leaves the key" "$("$quipu" --store "$first" log 2>&1 | wc -l)" 20
+equal "the key" "$(sha256sum <"$first/signing.key")" "$key"
+for n in $(seq 31 35); do note s "$n"; done | "$quipu" --store "$first" append - >/dev/null 2>"$dir/err"
+has "append after the restore" "$(cat "$dir/err")" "was restored from a backup: it records under a new source"
+second_source=$("$quipu" --store "$first" status --json | member source)
+[ "$second_source" != "$first_source" ] || fail "the source is still $first_source"
+has "append after the restore" "$(cat "$dir/err")" "$second_source"
+equal "the retired key" "$(sha256sum <"$first/signing.key.retired")" "$key"
+for n in $(seq 21 25); do
+    equal "source of $n" "$("$quipu" --store "$first" show --json "$n" | member source)" "$second_source"
+    equal "number of $n" "$("$quipu" --store "$first" show --json "$n" | member source_seq)" "$((n - 20))"
+done
+note s 36 | "$quipu" --store "$first" append - >/dev/null 2>"$dir/err"
+equal "said once" "$(cat "$dir/err")" ""
+equal "the source stays" "$("$quipu" --store "$first" status --json | member source)" "$second_source"
+# Both ways: what the backup lacks comes home, what was recorded since goes out, and no source forks.
+"$quipu" --store "$peer" export "$dir/peer.car" >/dev/null 2>&1
+"$quipu" --store "$first" import --yes "$dir/peer.car" >/dev/null
+"$quipu" --store "$first" export "$dir/first-again.car" >/dev/null 2>&1
+"$quipu" --store "$peer" import --yes "$dir/first-again.car" >/dev/null
+for store in "$first" "$peer"; do
+    equal "events of $store" "$("$quipu" --store "$store" status --json | member events)" 31
+    equal "forks of $store" "$("$quipu" --store "$store" forks --json | wc -l)" 0
+    has "verify $store" "$("$quipu" --store "$store" verify)" "intact: 31 events"
+done
+
 # A damaged store gives a damaged copy, and says so.
 data=$QUIPU_STORE/data.mdb
 note d 1 | sed 's/"n":1/"text":"needle-in-the-log"/' | "$quipu" append - >/dev/null

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "engine_kit.h"
+#include "identity.h"
 #include "identity_file.h"
 #include "nkey.h"
 
@@ -259,6 +260,191 @@ Test(identity, is_a_new_one_after_a_restore_and_numbers_from_one)
     cr_assert_str_neq(old, new);
     assert_numbered(2, old, 2);
     assert_numbered(3, new, 1);
+    kit_assert_sound(&kit, 3);
+}
+
+/* The backup's data.mdb over that of the store, as `cp` does it; the key stays. */
+static void put_back(const char *backup)
+{
+    char from[4 * TEMP_DIR_BYTES];
+    char to[4 * TEMP_DIR_BYTES];
+    char bytes[4096];
+    kit_shut(&kit);
+    (void)snprintf(from, sizeof from, "%s/data.mdb", backup);
+    (void)snprintf(to, sizeof to, "%s/data.mdb", kit.path);
+    FILE *in = fopen(from, "rb");
+    FILE *out = fopen(to, "wb");
+    cr_assert(in != NULL && out != NULL);
+    for (size_t got; (got = fread(bytes, 1, sizeof bytes, in)) > 0;) {
+        cr_assert_eq(fwrite(bytes, 1, got, out), got);
+    }
+    (void)fclose(in);
+    cr_assert_eq(fclose(out), 0);
+}
+
+static void assert_marked(bool expected)
+{
+    struct quipu_txn *txn = NULL;
+    bool is_marked = !expected;
+    kit_assert_ok(&kit, quipu_txn_begin_read(kit.store, &txn, &kit.err));
+    kit_assert_ok(&kit, quipu_txn_backup_mark(txn, &is_marked, &kit.err));
+    quipu_txn_abort(&txn);
+    cr_assert_eq(is_marked, expected);
+}
+
+/* A store of 2 events, its backup, and 2 events more; then the backup put back over it. */
+static void restore_over_itself(char backup[2 * TEMP_DIR_BYTES], char old[QUIPU_SOURCE_TEXT_BYTES])
+{
+    kit_append(&kit, "a", 1);
+    kit_append(&kit, "a", 2);
+    source_of(old);
+    kit_assert_ok(
+        &kit, quipu_store_backup(kit.store, temp_dir_join(&kit.dir, "backup", backup), &kit.err));
+    assert_marked(false);
+    kit_append(&kit, "a", 3);
+    kit_append(&kit, "a", 4);
+    put_back(backup);
+}
+
+Test(identity, is_a_new_one_where_a_backup_was_put_back_beside_the_key)
+{
+    char backup[2 * TEMP_DIR_BYTES];
+    char path[4 * TEMP_DIR_BYTES];
+    char retired[4 * TEMP_DIR_BYTES + 16];
+    char sources[3][QUIPU_SOURCE_TEXT_BYTES];
+    restore_over_itself(backup, sources[0]);
+    for (int i = 1; i < 3; i++) { /* the second time, the key is one the backup never heard of */
+        kit_reopen(&kit);
+        assert_marked(true);
+        kit_append(&kit, "a", 5);
+        assert_marked(false);
+        source_of(sources[i]);
+        kit_append(&kit, "a", 6);
+        assert_numbered(2, sources[0], 2);
+        assert_numbered(3, sources[i], 1);
+        assert_numbered(4, sources[i], 2);
+        kit_assert_sound(&kit, 4);
+        (void)snprintf(retired, sizeof retired, "%s.retired%s", key_path(path), i == 1 ? "" : ".2");
+        cr_assert_eq(access(retired, F_OK), 0, "%s", retired);
+        put_back(backup);
+    }
+    cr_assert_str_neq(sources[0], sources[1]);
+    cr_assert_str_neq(sources[0], sources[2]);
+    cr_assert_str_neq(sources[1], sources[2]);
+    kit_reopen(&kit);
+}
+
+Test(identity, is_a_new_one_for_whoever_speaks_for_a_backup_that_was_put_back)
+{
+    char backup[2 * TEMP_DIR_BYTES];
+    char old[QUIPU_SOURCE_TEXT_BYTES];
+    char new[QUIPU_SOURCE_TEXT_BYTES];
+    restore_over_itself(backup, old);
+    kit_reopen(&kit);
+
+    kit_assert_ok(&kit, quipu_identity_ensure_first(kit.engine, &kit.err));
+
+    source_of(new);
+    cr_assert_str_neq(old, new);
+    assert_marked(false);
+    kit_append(&kit, "a", 3);
+    assert_numbered(3, new, 1);
+}
+
+static void append_after_restore(void *ctx)
+{
+    (void)ctx;
+    kit.random_state += 1; /* other ids and keys than the parent's */
+    kit_reopen(&kit);
+    kit_append(&kit, "a", 5);
+}
+
+Test(identity, is_never_the_old_one_wherever_the_change_is_killed)
+{
+    static const char *const failpoints[] = {
+        "engine.identity.retired:kill",      "engine.identity.before_rename:kill",
+        "engine.identity.after_rename:kill", "engine.append.before_commit:kill",
+        "store.commit.after:kill",           "engine.append.after_commit:kill",
+    };
+    char backup[2 * TEMP_DIR_BYTES];
+    char old[QUIPU_SOURCE_TEXT_BYTES];
+    char new[QUIPU_SOURCE_TEXT_BYTES];
+    restore_over_itself(backup, old);
+    for (size_t i = 0; i < sizeof failpoints / sizeof failpoints[0]; i++) {
+        bool is_committed = i >= 4;
+        int how = kit_run_child(failpoints[i], append_after_restore, NULL);
+        cr_assert(WIFSIGNALED(how), "%s was reached", failpoints[i]);
+        kit_reopen(&kit);
+        assert_marked(!is_committed);
+        kit_append(&kit, "a", 6);
+        source_of(new);
+        cr_assert_str_neq(old, new);
+        assert_numbered(2, old, 2);
+        assert_numbered(3, new, 1);
+        if (is_committed) {
+            assert_numbered(4, new, 2);
+        }
+        kit_assert_sound(&kit, is_committed ? 4 : 3);
+        put_back(backup);
+    }
+    kit_reopen(&kit);
+}
+
+Test(identity, is_kept_for_the_next_try_where_the_commit_of_the_change_fails)
+{
+    char backup[2 * TEMP_DIR_BYTES];
+    char path[4 * TEMP_DIR_BYTES];
+    char name[4 * TEMP_DIR_BYTES + 16];
+    char old[QUIPU_SOURCE_TEXT_BYTES];
+    char first[QUIPU_SOURCE_TEXT_BYTES];
+    char again[QUIPU_SOURCE_TEXT_BYTES];
+    struct quipu_txn *txn = NULL;
+    restore_over_itself(backup, old);
+    kit_reopen(&kit);
+    for (int i = 0; i < 2; i++) {
+        struct identity_row row;
+        kit_assert_ok(&kit, quipu_txn_begin_write(kit.store, &txn, &kit.err));
+        kit_assert_ok(&kit, identity_take(kit.engine, txn, &row, &kit.err));
+        quipu_txn_abort(&txn);
+        source_of(i == 0 ? first : again);
+    }
+
+    assert_marked(true);
+    cr_assert_str_neq(old, first);
+    cr_assert_str_eq(first, again, "one key a failure would fill the folder");
+    (void)snprintf(name, sizeof name, "%s.retired.2", key_path(path));
+    cr_assert_eq(access(name, F_OK), -1);
+    kit_append(&kit, "a", 3);
+    assert_numbered(3, first, 1);
+}
+
+Test(identity, mark_of_a_backup_outlives_compaction_and_repair_and_a_copy_of_the_copy)
+{
+    char backup[2 * TEMP_DIR_BYTES];
+    char second[2 * TEMP_DIR_BYTES];
+    char old[QUIPU_SOURCE_TEXT_BYTES];
+    restore_over_itself(backup, old);
+    kit_assert_ok(&kit, quipu_store_compact(kit.path, NULL, NULL, &kit.err));
+    kit_reopen(&kit);
+    assert_marked(true);
+    kit_shut(&kit);
+    kit_assert_ok(&kit, quipu_store_repair(kit.path, NULL, NULL, &kit.err));
+    kit_reopen(&kit);
+    assert_marked(true);
+    kit_assert_ok(
+        &kit, quipu_store_backup(kit.store, temp_dir_join(&kit.dir, "second", second), &kit.err));
+    kit_append(&kit, "a", 3);
+    assert_marked(false);
+    kit_shut(&kit);
+    kit_assert_ok(&kit, quipu_store_compact(kit.path, NULL, NULL, &kit.err));
+    kit_reopen(&kit);
+    assert_marked(false);
+    kit_shut(&kit);
+    memcpy(kit.path, second, sizeof second);
+    kit_reopen(&kit);
+    assert_marked(true);
+    kit_append(&kit, "a", 3);
+    assert_marked(false);
     kit_assert_sound(&kit, 3);
 }
 

@@ -114,7 +114,7 @@ QUIPU_API struct quipu_uuid quipu_store_id(const struct quipu_store *store);
 /**
  * Write a consistent, compacted copy of the environment into the new or empty folder `path` while
  * others read and write. The copy is synced before this returns. Files beside the environment
- * (keys) are not copied. @retval QUIPU_EXISTS  the folder is not empty. @retval QUIPU_IO,
+ * (keys) are not copied. The copy is marked as one (quipu_txn_backup_mark). @retval QUIPU_EXISTS  the folder is not empty. @retval QUIPU_IO,
  * QUIPU_NO_SPACE, …
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
@@ -158,6 +158,16 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_commit(struct quipu_txn *
 
 /** Forget the writes, or end a read; `*txn` becomes NULL. NULL is fine. */
 QUIPU_API void quipu_txn_abort(struct quipu_txn **txn);
+
+/** Is this a copy that quipu_store_backup made, and the mark still there? Such a store may be older
+ * than what was recorded after it, so whoever numbers events must not go on from its counters under
+ * the same name. Compacting and repairing keep the mark. @retval QUIPU_CORRUPT, QUIPU_IO */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_txn_backup_mark(struct quipu_txn *txn, bool *is_marked, struct quipu_error *err);
+
+/** Take the mark away, with this transaction's commit. @retval as quipu_txn_table_delete */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_backup_mark_clear(struct quipu_txn *txn,
+                                                                         struct quipu_error *err);
 
 /* ------------------------------------------------------------------ the log */
 
