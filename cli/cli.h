@@ -109,6 +109,7 @@ extern const struct cli_verb cli_verb_reconcile;
 extern const struct cli_verb cli_verb_serve;
 extern const struct cli_verb cli_verb_replay;
 extern const struct cli_verb cli_verb_projections;
+extern const struct cli_verb cli_verb_subscriptions;
 extern const struct cli_verb cli_verb_backup;
 extern const struct cli_verb cli_verb_compact;
 extern const struct cli_verb cli_verb_deadletter;

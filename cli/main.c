@@ -26,6 +26,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_query,
     &cli_verb_replay,
     &cli_verb_projections,
+    &cli_verb_subscriptions,
     &cli_verb_export,
     &cli_verb_import,
     &cli_verb_operations,

@@ -40,6 +40,24 @@ static enum quipu_status skip_text(void *ctx, const struct quipu_projection_skip
     return QUIPU_OK;
 }
 
+static void rebuild_text(const struct quipu_projection_status *one)
+{
+    const char *order = one->shadow_is_causal ? " in causal order" : "";
+    if (one->shadow_version == 0) {
+        return;
+    }
+    if (!one->shadow_is_left_over) {
+        (void)printf("    rebuilt%s as version %" PRIu64 " up to position %" PRIu64 "\n", order,
+                     one->shadow_version, one->shadow_position);
+        return;
+    }
+    (void)printf("    a rebuild%s as version %" PRIu64 " is left over at position %" PRIu64
+                 "; %s\n",
+                 order, one->shadow_version, one->shadow_position,
+                 one->parked_is_shadow ? "the next replay after retry or skip clears it"
+                                       : "the next replay clears it");
+}
+
 static void list_text(const struct cli *cli, const struct quipu_projection_status *one)
 {
     char lag[CLI_COUNTED_BYTES];
@@ -47,16 +65,14 @@ static void list_text(const struct cli *cli, const struct quipu_projection_statu
                  cli_paint(cli, CLI_BOLD), one->name, cli_paint(cli, CLI_PLAIN), one->version,
                  quipu_projection_state_text(one->state), one->position,
                  cli_counted(one->lag, "event", lag));
-    if (one->shadow_version != 0) {
-        (void)printf("    rebuilt as version %" PRIu64 " up to position %" PRIu64 "\n",
-                     one->shadow_version, one->shadow_position);
-    }
+    rebuild_text(one);
     if (one->parked_position != 0) {
         char time[QUIPU_RFC3339_BYTES];
         quipu_rfc3339_format(one->parked_unix_us, time);
-        (void)printf(
-            "    version %" PRIu64 " is parked in front of position %" PRIu64 " since %s: %s: ",
-            one->parked_version, one->parked_position, time, quipu_status_text(one->parked_status));
+        (void)printf("    %sversion %" PRIu64 " is parked in front of position %" PRIu64
+                     " since %s: %s: ",
+                     one->parked_is_shadow ? "the rebuild as " : "", one->parked_version,
+                     one->parked_position, time, quipu_status_text(one->parked_status));
         cli_put_plain(quipu_slice_text(one->parked_line));
         (void)fputc('\n', stdout);
     }
@@ -89,6 +105,7 @@ static void parked_json(struct cli_json *json, const struct quipu_projection_sta
     cli_json_text(json, "reason", quipu_slice_text(quipu_status_name(one->parked_status)));
     cli_json_text(json, "line", quipu_slice_text(one->parked_line));
     cli_json_time(json, "parked_at", one->parked_unix_us);
+    cli_json_bool(json, "by_rebuild", one->parked_is_shadow);
     cli_json_close(json, '}');
 }
 
@@ -108,6 +125,8 @@ static void list_json(struct cli_json *json, const struct quipu_projection_statu
         cli_json_object(json, "rebuild");
         cli_json_number(json, "version", one->shadow_version);
         cli_json_number(json, "position", one->shadow_position);
+        cli_json_bool(json, "causal", one->shadow_is_causal);
+        cli_json_bool(json, "left_over", one->shadow_is_left_over);
         cli_json_close(json, '}');
     }
     parked_json(json, one);

@@ -98,6 +98,7 @@ enum quipu_status lane_init(struct lane *lane, struct quipu_engine *engine,
 
 void lane_release(struct lane *lane)
 {
+    quipu_store_lock_release(&lane->claim);
     quipu_free(lane->event_types.names);
     quipu_free(lane->aggregate_types.names);
     rows_release(&lane->rows);
@@ -123,12 +124,31 @@ static enum start start_of(const struct lane *lane, const struct registry_row *r
     if (row->version == version) {
         return START_CATCH_UP;
     }
-    return row->beside != 0 && row->beside_version == version ? START_RESUME : START_REBUILD;
+    return row->beside != 0 && row->beside_version == version && !row->is_causal ? START_RESUME
+                                                                                 : START_REBUILD;
 }
 
-/* What there is to do, seen from a read transaction. A row that is being dropped is none. */
+/* The rebuild beside that a catch-up clears: one that is left over. One that is parked stays, so
+ * that a person can see why; retry or skip ends the park, and then it goes. */
+static enum quipu_status left_over_look(struct lane *lane, struct quipu_txn *txn,
+                                        const struct registry_row *row, uint32_t *take_over,
+                                        struct quipu_error *err)
+{
+    struct park park;
+    bool is_left_over = false;
+    enum quipu_status status = beside_is_left_over(lane->engine, row, &is_left_over, err);
+    if (status != QUIPU_OK || !is_left_over) {
+        return status;
+    }
+    status = park_get(txn, lane->projection->name, row->beside, &park, err);
+    *take_over = status == QUIPU_NOT_FOUND ? row->beside : 0;
+    return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
+}
+
+/* What there is to do, seen from a read transaction, and which rebuild to clear for it. A row that
+ * is being dropped is none. */
 static enum quipu_status lane_look(struct lane *lane, enum quipu_replay_mode mode,
-                                   enum start *start, struct quipu_error *err)
+                                   enum start *start, uint32_t *take_over, struct quipu_error *err)
 {
     const char *name = lane->projection->name;
     struct quipu_txn *txn = NULL;
@@ -145,6 +165,11 @@ static enum quipu_status lane_look(struct lane *lane, enum quipu_replay_mode mod
     if (status == QUIPU_OK && row.is_paused) {
         status =
             quipu_error_set(err, QUIPU_PAUSED, "projection %s is paused; resume it first", name);
+    }
+    if (status == QUIPU_OK && *start == START_CATCH_UP) {
+        status = left_over_look(lane, txn, &row, take_over, err);
+    } else if (status == QUIPU_OK && *start == START_REBUILD) {
+        *take_over = BESIDE_ANY;
     }
     quipu_txn_abort(&txn);
     return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
@@ -166,8 +191,13 @@ static enum quipu_status beside_take(struct lane *lane, struct quipu_txn *txn, e
     }
     enum quipu_status status = registry_new_table(txn, &row->beside, err);
     if (status == QUIPU_OK) {
+        status = quipu_store_claim_take(lane->engine->store, CLAIM_REBUILD, row->beside,
+                                        &lane->claim, err);
+    }
+    if (status == QUIPU_OK) {
         row->beside_version = projection->version;
         row->beside_position = 0;
+        row->is_causal = false;
         lane->shadow = row->beside;
     }
     return status;
@@ -206,13 +236,15 @@ enum quipu_status lane_begin(struct lane *lane, enum quipu_replay_mode mode,
 {
     const char *name = lane->projection->name;
     enum start start = START_FIRST;
+    uint32_t take_over = 0;
     lane->shadow = 0;
+    quipu_store_lock_release(&lane->claim);
     enum quipu_status status = drop_finish(lane->engine, name, err);
     if (status == QUIPU_OK) {
-        status = lane_look(lane, mode, &start, err);
+        status = lane_look(lane, mode, &start, &take_over, err);
     }
     if (status == QUIPU_OK) {
-        status = beside_clear(lane->engine, name, start == START_REBUILD, err);
+        status = beside_clear(lane->engine, name, take_over, err);
     }
     if (status != QUIPU_OK || start == START_CATCH_UP) {
         return status;
@@ -224,6 +256,9 @@ enum quipu_status lane_begin(struct lane *lane, enum quipu_replay_mode mode,
     }
     if (status == QUIPU_OK) {
         status = quipu_txn_commit(&txn, err);
+    }
+    if (status != QUIPU_OK) {
+        quipu_store_lock_release(&lane->claim); /* the next one gets the same number */
     }
     quipu_txn_abort(&txn);
     return status == QUIPU_DONE ? QUIPU_OK : status;

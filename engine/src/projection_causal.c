@@ -4,8 +4,8 @@
  * projection_lane.c, and made the first when all events of the snapshot are applied; its checkpoint
  * is then the end of that snapshot, so two stores that hold the same events reach the same digest.
  *
- * While it is filled, the version beside is CAUSAL_VERSION, which no projection has: whoever finds
- * it after a crash clears it and never goes on with it by position. An event that fails ends the
+ * While it is filled, the row says that the rebuild beside is causal: whoever finds it after a
+ * crash clears it and never goes on with it by position. An event that fails ends the
  * replay; the old rows stay, and nothing is parked.
  *
  * Specification: docs/SPEC.md §7.
@@ -20,8 +20,7 @@
 #include "quipu/causal.h"
 #include "slice_budget.h"
 
-#define CAUSAL_VERSION UINT64_MAX
-#define BYTES_MAX      ((size_t)8 << 20)
+#define BYTES_MAX ((size_t)8 << 20)
 
 struct causal_replay {
     struct lane lane;
@@ -40,7 +39,7 @@ static enum quipu_status row_check(const struct causal_replay *replay,
     if (row->is_paused) {
         return quipu_error_set(err, QUIPU_PAUSED, "projection %s is paused; resume it first", name);
     }
-    if (row->beside != replay->lane.shadow || row->beside_version != CAUSAL_VERSION) {
+    if (row->beside != replay->lane.shadow || !row->is_causal) {
         return quipu_error_set(err, QUIPU_BUSY,
                                "projection %s: another rebuild of it has begun; let that one end",
                                name);
@@ -61,7 +60,7 @@ static enum quipu_status mark_as_causal(struct quipu_engine *engine, struct quip
                                "projection %s: another rebuild of it has begun; let that one end",
                                name);
     }
-    row->beside_version = CAUSAL_VERSION;
+    row->is_causal = true;
     return QUIPU_OK;
 }
 
@@ -186,6 +185,7 @@ static enum quipu_status row_swap(const struct causal_replay *replay, struct reg
     row->beside = old;
     row->beside_version = 0;
     row->beside_position = 0;
+    row->is_causal = false;
     return QUIPU_OK;
 }
 
@@ -278,8 +278,8 @@ enum quipu_status lane_replay_causal(struct quipu_engine *engine,
     if (has_shadow) {
         /* After a swap these are the old rows, else what was filled so far; not another's. */
         struct quipu_error why;
-        enum quipu_status cleared = beside_clear(engine, projection->name,
-                                                 status != QUIPU_OK && status != QUIPU_BUSY, &why);
+        enum quipu_status cleared =
+            beside_clear(engine, projection->name, replay.lane.shadow, &why);
         if (status == QUIPU_OK && cleared != QUIPU_OK) {
             status = quipu_error_set(err, cleared, "%s", why.message);
         }

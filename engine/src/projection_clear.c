@@ -45,21 +45,22 @@ enum quipu_status table_clear_slice(struct quipu_txn *txn, uint32_t table, bool 
 
 /* A slice of deleting. @retval QUIPU_DONE  nothing is left to delete, and nothing was written */
 typedef enum quipu_status (*clear_fn)(struct quipu_txn *txn, const char *name,
-                                      struct registry_row *row, bool may_take_over,
+                                      struct registry_row *row, uint32_t take_over,
                                       struct quipu_error *err);
 
 /* ------------------------------------------------------------------ the table beside */
 
-static bool beside_is_to_clear(const struct registry_row *row, bool may_take_over)
+static bool beside_is_to_clear(const struct registry_row *row, uint32_t take_over)
 {
-    return row->beside != 0 && (row->beside_version == 0 || may_take_over);
+    return row->beside != 0 &&
+           (row->beside_version == 0 || take_over == BESIDE_ANY || take_over == row->beside);
 }
 
 static enum quipu_status beside_clear_slice(struct quipu_txn *txn, const char *name,
-                                            struct registry_row *row, bool may_take_over,
+                                            struct registry_row *row, uint32_t take_over,
                                             struct quipu_error *err)
 {
-    if (!beside_is_to_clear(row, may_take_over)) {
+    if (!beside_is_to_clear(row, take_over)) {
         return QUIPU_DONE;
     }
     bool is_empty = false;
@@ -74,21 +75,22 @@ static enum quipu_status beside_clear_slice(struct quipu_txn *txn, const char *n
     /* From now on it holds rows to be deleted, whoever filled it. */
     row->beside_version = 0;
     row->beside_position = 0;
+    row->is_causal = false;
     return registry_put(txn, name, row, err);
 }
 
 /* ------------------------------------------------------------------ what was dropped */
 
 static enum quipu_status drop_slice(struct quipu_txn *txn, const char *name,
-                                    struct registry_row *row, bool may_take_over,
+                                    struct registry_row *row, uint32_t take_over,
                                     struct quipu_error *err)
 {
-    (void)may_take_over;
+    (void)take_over;
     if (!row->is_dropped) {
         return QUIPU_DONE;
     }
     if (row->beside != 0) {
-        return beside_clear_slice(txn, name, row, true, err);
+        return beside_clear_slice(txn, name, row, BESIDE_ANY, err);
     }
     bool is_empty = false;
     enum quipu_status status = table_clear_slice(txn, row->table, &is_empty, err);
@@ -104,7 +106,7 @@ static enum quipu_status drop_slice(struct quipu_txn *txn, const char *name,
 /* ------------------------------------------------------------------ slice after slice */
 
 static enum quipu_status clear_slice(struct quipu_engine *engine, const char *name, clear_fn clear,
-                                     bool may_take_over, struct quipu_error *err)
+                                     uint32_t take_over, struct quipu_error *err)
 {
     struct quipu_txn *txn = NULL;
     struct registry_row row;
@@ -113,7 +115,7 @@ static enum quipu_status clear_slice(struct quipu_engine *engine, const char *na
         status = registry_get_any(txn, name, &row, err);
     }
     if (status == QUIPU_OK) {
-        status = clear(txn, name, &row, may_take_over, err);
+        status = clear(txn, name, &row, take_over, err);
     }
     if (status == QUIPU_OK) {
         status = quipu_txn_commit(&txn, err);
@@ -138,14 +140,28 @@ static enum quipu_status row_look(struct quipu_engine *engine, const char *name,
     return status;
 }
 
-enum quipu_status beside_clear(struct quipu_engine *engine, const char *name, bool may_take_over,
+enum quipu_status beside_is_left_over(struct quipu_engine *engine, const struct registry_row *row,
+                                      bool *out, struct quipu_error *err)
+{
+    bool is_held = false;
+    *out = false;
+    if (row->beside_version == 0 || (row->beside_version != row->version && !row->is_causal)) {
+        return QUIPU_OK; /* none, or the next replay of that version goes on with it */
+    }
+    enum quipu_status status =
+        quipu_store_claim_is_held(engine->store, CLAIM_REBUILD, row->beside, &is_held, err);
+    *out = status == QUIPU_OK && !is_held;
+    return status;
+}
+
+enum quipu_status beside_clear(struct quipu_engine *engine, const char *name, uint32_t take_over,
                                struct quipu_error *err)
 {
     struct registry_row row;
     enum quipu_status status = row_look(engine, name, &row, err);
-    bool is_needed = status == QUIPU_OK && beside_is_to_clear(&row, may_take_over);
+    bool is_needed = status == QUIPU_OK && beside_is_to_clear(&row, take_over);
     while (status == QUIPU_OK && is_needed) {
-        status = clear_slice(engine, name, beside_clear_slice, may_take_over, err);
+        status = clear_slice(engine, name, beside_clear_slice, take_over, err);
     }
     return status == QUIPU_DONE || status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
 }
@@ -157,7 +173,7 @@ enum quipu_status drop_finish(struct quipu_engine *engine, const char *name,
     enum quipu_status status = row_look(engine, name, &row, err);
     bool is_needed = status == QUIPU_OK && row.is_dropped;
     while (status == QUIPU_OK && is_needed) {
-        status = clear_slice(engine, name, drop_slice, true, err);
+        status = clear_slice(engine, name, drop_slice, BESIDE_ANY, err);
     }
     return status == QUIPU_DONE || status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
 }

@@ -55,7 +55,8 @@ static enum quipu_status shadow_load(struct lane *lane, const struct registry_ro
                                      struct quipu_error *err)
 {
     const struct quipu_projection *projection = lane->projection;
-    if (row->beside != lane->shadow || row->beside_version != projection->version) {
+    if (row->beside != lane->shadow || row->beside_version != projection->version ||
+        row->is_causal) {
         return quipu_error_set(err, QUIPU_BUSY,
                                "projection %s: another rebuild of it has begun; let that one end",
                                projection->name);
@@ -389,6 +390,7 @@ static void row_swap(struct registry_row *row)
     row->beside = old;
     row->beside_version = 0;
     row->beside_position = 0;
+    row->is_causal = false;
 }
 
 /* Move the checkpoint in `row`. */

@@ -26,7 +26,8 @@ struct lane {
     struct name_list event_types;
     struct name_list aggregate_types;
     struct quipu_rows rows;
-    uint32_t shadow; /* table that this rebuild fills; 0: none, go on in the first */
+    uint32_t shadow;                /* table that this rebuild fills; 0: none, go on in the first */
+    struct quipu_store_lock *claim; /* of the shadow that this lane began */
     uint64_t applied;
 
     /* Why it cannot go on; QUIPU_OK: it can. */

@@ -19,6 +19,8 @@
 
 #define FLAG_PAUSED  UINT64_C(1)
 #define FLAG_DROPPED UINT64_C(2)
+#define FLAG_CAUSAL  UINT64_C(4)
+#define FLAGS        (FLAG_PAUSED | FLAG_DROPPED | FLAG_CAUSAL)
 
 enum quipu_status registry_decode(struct quipu_slice value, struct registry_row *out,
                                   struct quipu_error *err)
@@ -29,7 +31,7 @@ enum quipu_status registry_decode(struct quipu_slice value, struct registry_row 
                                ROW_BYTES_SHORT, ROW_BYTES);
     }
     uint64_t flags = value.len == ROW_BYTES ? quipu_load_be64(value.data + 48) : 0;
-    if ((flags & ~(FLAG_PAUSED | FLAG_DROPPED)) != 0) {
+    if ((flags & ~FLAGS) != 0) {
         return quipu_error_set(err, QUIPU_CORRUPT, "projection: a row with unknown flags");
     }
     out->table = quipu_load_be32(value.data);
@@ -41,6 +43,7 @@ enum quipu_status registry_decode(struct quipu_slice value, struct registry_row 
     out->reacted = value.len == ROW_BYTES ? quipu_load_be64(value.data + 40) : 0;
     out->is_paused = (flags & FLAG_PAUSED) != 0;
     out->is_dropped = (flags & FLAG_DROPPED) != 0;
+    out->is_causal = (flags & FLAG_CAUSAL) != 0;
     return QUIPU_OK;
 }
 
@@ -84,7 +87,8 @@ enum quipu_status registry_put(struct quipu_txn *txn, const char *name,
                                const struct registry_row *row, struct quipu_error *err)
 {
     uint8_t value[ROW_BYTES];
-    uint64_t flags = (row->is_paused ? FLAG_PAUSED : 0) | (row->is_dropped ? FLAG_DROPPED : 0);
+    uint64_t flags = (row->is_paused ? FLAG_PAUSED : 0) | (row->is_dropped ? FLAG_DROPPED : 0) |
+                     (row->is_causal ? FLAG_CAUSAL : 0);
     quipu_store_be32(value, row->table);
     quipu_store_be32(value + 4, row->beside);
     quipu_store_be64(value + 8, row->version);

@@ -129,7 +129,7 @@ static enum quipu_status lane_between(struct run *run, struct lane *lane, struct
     bool had_react_held = lane->react_held != QUIPU_OK;
     if (lane->has_swapped) {
         lane->has_swapped = false;
-        status = beside_clear(run->engine, lane->projection->name, false, err);
+        status = beside_clear(run->engine, lane->projection->name, 0, err);
     }
     if (status == QUIPU_OK) {
         status = lane_react(lane, err);

@@ -73,17 +73,19 @@ static enum quipu_projection_state state_of(const struct registry_row *row,
     if (row->is_paused) {
         return QUIPU_PROJECTION_PAUSED;
     }
-    if (status->parked_position != 0) {
+    bool is_own = row->beside_version == row->version || row->is_causal;
+    if (status->parked_position != 0 && !(status->parked_is_shadow && is_own)) {
         return QUIPU_PROJECTION_PARKED;
     }
-    if (status->shadow_version != 0) {
+    if (status->shadow_version != 0 && !status->shadow_is_left_over) {
         return QUIPU_PROJECTION_REBUILDING;
     }
     return status->lag == 0 ? QUIPU_PROJECTION_LIVE : QUIPU_PROJECTION_CATCHING_UP;
 }
 
 /* All but the name. */
-static enum quipu_status status_fill(struct quipu_txn *txn, const struct registry_row *row,
+static enum quipu_status status_fill(struct quipu_engine *engine, struct quipu_txn *txn,
+                                     const struct registry_row *row,
                                      struct quipu_projection_status *out, struct quipu_error *err)
 {
     uint64_t last = quipu_txn_last_position(txn);
@@ -93,13 +95,19 @@ static enum quipu_status status_fill(struct quipu_txn *txn, const struct registr
     out->reacted = row->reacted;
     out->shadow_version = row->beside_version;
     out->shadow_position = row->beside_position;
+    out->shadow_is_causal = row->beside_version != 0 && row->is_causal;
     out->parked_position = 0;
+    out->parked_is_shadow = false;
     enum quipu_status status = skips_count(txn, row, out, err);
     if (status == QUIPU_OK) {
         status = parked_look(txn, out, row->table, row->version, err);
     }
     if (status == QUIPU_OK && row->beside_version != 0 && out->parked_position == 0) {
         status = parked_look(txn, out, row->beside, row->beside_version, err);
+        out->parked_is_shadow = out->parked_position != 0;
+    }
+    if (status == QUIPU_OK) {
+        status = beside_is_left_over(engine, row, &out->shadow_is_left_over, err);
     }
     out->state = state_of(row, out);
     return status;
@@ -118,7 +126,7 @@ enum quipu_status quipu_projection_status(struct quipu_engine *engine, const cha
     }
     if (status == QUIPU_OK) {
         memcpy(found.name, name, strlen(name));
-        status = status_fill(txn, &row, &found, err);
+        status = status_fill(engine, txn, &row, &found, err);
     }
     if (status == QUIPU_OK) {
         *out = found;
@@ -128,8 +136,8 @@ enum quipu_status quipu_projection_status(struct quipu_engine *engine, const cha
 }
 
 /* One row of the registry. @retval QUIPU_NOT_FOUND  it is being dropped */
-static enum quipu_status status_of_row(struct quipu_txn *txn, struct quipu_slice name,
-                                       struct quipu_slice value,
+static enum quipu_status status_of_row(struct quipu_engine *engine, struct quipu_txn *txn,
+                                       struct quipu_slice name, struct quipu_slice value,
                                        struct quipu_projection_status *out, struct quipu_error *err)
 {
     struct registry_row row;
@@ -145,7 +153,7 @@ static enum quipu_status status_of_row(struct quipu_txn *txn, struct quipu_slice
         return QUIPU_NOT_FOUND;
     }
     memcpy(out->name, name.data, name.len);
-    return status_fill(txn, &row, out, err);
+    return status_fill(engine, txn, &row, out, err);
 }
 
 enum quipu_status quipu_each_projection(struct quipu_engine *engine, quipu_projection_fn visit,
@@ -165,7 +173,7 @@ enum quipu_status quipu_each_projection(struct quipu_engine *engine, quipu_proje
         if (status != QUIPU_OK) {
             break;
         }
-        status = status_of_row(txn, name, value, &found, err);
+        status = status_of_row(engine, txn, name, value, &found, err);
         if (status == QUIPU_NOT_FOUND) {
             status = QUIPU_OK;
         } else if (status == QUIPU_OK) {

@@ -134,9 +134,13 @@ static void write_projection(struct quipu_dagcbor_writer *writer,
     if (projection->shadow_version == 0) {
         quipu_dagcbor_write_null(writer);
     } else {
-        quipu_dagcbor_write_map(writer, 2);
+        quipu_dagcbor_write_map(writer, 4);
+        quipu_dagcbor_write_key(writer, "causal");
+        quipu_dagcbor_write_bool(writer, projection->shadow_is_causal);
         reply_write_number(writer, "version", projection->shadow_version);
         reply_write_number(writer, "position", projection->shadow_position);
+        quipu_dagcbor_write_key(writer, "left_over");
+        quipu_dagcbor_write_bool(writer, projection->shadow_is_left_over);
     }
     reply_write_number(writer, "reacted", projection->reacted);
     reply_write_number(writer, "skipped", projection->skipped);

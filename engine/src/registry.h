@@ -25,6 +25,7 @@ struct registry_row {
     uint64_t reacted; /* events up to here were reacted to */
     bool is_paused;
     bool is_dropped; /* gone for all but those who delete its rows */
+    bool is_causal;  /* the rebuild beside goes in causal order: nobody goes on with it */
 };
 
 /* The row, if it is not dropped. @retval QUIPU_NOT_FOUND, QUIPU_CORRUPT */
@@ -63,9 +64,21 @@ QUIPU_MUST_CHECK enum quipu_status projection_digest(struct quipu_engine *engine
 /* Delete up to a slice of rows of a table. `*is_empty` says whether none is left. */
 QUIPU_MUST_CHECK enum quipu_status table_clear_slice(struct quipu_txn *txn, uint32_t table,
                                                      bool *is_empty, struct quipu_error *err);
-/* Delete the rows beside, in slices; those of a rebuild only where it may be taken over. */
+/* Delete the rows beside, in slices; those of a rebuild only where it fills the table `take_over`
+ * (0: of none, BESIDE_ANY: whichever it is). */
+#define BESIDE_ANY UINT32_MAX
 QUIPU_MUST_CHECK enum quipu_status beside_clear(struct quipu_engine *engine, const char *name,
-                                                bool may_take_over, struct quipu_error *err);
+                                                uint32_t take_over, struct quipu_error *err);
+
+/* Whoever begins a rebuild claims the number of its table in this file of the store, until it ends
+ * or dies. */
+#define CLAIM_REBUILD "rebuild"
+
+/* Is the table beside one that nobody will ever go on with: of a rebuild in causal order, or of the
+ * version that the first table has, whose process is gone? */
+QUIPU_MUST_CHECK enum quipu_status beside_is_left_over(struct quipu_engine *engine,
+                                                       const struct registry_row *row, bool *out,
+                                                       struct quipu_error *err);
 /* Delete what a dropped projection left, in slices. Nothing to do: QUIPU_OK. */
 QUIPU_MUST_CHECK enum quipu_status drop_finish(struct quipu_engine *engine, const char *name,
                                                struct quipu_error *err);

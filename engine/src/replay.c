@@ -96,7 +96,7 @@ static enum quipu_status replay_between(struct replay *replay, struct quipu_erro
     enum quipu_status status = QUIPU_OK;
     if (lane->has_swapped) {
         lane->has_swapped = false;
-        status = beside_clear(lane->engine, lane->projection->name, false, err);
+        status = beside_clear(lane->engine, lane->projection->name, 0, err);
     }
     if (status == QUIPU_OK) {
         status = lane_react(lane, err);

@@ -207,7 +207,13 @@ static enum quipu_status position_open(struct quipu_subscription *subscription, 
     if (subscription->name[0] != 0) {
         enum quipu_status status =
             subscription_hold(engine, subscription->name, &subscription->lock, err);
-        return status == QUIPU_OK ? cursor_open(subscription, out, err) : status;
+        if (status == QUIPU_OK) {
+            status = cursor_open(subscription, out, err);
+        }
+        if (status != QUIPU_OK) {
+            quipu_store_lock_remove(&subscription->lock); /* there may be no such subscription */
+        }
+        return status;
     }
     struct quipu_txn *txn = NULL;
     enum quipu_status status = quipu_txn_begin_read(engine->store, &txn, err);

@@ -113,45 +113,43 @@ static enum quipu_status acknowledge_check(const struct quipu_subscription *subs
     return QUIPU_OK;
 }
 
-/* Behind the last event that was handed out, the log may have been looked at further on. */
+/* Behind the last event that was handed out the filter may have left events out: up to the next one
+ * in the buffer, or as far as the log was looked at. */
 static uint64_t reached(const struct quipu_subscription *subscription, uint64_t position)
 {
-    bool is_all = position == subscription->handed &&
-                  subscription->events_next == subscription->events_len &&
-                  subscription->looked > position;
-    return is_all ? subscription->looked : position;
+    if (position != subscription->handed) {
+        return position;
+    }
+    uint64_t to = subscription->events_next < subscription->events_len
+                      ? subscription->events[subscription->events_next].position - 1
+                      : subscription->looked;
+    return to > position ? to : position;
 }
 
-enum quipu_status quipu_subscription_acknowledge_within(struct quipu_subscription *subscription,
-                                                        struct quipu_txn *txn, uint64_t position,
-                                                        struct quipu_error *err)
+/* Store the cursor in `txn`, where it moves forwards. */
+static enum quipu_status cursor_move(struct quipu_subscription *subscription, struct quipu_txn *txn,
+                                     uint64_t to, struct quipu_error *err)
 {
-    enum quipu_status status = acknowledge_check(subscription, position, err);
     uint64_t stored = 0;
-    if (status == QUIPU_OK) {
-        status = subscription_cursor_get(txn, subscription->name, &stored, err);
-    }
-    uint64_t to = reached(subscription, position);
+    enum quipu_status status = subscription_cursor_get(txn, subscription->name, &stored, err);
     if (status != QUIPU_OK || to <= stored) {
         return status;
     }
     return subscription_cursor_put(subscription->engine, txn, subscription->name, to, err);
 }
 
-enum quipu_status quipu_subscription_acknowledge(struct quipu_subscription *subscription,
-                                                 uint64_t position, struct quipu_error *err)
+/* Store it in a transaction of its own. */
+static enum quipu_status cursor_commit(struct quipu_subscription *subscription, uint64_t to,
+                                       struct quipu_error *err)
 {
-    enum quipu_status status = acknowledge_check(subscription, position, err);
-    uint64_t to = reached(subscription, position);
-    if (status != QUIPU_OK || to <= subscription->cursor) {
-        return status;
+    if (to <= subscription->cursor) {
+        return QUIPU_OK;
     }
     struct quipu_txn *txn = NULL;
-    status = quipu_txn_begin_write(subscription->engine->store, &txn, err);
-    if (status != QUIPU_OK) {
-        return status;
+    enum quipu_status status = quipu_txn_begin_write(subscription->engine->store, &txn, err);
+    if (status == QUIPU_OK) {
+        status = cursor_move(subscription, txn, to, err);
     }
-    status = quipu_subscription_acknowledge_within(subscription, txn, position, err);
     if (status == QUIPU_OK) {
         status = quipu_txn_commit(&txn, err);
     }
@@ -160,6 +158,37 @@ enum quipu_status quipu_subscription_acknowledge(struct quipu_subscription *subs
         subscription->cursor = to;
     }
     return status;
+}
+
+enum quipu_status quipu_subscription_acknowledge_within(struct quipu_subscription *subscription,
+                                                        struct quipu_txn *txn, uint64_t position,
+                                                        struct quipu_error *err)
+{
+    enum quipu_status status = acknowledge_check(subscription, position, err);
+    if (status != QUIPU_OK || position <= subscription->cursor) {
+        return status;
+    }
+    return cursor_move(subscription, txn, reached(subscription, position), err);
+}
+
+enum quipu_status quipu_subscription_acknowledge(struct quipu_subscription *subscription,
+                                                 uint64_t position, struct quipu_error *err)
+{
+    enum quipu_status status = acknowledge_check(subscription, position, err);
+    if (status != QUIPU_OK || position <= subscription->cursor) {
+        return status;
+    }
+    return cursor_commit(subscription, reached(subscription, position), err);
+}
+
+enum quipu_status quipu_subscription_acknowledge_all(struct quipu_subscription *subscription,
+                                                     struct quipu_error *err)
+{
+    enum quipu_status status = acknowledge_check(subscription, subscription->handed, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    return cursor_commit(subscription, reached(subscription, subscription->handed), err);
 }
 
 /* ------------------------------------------------------------------ cursors by name */
@@ -201,6 +230,20 @@ enum quipu_status quipu_each_subscription(struct quipu_engine *engine,
     return status;
 }
 
+/* Asked before the lock is taken, which makes a file. @retval QUIPU_NOT_FOUND */
+static enum quipu_status cursor_is_there(struct quipu_engine *engine, const char *name,
+                                         struct quipu_error *err)
+{
+    struct quipu_txn *txn = NULL;
+    uint64_t position = 0;
+    enum quipu_status status = quipu_txn_begin_read(engine->store, &txn, err);
+    if (status == QUIPU_OK) {
+        status = subscription_cursor_get(txn, name, &position, err);
+    }
+    quipu_txn_abort(&txn);
+    return status == QUIPU_CORRUPT ? QUIPU_OK : status;
+}
+
 /* Change the row of a subscription that nobody holds: to `position`, or delete it. */
 static enum quipu_status cursor_change(struct quipu_engine *engine, const char *name,
                                        const uint64_t *position, struct quipu_error *err)
@@ -208,7 +251,11 @@ static enum quipu_status cursor_change(struct quipu_engine *engine, const char *
     struct quipu_store_lock *lock = NULL;
     struct quipu_txn *txn = NULL;
     uint64_t before;
+    bool is_gone = false; /* then its lock's file is not needed either */
     enum quipu_status status = subscription_name_check(name, err);
+    if (status == QUIPU_OK) {
+        status = cursor_is_there(engine, name, err);
+    }
     if (status == QUIPU_OK) {
         status = subscription_hold(engine, name, &lock, err);
     }
@@ -219,6 +266,7 @@ static enum quipu_status cursor_change(struct quipu_engine *engine, const char *
         goto done;
     }
     status = subscription_cursor_get(txn, name, &before, err);
+    is_gone = status == QUIPU_NOT_FOUND;
     if (status == QUIPU_CORRUPT) {
         status = QUIPU_OK; /* a damaged row is what this is the cure for */
     }
@@ -234,10 +282,15 @@ static enum quipu_status cursor_change(struct quipu_engine *engine, const char *
     }
     if (status == QUIPU_OK) {
         status = quipu_txn_commit(&txn, err);
+        is_gone = status == QUIPU_OK && position == NULL;
     }
 done:
     quipu_txn_abort(&txn);
-    quipu_store_lock_release(&lock);
+    if (is_gone) {
+        quipu_store_lock_remove(&lock);
+    } else {
+        quipu_store_lock_release(&lock);
+    }
     return status;
 }
 

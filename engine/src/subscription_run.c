@@ -15,6 +15,22 @@ void quipu_subscription_stop(struct quipu_subscription *subscription)
     quipu_watch_wake(subscription->watch);
 }
 
+/* A run that waits leaves the cursor behind by less than so many positions that the filter has left
+ * out: a commit for each of them would cost more than looking at them again. */
+#define LEFT_OUT_MAX 1024
+
+/* The filter has left out everything since the last event: move the cursor over it where that is
+ * worth a commit. */
+static enum quipu_status left_out_acknowledge(struct quipu_subscription *subscription,
+                                              enum quipu_run_mode mode, struct quipu_error *err)
+{
+    bool is_worth_it = mode == QUIPU_RUN_CATCH_UP || subscription->is_behind ||
+                       subscription->looked - subscription->cursor >= LEFT_OUT_MAX;
+    return subscription->lock != NULL && is_worth_it
+               ? quipu_subscription_acknowledge_all(subscription, err)
+               : QUIPU_OK;
+}
+
 /* Nothing is there now. @retval QUIPU_DONE  and that ends the run */
 static enum quipu_status rest(struct quipu_subscription *subscription, enum quipu_run_mode mode,
                               struct quipu_error *err)
@@ -23,7 +39,11 @@ static enum quipu_status rest(struct quipu_subscription *subscription, enum quip
     if (subscription->is_behind || atomic_load(&subscription->is_stopped)) {
         return QUIPU_OK;
     }
-    return mode == QUIPU_RUN_CATCH_UP ? QUIPU_DONE : quipu_subscription_wait(subscription, -1, err);
+    if (mode == QUIPU_RUN_CATCH_UP) {
+        return QUIPU_DONE;
+    }
+    enum quipu_status status = quipu_failpoint("engine.subscription.rest", err);
+    return status == QUIPU_OK ? quipu_subscription_wait(subscription, -1, err) : status;
 }
 
 /* ------------------------------------------------------------------ at least once */
@@ -58,6 +78,9 @@ static enum quipu_status run_step(struct run *run, enum quipu_run_mode mode, qui
     enum quipu_status status = subscription_fill(subscription, err);
     if (status == QUIPU_DONE) {
         status = run_acknowledge(run, err);
+        if (status == QUIPU_OK) {
+            status = left_out_acknowledge(subscription, mode, err);
+        }
         return status == QUIPU_OK ? rest(subscription, mode, err) : status;
     }
     struct quipu_event_view event;
@@ -91,7 +114,11 @@ enum quipu_status quipu_subscription_run(struct quipu_subscription *subscription
     }
     status = status == QUIPU_DONE ? QUIPU_OK : status;
     /* Also what was handled before a failure; the first failure is the one to tell. */
-    enum quipu_status last = run_acknowledge(&run, status == QUIPU_OK ? err : NULL);
+    struct quipu_error *last_err = status == QUIPU_OK ? err : NULL;
+    enum quipu_status last = run_acknowledge(&run, last_err);
+    if (last == QUIPU_OK) {
+        last = left_out_acknowledge(subscription, QUIPU_RUN_CATCH_UP, last_err);
+    }
     return status == QUIPU_OK ? last : status;
 }
 
@@ -151,7 +178,9 @@ static enum quipu_status within_transaction(struct within *within, struct quipu_
         status = quipu_txn_commit(&txn, err);
     }
     quipu_txn_abort(&txn);
-    if (status != QUIPU_OK) {
+    if (status == QUIPU_OK) {
+        subscription->cursor = subscription->handed; /* or behind it */
+    } else {
         subscription->events_next = within->first;
         subscription->handed = handed;
         within->limit = at;
@@ -192,8 +221,12 @@ enum quipu_status quipu_subscription_run_within(struct quipu_subscription *subsc
         if (status == QUIPU_OK) {
             status = within_buffer(&within, err);
         } else if (status == QUIPU_DONE) {
-            status = rest(subscription, mode, err);
+            status = left_out_acknowledge(subscription, mode, err);
+            status = status == QUIPU_OK ? rest(subscription, mode, err) : status;
         }
     }
-    return status == QUIPU_DONE ? QUIPU_OK : status;
+    status = status == QUIPU_DONE ? QUIPU_OK : status;
+    enum quipu_status last =
+        left_out_acknowledge(subscription, QUIPU_RUN_CATCH_UP, status == QUIPU_OK ? err : NULL);
+    return status == QUIPU_OK ? last : status;
 }

@@ -1,12 +1,17 @@
 /*
  * Named locks: a file in the store's folder, a lock on the open file, and in it the number of the
- * process that holds it, for the message of whoever comes second.
+ * process that holds it, for the message of whoever comes second. And claims: locks on numbers of
+ * one such file, which others can look at without taking them.
+ *
+ * A file is deleted only by who holds its lock; whoever takes a lock sees afterwards that the file
+ * still has its name, so that two never hold locks of two files of one name.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "folder.h"
@@ -14,10 +19,17 @@
 #include "quipu/alloc.h"
 
 #define LOCK_NAME_BYTES_MAX 32
+#define LOCK_FILE_BYTES     (LOCK_NAME_BYTES_MAX + sizeof ".lock")
+/* So often a file may be deleted between our opening and locking it. */
+#define TAKE_TRIES 100
 
 struct quipu_store_lock {
     int fd;
+    int folder_fd; /* the store's, which is closed after this */
     pid_t pid;
+    bool is_claim;
+    off_t byte;
+    char file[LOCK_FILE_BYTES];
 };
 
 static bool name_is_good(const char *name)
@@ -50,17 +62,57 @@ static void write_pid(int fd, pid_t pid)
     }
 }
 
-enum quipu_status quipu_store_lock_take(struct quipu_store *store, const char *name,
-                                        struct quipu_store_lock **out, struct quipu_error *err)
+static enum quipu_status name_check(const char *name, struct quipu_error *err)
+{
+    return name_is_good(name)
+               ? QUIPU_OK
+               : quipu_error_set(err, QUIPU_MISUSE,
+                                 "name of a lock: want 1 to %d of a-z, 0-9 and -, not open or lock",
+                                 LOCK_NAME_BYTES_MAX);
+}
+
+/* Does the file that was opened still have its name? */
+static bool has_its_name(const struct quipu_store_lock *lock)
+{
+    struct stat opened;
+    struct stat named;
+    return fstat(lock->fd, &opened) == 0 &&
+           fstatat(lock->folder_fd, lock->file, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
+}
+
+/* @retval QUIPU_DONE  the file was deleted meanwhile: once more */
+static enum quipu_status take_once(const struct quipu_store *store, const char *name,
+                                   struct quipu_store_lock *lock, struct quipu_error *err)
+{
+    bool is_held = false;
+    lock->fd = openat(store->folder_fd, lock->file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock->fd < 0) {
+        return quipu_error_errno(err, errno, "%s: open %s", store->path, lock->file);
+    }
+    enum quipu_status status = quipu_byte_lock(lock->fd, lock->byte, false, &is_held, err);
+    if (status == QUIPU_OK && !is_held) {
+        status = held_elsewhere(lock->fd, store->path, name, err);
+    }
+    if (status == QUIPU_OK && !has_its_name(lock)) {
+        status = QUIPU_DONE;
+    }
+    if (status != QUIPU_OK) {
+        (void)close(lock->fd); /* nothing was written */
+    }
+    return status;
+}
+
+static enum quipu_status take(struct quipu_store *store, const char *name,
+                              const struct quipu_store_lock *wanted, struct quipu_store_lock **out,
+                              struct quipu_error *err)
 {
     enum quipu_status status = quipu_store_check_process(store, err);
+    if (status == QUIPU_OK) {
+        status = name_check(name, err);
+    }
     if (status != QUIPU_OK) {
         return status;
-    }
-    if (!name_is_good(name)) {
-        return quipu_error_set(err, QUIPU_MISUSE,
-                               "name of a lock: want 1 to %d of a-z, 0-9 and -, not open or lock",
-                               LOCK_NAME_BYTES_MAX);
     }
     if (store->is_read_only) {
         return quipu_store_refuse_write(store, err);
@@ -69,31 +121,38 @@ enum quipu_status quipu_store_lock_take(struct quipu_store *store, const char *n
     if (lock == NULL) {
         return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for the lock %s", name);
     }
-    char file[LOCK_NAME_BYTES_MAX + sizeof ".lock"];
-    (void)snprintf(file, sizeof file, "%s.lock", name); /* fits: the name was checked */
+    *lock = *wanted;
     lock->pid = store->pid;
-    lock->fd = openat(store->folder_fd, file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (lock->fd < 0) {
-        status = quipu_error_errno(err, errno, "%s: open %s", store->path, file);
-        quipu_free(lock);
-        return status;
+    lock->folder_fd = store->folder_fd;
+    (void)snprintf(lock->file, sizeof lock->file, "%s.lock", name); /* fits: it was checked */
+    status = QUIPU_DONE;
+    for (int i = 0; i < TAKE_TRIES && status == QUIPU_DONE; i++) {
+        status = take_once(store, name, lock, err);
     }
-    bool is_held = false;
-    status = quipu_byte_lock(lock->fd, 0, false, &is_held, err);
-    if (status == QUIPU_OK && !is_held) {
-        status = held_elsewhere(lock->fd, store->path, name, err);
+    if (status == QUIPU_DONE) {
+        status = quipu_error_set(err, QUIPU_BUSY, "%s: the lock %s is deleted again and again",
+                                 store->path, name);
     }
     if (status != QUIPU_OK) {
-        (void)close(lock->fd); /* nothing was written */
         quipu_free(lock);
         return status;
     }
-    write_pid(lock->fd, lock->pid);
     *out = lock;
     return QUIPU_OK;
 }
 
-void quipu_store_lock_release(struct quipu_store_lock **lock_pointer)
+enum quipu_status quipu_store_lock_take(struct quipu_store *store, const char *name,
+                                        struct quipu_store_lock **out, struct quipu_error *err)
+{
+    const struct quipu_store_lock wanted = {.byte = 0};
+    enum quipu_status status = take(store, name, &wanted, out, err);
+    if (status == QUIPU_OK) {
+        write_pid((*out)->fd, (*out)->pid);
+    }
+    return status;
+}
+
+static void lock_end(struct quipu_store_lock **lock_pointer, bool is_removed)
 {
     if (lock_pointer == NULL || *lock_pointer == NULL) {
         return;
@@ -102,11 +161,62 @@ void quipu_store_lock_release(struct quipu_store_lock **lock_pointer)
     *lock_pointer = NULL;
     /* A forked child shares the lock with its parent and must not take it away. */
     if (lock->pid == getpid()) {
-        if (ftruncate(lock->fd, 0) != 0) {
+        if (is_removed && unlinkat(lock->folder_fd, lock->file, 0) != 0) {
+            /* An empty file stays, which is what release leaves too. */
+        }
+        if (!lock->is_claim && ftruncate(lock->fd, 0) != 0) {
             /* The old number stays in the file; nobody reads it while nobody holds the lock. */
         }
-        quipu_byte_unlock(lock->fd, 0);
+        quipu_byte_unlock(lock->fd, lock->byte);
     }
     (void)close(lock->fd); /* what it says does not matter any more */
     quipu_free(lock);
+}
+
+void quipu_store_lock_release(struct quipu_store_lock **lock)
+{
+    lock_end(lock, false);
+}
+
+void quipu_store_lock_remove(struct quipu_store_lock **lock)
+{
+    lock_end(lock, true);
+}
+
+/* ------------------------------------------------------------------ claims */
+
+enum quipu_status quipu_store_claim_take(struct quipu_store *store, const char *name,
+                                         uint32_t number, struct quipu_store_lock **out,
+                                         struct quipu_error *err)
+{
+    const struct quipu_store_lock wanted = {.byte = (off_t)number, .is_claim = true};
+    return take(store, name, &wanted, out, err);
+}
+
+enum quipu_status quipu_store_claim_is_held(struct quipu_store *store, const char *name,
+                                            uint32_t number, bool *out, struct quipu_error *err)
+{
+    char file[LOCK_FILE_BYTES];
+    enum quipu_status status = name_check(name, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    (void)snprintf(file, sizeof file, "%s.lock", name); /* fits: it was checked */
+    int fd = openat(store->folder_fd, file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) {
+        *out = false; /* nobody ever claimed one */
+        return QUIPU_OK;
+    }
+    if (fd < 0) {
+        return quipu_error_errno(err, errno, "%s: open %s", store->path, file);
+    }
+    struct flock found = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)number, .l_len = 1};
+    if (fcntl(fd, F_OFD_GETLK, &found) == 0) {
+        *out = found.l_type != F_UNLCK;
+    } else {
+        status = quipu_error_errno(err, errno, "%s: look at %s", store->path, file);
+    }
+    (void)close(fd); /* nothing was written */
+    return status;
 }

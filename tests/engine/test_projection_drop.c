@@ -160,7 +160,7 @@ Test(projection_drop, rows_that_are_damaged_are_said_to_be)
     cr_assert_eq(quipu_projection_status(kit.engine, "counts", &status, &kit.err), QUIPU_CORRUPT);
     cr_assert_eq(counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, NULL), QUIPU_CORRUPT);
 
-    row[55] = 4; /* a flag that nobody knows */
+    row[55] = 8; /* a flag that nobody knows */
     table_put(TABLE_PROJECTIONS, quipu_slice_text("counts"), quipu_slice(row, sizeof row));
     cr_assert_eq(quipu_projection_status(kit.engine, "counts", &status, &kit.err), QUIPU_CORRUPT);
     table_put(TABLE_PROJECTIONS, quipu_slice_text("counts"), quipu_slice(row, 41));

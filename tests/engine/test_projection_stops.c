@@ -468,10 +468,89 @@ Test(projection_stops, a_rebuild_is_seen_with_how_far_it_has_come)
     cr_assert(WIFSIGNALED(kit_run_child("engine.replay.slice:kill:3", die_while_rebuilding, NULL)));
     kit_reopen(&kit);
     struct quipu_projection_status status = status_of("counts");
-    cr_assert_eq(status.state, QUIPU_PROJECTION_REBUILDING);
+    cr_assert_eq(status.state, QUIPU_PROJECTION_LIVE, "the rows that are read are");
     cr_assert_eq(status.position, 25000);
     cr_assert_eq(status.shadow_version, 1);
     cr_assert_eq(status.shadow_position, 20000);
+    cr_assert(status.shadow_is_left_over);
+    cr_assert_not(status.shadow_is_causal);
+    kit_assert_ok(&kit, counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, NULL));
+    status = status_of("counts");
+    cr_assert_eq(status.shadow_version, 0, "the next catch-up clears it");
+    cr_assert_not(status.shadow_is_left_over);
+    kit_assert_sound(&kit, 25000);
+}
+
+/* What it sees of itself, and what a catch-up in the middle of it does. */
+static void look_from_within(void *ctx, const struct quipu_replay_progress *progress)
+{
+    struct counting *counting = ctx;
+    struct quipu_projection_status status = status_of("counts");
+    if (status.shadow_version == 0) {
+        return; /* swapped */
+    }
+    cr_assert_eq(status.state, QUIPU_PROJECTION_REBUILDING);
+    cr_assert_not(status.shadow_is_left_over);
+    cr_assert_eq(status.shadow_position, progress->position);
+    struct counting other = {0};
+    kit_assert_ok(&kit, counts_replay(&kit, &other, QUIPU_REPLAY_CATCH_UP, NULL));
+    cr_assert_eq(status_of("counts").shadow_position, progress->position, "it is left alone");
+    counting->fail_with = QUIPU_STOPPED; /* seen */
+}
+
+static void rebuild_and_look(enum quipu_replay_mode mode)
+{
+    struct counting counting = {0};
+    struct quipu_projection projection = counts(&counting);
+    struct quipu_replay_options options = QUIPU_REPLAY_OPTIONS_INIT;
+    kit_append_many(&kit, mode == QUIPU_REPLAY_CAUSAL ? 12000 : 10);
+    kit_assert_ok(&kit, counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, NULL));
+    options.mode = mode;
+    options.slice_events = 4;
+    options.progress = look_from_within;
+    options.ctx = &counting;
+    kit_assert_ok(&kit, quipu_replay_with(kit.engine, &projection, &options, NULL, &kit.err));
+    cr_assert_eq(counting.fail_with, QUIPU_STOPPED, "it was seen");
+    assert_state(QUIPU_PROJECTION_LIVE);
+    cr_assert_eq(status_of("counts").shadow_version, 0);
+}
+
+Test(projection_stops, a_rebuild_that_runs_is_seen_and_not_cleared_by_a_catch_up)
+{
+    rebuild_and_look(QUIPU_REPLAY_REBUILD);
+}
+
+Test(projection_stops, a_causal_rebuild_that_runs_is_seen_and_not_cleared_by_a_catch_up)
+{
+    rebuild_and_look(QUIPU_REPLAY_CAUSAL);
+}
+
+Test(projection_stops, a_rebuild_of_the_same_version_that_parked_is_said_to_be_and_can_be_ended)
+{
+    for (int is_skip = 0; is_skip < 2; is_skip++) {
+        struct counting counting = {0};
+        kit_append_many(&kit, 5);
+        kit_assert_ok(&kit, counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, NULL));
+        counting = (struct counting){.poison = 3, .fail_with = QUIPU_INVALID};
+        cr_assert_eq(counts_replay(&kit, &counting, QUIPU_REPLAY_REBUILD, NULL), QUIPU_INVALID);
+        struct quipu_projection_status status = status_of("counts");
+        cr_assert_eq(status.state, QUIPU_PROJECTION_LIVE);
+        cr_assert_eq(status.parked_position, 3);
+        cr_assert(status.parked_is_shadow);
+        cr_assert(status.shadow_is_left_over);
+        kit_assert_ok(&kit, counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, NULL));
+        cr_assert_eq(status_of("counts").parked_position, 3, "a person can still see why");
+        if (is_skip == 0) {
+            kit_assert_ok(&kit, quipu_projection_retry(kit.engine, "counts", &kit.err));
+        } else {
+            kit_assert_ok(&kit, skip("counts", 3, "no"));
+        }
+        kit_assert_ok(&kit, counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, NULL));
+        status = status_of("counts");
+        cr_assert_eq(status.shadow_version, 0);
+        cr_assert_eq(status.parked_position, 0);
+        cr_assert_eq(status.state, QUIPU_PROJECTION_LIVE);
+    }
 }
 
 Test(projection_stops, a_name_that_is_none_is_not_found)

@@ -265,7 +265,7 @@ Test(snapshot, that_the_log_does_not_know_is_passed_over)
                                       .cid = fourth.foreign.cid,
                                       .state = quipu_slice(&lie, sizeof lie)};
     calls.refuses_to_save = true;
-    for (int which = 0; which < 5; which++) {
+    for (int which = 0; which < 6; which++) {
         struct snapshot_row row = good;
         switch (which) {
         case 0:
@@ -280,6 +280,9 @@ Test(snapshot, that_the_log_does_not_know_is_passed_over)
         case 3:
             row.version = 5;
             break;
+        case 4:
+            row.cid = fifth.foreign.cid; /* another history: all else is as it should be */
+            break;
         default:
             row.position = 5; /* another aggregate's */
             row.version = 1;
@@ -288,7 +291,7 @@ Test(snapshot, that_the_log_does_not_know_is_passed_over)
         row_put_fields(&row);
         cr_assert_eq(load("a", QUIPU_SNAPSHOT_FOREIGN).folded, 4, "case %d", which);
     }
-    cr_assert_eq(counters().foreign, 5);
+    cr_assert_eq(counters().foreign, 6);
     /* All the same, the row is used where it is right: the cases above are what matters. */
     row_put_fields(&good);
     struct quipu_loaded loaded;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "engine_kit.h"
+#include "quipu/alloc.h"
 #include "subscription_impl.h"
 #include "writer_kit.h"
 
@@ -103,6 +104,78 @@ static void *append_many(void *ctx)
         }
     }
     return NULL;
+}
+
+/* ------------------------------------------------------------------ a commit during the look */
+
+/* Appends at the allocation that is named, from a thread of its own as it may have a transaction.
+ */
+struct meddler {
+    struct kit *kit;
+    uint64_t calls; /* since it was armed */
+    uint64_t at;    /* 0: not armed */
+    uint64_t times;
+};
+
+static void *append_one(void *ctx)
+{
+    struct meddler *meddler = ctx;
+    (void)kit_append(meddler->kit, "b", 1);
+    return NULL;
+}
+
+static void *meddle_reallocate(void *ctx, void *pointer, size_t bytes)
+{
+    struct meddler *meddler = ctx;
+    if (meddler->at != 0 && ++meddler->calls == meddler->at) {
+        pthread_t thread;
+        meddler->at = 0;
+        meddler->times++;
+        if (pthread_create(&thread, NULL, append_one, meddler) != 0 ||
+            pthread_join(thread, NULL) != 0) {
+            abort();
+        }
+    }
+    return realloc(pointer, bytes);
+}
+
+static void meddle_release(void *ctx, void *pointer)
+{
+    (void)ctx;
+    free(pointer);
+}
+
+/* Whenever it comes: it is handed out, or the descriptor says that there may be more. */
+Test(subscription, a_commit_in_the_middle_of_a_look_is_not_lost)
+{
+    static struct meddler meddler;
+    const struct quipu_allocator allocator = {meddle_reallocate, meddle_release, &meddler};
+    struct kit kit;
+    quipu_alloc_set(&allocator);
+    kit_open(&kit);
+    meddler.kit = &kit;
+    struct quipu_subscription_options options = QUIPU_SUBSCRIPTION_OPTIONS_INIT;
+    options.aggregate_type = "thing";
+    options.aggregate_id = "b";
+    struct quipu_subscription *subscription = subscribe(&kit, &options);
+    uint64_t at = 1;
+    for (; meddler.times == at - 1; at++) {
+        kit_append(&kit, "a", 1); /* something to look at, and nothing for this filter */
+        struct quipu_event_view event;
+        meddler.calls = 0;
+        meddler.at = at;
+        enum quipu_status status = quipu_subscription_next(subscription, &event, &kit.err);
+        meddler.at = 0;
+        if (meddler.times == at && status == QUIPU_DONE) {
+            cr_assert(is_readable(subscription), "it came at allocation %lu", (unsigned long)at);
+            status = quipu_subscription_next(subscription, &event, &kit.err);
+        }
+        cr_assert_eq(status, meddler.times == at ? QUIPU_OK : QUIPU_DONE);
+    }
+    cr_assert_gt(at, 2, "once at least");
+    quipu_subscription_close(&subscription);
+    kit_close(&kit);
+    quipu_alloc_set(NULL);
 }
 
 /* A host's own loop over epoll, while two processes and a thread append: it begins in the middle of

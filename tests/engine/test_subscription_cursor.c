@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,6 +31,8 @@ static uint64_t next_position(struct kit *kit, struct quipu_subscription *subscr
     cr_assert(status == QUIPU_OK || status == QUIPU_DONE, "%s", kit->err.message);
     return status == QUIPU_OK ? event.position : 0;
 }
+
+static void assert_list(struct kit *kit, const char *expected);
 
 static void append_n(struct kit *kit, int count)
 {
@@ -82,6 +85,56 @@ Test(subscription_cursor, moves_over_what_the_filter_leaves_out)
     quipu_subscription_close(&subscription);
     subscription = subscribe(&kit, "b-only");
     cr_assert_eq(next_position(&kit, subscription), 0, "the log was looked at to its end");
+    quipu_subscription_close(&subscription);
+    kit_close(&kit);
+}
+
+static struct quipu_subscription *subscribe_to_b(struct kit *kit)
+{
+    struct quipu_subscription_options options = QUIPU_SUBSCRIPTION_OPTIONS_INIT;
+    options.name = "b-only";
+    options.aggregate_type = "thing";
+    options.aggregate_id = "b";
+    struct quipu_subscription *subscription = NULL;
+    kit_assert_ok(kit, quipu_subscription_open(kit->engine, &options, &subscription, &kit->err));
+    return subscription;
+}
+
+/* What a host that polls does when there is nothing for it. */
+Test(subscription_cursor, acknowledge_all_moves_over_what_was_left_out_and_over_nothing_else)
+{
+    struct kit kit;
+    kit_open(&kit);
+    append_n(&kit, 10);
+    struct quipu_subscription *subscription = subscribe_to_b(&kit);
+    kit_assert_ok(&kit, quipu_subscription_acknowledge_all(subscription, &kit.err));
+    assert_list(&kit, "b-only at 0, 10 behind\n"); /* nothing was looked at */
+    cr_assert_eq(next_position(&kit, subscription), 0);
+    kit_assert_ok(&kit, quipu_subscription_acknowledge(subscription, 0, &kit.err));
+    assert_list(&kit, "b-only at 0, 10 behind\n"); /* at the cursor: changes nothing */
+    kit_assert_ok(&kit, quipu_subscription_acknowledge_all(subscription, &kit.err));
+    assert_list(&kit, "b-only at 10, 0 behind\n");
+
+    append_n(&kit, 3);
+    kit_append(&kit, "b", 1);
+    append_n(&kit, 3);
+    kit_append(&kit, "b", 2);
+    append_n(&kit, 3);
+    cr_assert_eq(next_position(&kit, subscription), 14);
+    quipu_subscription_close(&subscription); /* as a kill: 14 was handed out, not acknowledged */
+    subscription = subscribe_to_b(&kit);
+    cr_assert_eq(next_position(&kit, subscription), 14);
+    kit_assert_ok(&kit, quipu_subscription_acknowledge(subscription, 14, &kit.err));
+    assert_list(&kit, "b-only at 17, 4 behind\n"); /* up to the event that is in the buffer */
+    cr_assert_eq(next_position(&kit, subscription), 18);
+    kit_assert_ok(&kit, quipu_subscription_acknowledge(subscription, 14, &kit.err));
+    assert_list(&kit, "b-only at 17, 4 behind\n");
+    kit_assert_ok(&kit, quipu_subscription_acknowledge_all(subscription, &kit.err));
+    assert_list(&kit, "b-only at 21, 0 behind\n");
+    quipu_subscription_close(&subscription);
+
+    subscription = subscribe(&kit, NULL);
+    cr_assert_eq(quipu_subscription_acknowledge_all(subscription, &kit.err), QUIPU_MISUSE);
     quipu_subscription_close(&subscription);
     kit_close(&kit);
 }
@@ -338,6 +391,126 @@ Test(subscription_cursor, within_stops_in_front_of_the_event_that_fails)
     quipu_subscription_close(&unnamed);
     kit_close(&kit);
 }
+
+/* ------------------------------------------------------------------ what nobody wants */
+
+enum { LEFT_OUT = 3000 };
+
+static enum quipu_status never(void *ctx, const struct quipu_event_view *event,
+                               struct quipu_error *err)
+{
+    (void)ctx;
+    return quipu_error_set(err, QUIPU_INVALID, "position %lu", (unsigned long)event->position);
+}
+
+static enum quipu_status never_within(void *ctx, struct quipu_txn *txn,
+                                      const struct quipu_event_view *event, struct quipu_error *err)
+{
+    (void)txn;
+    return never(ctx, event, err);
+}
+
+static enum quipu_status run_b(struct kit *kit, bool is_within)
+{
+    struct quipu_subscription *subscription = subscribe_to_b(kit);
+    enum quipu_status status =
+        is_within
+            ? quipu_subscription_run_within(subscription, QUIPU_RUN_CATCH_UP, never_within, NULL,
+                                            &kit->err)
+            : quipu_subscription_run(subscription, QUIPU_RUN_CATCH_UP, never, NULL, &kit->err);
+    quipu_subscription_close(&subscription);
+    return status;
+}
+
+/* Neither run has anything to do; the second one has nothing to look at either. */
+Test(subscription_cursor, a_run_moves_over_what_the_filter_leaves_out)
+{
+    for (int is_within = 0; is_within < 2; is_within++) {
+        struct kit kit;
+        kit_open(&kit);
+        append_n(&kit, 100);
+        kit_assert_ok(&kit, run_b(&kit, is_within != 0));
+        assert_list(&kit, "b-only at 100, 0 behind\n");
+        kit_reopen(&kit);
+        append_n(&kit, 50);
+        kit_append(&kit, "b", 1);
+        append_n(&kit, 5);
+        cr_assert_eq(run_b(&kit, is_within != 0), QUIPU_INVALID);
+        assert_list(&kit, "b-only at 150, 6 behind\n"); /* in front of what was not dealt with */
+        cr_assert_eq(run_b(&kit, is_within != 0), QUIPU_INVALID);
+        cr_assert_str_eq(kit.err.message, "position 151");
+        kit_close(&kit);
+    }
+}
+
+/* Dies when the second batch that nobody wants has come: the first one is stored. */
+static void child_left_out(void *ctx)
+{
+    struct kit *kit = ctx;
+    kit_reopen(kit);
+    struct quipu_subscription *subscription = subscribe_to_b(kit);
+    append_n(kit, LEFT_OUT);
+    kit_assert_ok(kit, quipu_subscription_run(subscription, QUIPU_RUN_ON, never, NULL, &kit->err));
+}
+
+Test(subscription_cursor, a_run_that_is_killed_does_not_look_at_it_all_again)
+{
+    struct kit kit;
+    kit_open(&kit);
+    kit_append(&kit, "a", 0);
+    kit_shut(&kit);
+    int how = kit_run_child("engine.subscription.rest:kill:1", child_left_out, &kit);
+    cr_assert(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
+    kit_reopen(&kit);
+    char expected[64];
+    (void)snprintf(expected, sizeof expected, "b-only at %d, 0 behind\n", LEFT_OUT + 1);
+    assert_list(&kit, expected);
+    kit_close(&kit);
+}
+
+/* ------------------------------------------------------------------ lock files */
+
+static int lock_files(struct kit *kit)
+{
+    int count = 0;
+    DIR *folder = opendir(kit->path);
+    cr_assert_not_null(folder);
+    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+        count += strncmp(entry->d_name, "sub-", 4) == 0;
+    }
+    cr_assert_eq(closedir(folder), 0);
+    return count;
+}
+
+Test(subscription_cursor, a_drop_takes_the_lock_file_along_and_an_unknown_name_makes_none)
+{
+    struct kit kit;
+    kit_open(&kit);
+    cr_assert_eq(quipu_subscription_reset(kit.engine, "nobody", 0, &kit.err), QUIPU_NOT_FOUND);
+    cr_assert_eq(quipu_subscription_drop(kit.engine, "nobody", &kit.err), QUIPU_NOT_FOUND);
+    cr_assert_eq(lock_files(&kit), 0);
+    struct quipu_subscription_options options = QUIPU_SUBSCRIPTION_OPTIONS_INIT;
+    options.name = "too-far";
+    options.start = QUIPU_START_AFTER;
+    options.after = 9;
+    struct quipu_subscription *subscription = NULL;
+    cr_assert_eq(quipu_subscription_open(kit.engine, &options, &subscription, &kit.err),
+                 QUIPU_INVALID);
+    cr_assert_eq(lock_files(&kit), 0);
+
+    subscription = subscribe(&kit, "mailer");
+    cr_assert_eq(lock_files(&kit), 1);
+    cr_assert_eq(quipu_subscription_drop(kit.engine, "mailer", &kit.err), QUIPU_BUSY);
+    cr_assert_eq(lock_files(&kit), 1, "it is held");
+    quipu_subscription_close(&subscription);
+    kit_assert_ok(&kit, quipu_subscription_drop(kit.engine, "mailer", &kit.err));
+    cr_assert_eq(lock_files(&kit), 0);
+    subscription = subscribe(&kit, "mailer");
+    quipu_subscription_close(&subscription);
+    kit_close(&kit);
+}
+
+/* ------------------------------------------------------------------ over a crash */
 
 static enum quipu_status note(void *ctx, const struct quipu_event_view *event,
                               struct quipu_error *err)

@@ -130,7 +130,9 @@ struct quipu_replay_report {
  * A failure of `apply` parks it in front of that event, and is returned with the position in err;
  * what was committed stays. From then on QUIPU_PARKED is returned at once, until
  * quipu_projection_retry or quipu_projection_skip, or another version. An explicit rebuild always
- * tries. A rebuild for another version goes on where an earlier one of that version ended.
+ * tries. A rebuild for another version goes on where an earlier one of that version ended; one of
+ * the same version that was stopped or killed is cleared by the next catch-up, and one that parked
+ * after quipu_projection_retry or quipu_projection_skip.
  *
  * @param report  may be NULL; its digest reads every row
  * @retval QUIPU_OK, QUIPU_INVALID (name, version, or a type in its lists that no event can have),
@@ -254,9 +256,11 @@ quipu_projection_each_row(struct quipu_engine *engine, const char *name, struct 
 enum quipu_projection_state {
     QUIPU_PROJECTION_LIVE = 0,    /* at the end of the log */
     QUIPU_PROJECTION_CATCHING_UP, /* behind */
-    QUIPU_PROJECTION_REBUILDING,  /* a second table is being filled beside the one that is read */
-    QUIPU_PROJECTION_PAUSED,      /* by name */
-    QUIPU_PROJECTION_PARKED,      /* in front of an event that it could not apply */
+    /** A second table is being filled beside the one that is read; or one of another version
+     * waits until a replay of that version goes on. */
+    QUIPU_PROJECTION_REBUILDING,
+    QUIPU_PROJECTION_PAUSED, /* by name */
+    QUIPU_PROJECTION_PARKED, /* in front of an event that it could not apply */
 };
 
 /** "live", "catching up", "rebuilding", "paused", "parked". Static text. Any thread. */
@@ -273,9 +277,16 @@ struct quipu_projection_status {
     uint64_t skipped;        /* events skipped by name, up to `position` */
     uint64_t shadow_version; /* of the rebuild beside, 0: none */
     uint64_t shadow_position;
-    /** The event that could not be applied, 0: none; by the rebuild beside where parked_version is
-     * shadow_version. */
+    /** The rebuild beside goes in causal order; shadow_position is the number of events it has gone
+     * over. */
+    bool shadow_is_causal;
+    /** Nobody is at it, and nobody will go on with it: it was stopped, killed, or is parked. It
+     * does not count for `state`. The next replay clears it; where it is parked, after retry or
+     * skip. */
+    bool shadow_is_left_over;
+    /** The event that could not be applied, 0: none… */
     uint64_t parked_position;
+    bool parked_is_shadow; /* …by the rebuild beside; the rows that are read are not held up */
     uint64_t parked_version;
     enum quipu_status parked_status;
     int64_t parked_unix_us;

@@ -83,9 +83,13 @@ struct quipu_subscription_options {
  * `options` NULL: every event from the beginning, no cursor. One with a name exists in the store
  * from its first opening until it is dropped, and is held by one holder at a time, over all
  * processes: two would take turns at each other's cursor. The engine must stay open until close.
+ *
+ * Each takes an inotify instance, of which Linux grants a user 128 unless
+ * fs.inotify.max_user_instances says more (watch.h): so many can be open at a time.
  * @retval QUIPU_BUSY     the name is held; err says by which process
  * @retval QUIPU_INVALID  name, filter or bounds; `after` beyond the log's end
- * @retval QUIPU_CORRUPT, QUIPU_IO, QUIPU_NO_MEMORY, QUIPU_NO_SPACE, QUIPU_PERMISSION (a name in a
+ * @retval QUIPU_IO       also where the limit of watches is reached; err says the cure
+ * @retval QUIPU_CORRUPT, QUIPU_NO_MEMORY, QUIPU_NO_SPACE, QUIPU_PERMISSION (a name in a
  * store that can only be read), QUIPU_MISUSE
  * @threads the handle: one thread at a time, but for quipu_subscription_stop
  */
@@ -122,7 +126,8 @@ quipu_subscription_wait(struct quipu_subscription *subscription, int timeout_ms,
 
 /**
  * Everything up to and with this position is dealt with. Durable when it returns. A position at or
- * before the cursor changes nothing.
+ * before the cursor changes nothing. With the last one that next has handed out, the cursor goes on
+ * over what the filter has left out behind it, as far as the log was looked at.
  * @retval QUIPU_INVALID  beyond the last event that next has handed out
  * @retval QUIPU_MISUSE   it has no name. @retval QUIPU_NOT_FOUND  it was dropped
  * @retval QUIPU_IO, QUIPU_NO_SPACE, …  as quipu_txn_commit
@@ -131,8 +136,20 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_subscription_acknowledge(struct quipu_subscription *subscription, uint64_t position,
                                struct quipu_error *err);
 
-/** The same within a write transaction of the caller's: what else it writes is committed together
- * with the cursor, or neither is. */
+/**
+ * Everything that next has handed out is dealt with, and what the filter has left out behind it, or
+ * where nothing came for it at all: a host that polls calls it when next has said QUIPU_DONE, so
+ * that it does not go over a long log again after a restart. Never moves over an event that was not
+ * handed out. Where there is nothing to move, nothing is written.
+ * @retval QUIPU_MISUSE   it has no name. @retval QUIPU_NOT_FOUND  it was dropped
+ * @retval QUIPU_IO, QUIPU_NO_SPACE, …  as quipu_txn_commit
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_subscription_acknowledge_all(struct quipu_subscription *subscription,
+                                   struct quipu_error *err);
+
+/** quipu_subscription_acknowledge within a write transaction of the caller's: what else it writes
+ * is committed together with the cursor, or neither is. */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_subscription_acknowledge_within(struct quipu_subscription *subscription,
                                       struct quipu_txn *txn, uint64_t position,
@@ -150,7 +167,9 @@ enum quipu_run_mode {
 /**
  * Call `handle` for each event, and acknowledge after it: at least once. May append events.
  * QUIPU_DONE from `handle` ends well, its event acknowledged; a failure ends with it, in front of
- * that event, with all before it acknowledged.
+ * that event, with all before it acknowledged. The cursor also moves over what the filter leaves
+ * out: when the call ends, and while it runs on at the latest each 65,536 positions, and each 1,024
+ * where it has caught up.
  * @retval QUIPU_OK  caught up, stopped, or QUIPU_DONE. As next and acknowledge, or what `handle`
  * says
  */
@@ -202,7 +221,8 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_subscription_reset(struct qui
                                                                       uint64_t position,
                                                                       struct quipu_error *err);
 
-/** Forget it. @retval QUIPU_NOT_FOUND, QUIPU_BUSY (held), or as quipu_txn_commit */
+/** Forget it, and its lock's file. @retval QUIPU_NOT_FOUND, QUIPU_BUSY (held), or as
+ * quipu_txn_commit */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_subscription_drop(struct quipu_engine *engine, const char *name, struct quipu_error *err);
 

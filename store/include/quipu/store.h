@@ -133,6 +133,24 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_store_lock_take(struct quipu_
                                                                    struct quipu_error *err);
 QUIPU_API void quipu_store_lock_release(struct quipu_store_lock **lock);
 
+/** Release it and delete its file, where there is no more need for the name. Not for claims, whose
+ * file others may hold too. */
+QUIPU_API void quipu_store_lock_remove(struct quipu_store_lock **lock);
+
+/** A claim: a lock on `number` within the file of that name, released as a lock is. Locks and
+ * claims do not share names. @retval as quipu_store_lock_take */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_store_claim_take(struct quipu_store *store, const char *name, uint32_t number,
+                       struct quipu_store_lock **out, struct quipu_error *err);
+
+/** Does anybody hold this claim, of any process, the caller too? Takes nothing, so it is in
+ * nobody's way; also where the store can only be read. @retval QUIPU_MISUSE (name), QUIPU_IO,
+ * QUIPU_PERMISSION */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_store_claim_is_held(struct quipu_store *store,
+                                                                       const char *name,
+                                                                       uint32_t number, bool *out,
+                                                                       struct quipu_error *err);
+
 /* ------------------------------------------------------------------ transactions */
 
 /** A snapshot (read) or the one write in progress. Owner thread only. */
