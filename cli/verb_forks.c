@@ -156,8 +156,10 @@ static int list(const struct cli *cli)
     }
     if (run.lasting > 0) {
         cli_note(cli,
-                 "%" PRIu64 " numbers are used twice: a signing key is in use on two devices, or a "
-                 "store was put back to an old copy beside its key",
+                 "%" PRIu64
+                 " numbers are claimed twice: a signing key is in use on two devices, or "
+                 "a store was put back to an old copy beside its key, or somebody else wrote one "
+                 "of the two; bundles and checkpoints that the source signed tell which",
                  run.lasting);
     }
     return 0;
@@ -305,7 +307,9 @@ static int verify(const struct cli *cli, const char *path)
         cli_json_release(&json);
     } else if (status == QUIPU_OK) {
         fork_text(&fork, false);
-        (void)printf("proven: two events claim one place\n");
+        (void)printf("holds: two envelopes claim one place; envelopes are not signed one by one: "
+                     "who made them is shown by signed bundles and checkpoints of %s\n",
+                     fork.kind == QUIPU_FORK_SOURCE ? "that source" : "their sources");
     }
     quipu_buf_release(&block);
     return status == QUIPU_OK ? 0
@@ -367,13 +371,18 @@ const struct cli_verb cli_verb_forks = {
     .summary = "Conflicts: two events that claim one place, and their evidence",
     .details =
         "Where two devices went on from the same event, both branches are kept; the conflict is "
-        "open "
-        "until\n"
+        "open until\n"
         "`quipu merge` joins them. Where one source gave a number twice, its key is in use on two "
-        "devices,\n"
-        "and that stays so. export writes the evidence of one: a block of DAG-CBOR with both "
-        "envelopes,\n"
-        "which verify checks without a store. FILE - is stdin or stdout.",
+        "devices, its\n"
+        "store was put back, or somebody else wrote one of the two; that stays so. export writes "
+        "the "
+        "evidence of\n"
+        "one: a block of DAG-CBOR with both envelopes, which verify checks without a store. It "
+        "shows "
+        "that two\n"
+        "envelopes claim one place, not who made them: envelopes are not signed one by one, signed "
+        "bundles and\n"
+        "checkpoints of a source show what it recorded. FILE - is stdin or stdout.",
     .example = "quipu forks export bafyrei… evidence.cbor && quipu forks verify evidence.cbor",
     .arguments_max = 3,
     .run = run,

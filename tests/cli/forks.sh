@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Forks: two devices go on from the same event by themselves; a bundle carries one branch to the other.
-# Refused unless it is to be kept; then listed, proven, merged.
+# Refused unless it is to be kept; then listed, exported, verified, merged.
 #   forks.sh QUIPU
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -56,7 +56,10 @@ equal "CID of the file" "$("$quipu" cid --codec dag-cbor "$dir/evidence")" "$cid
 (
     unset QUIPU_STORE
     cd "$dir"
-    has "forks verify" "$("$quipu" forks verify evidence)" "proven: two events claim one place"
+    verified=$("$quipu" forks verify evidence)
+    has "forks verify" "$verified" "holds: two envelopes claim one place; envelopes are not signed one by one"
+    has "forks verify" "$verified" "signed bundles and checkpoints of their sources"
+    ! grep -qi proven <<<"$verified" || fail "evidence proves no author: $verified"
     equal "cid" "$("$quipu" forks verify --json - <evidence | member cid)" "$cid"
 )
 refused 4 'name a new file' EXISTS forks export "$cid" "$dir/evidence"

@@ -24,8 +24,9 @@ extern "C" {
 enum quipu_fork_kind {
     /** Two events follow the same event of their aggregate, or are both its first. */
     QUIPU_FORK_AGGREGATE = 0,
-    /** Two events of one source have the same number: its key is in use on two devices, or one was
-     * put back to an old copy. */
+    /** Two events that claim one source have the same number: its key is in use on two devices, or
+     * a store was put back to an old copy beside its key, or somebody else wrote one of them.
+     * Envelopes are not signed one by one: a bundle or checkpoint that the source signed tells. */
     QUIPU_FORK_SOURCE,
 };
 
@@ -34,7 +35,8 @@ enum quipu_fork_state {
     QUIPU_FORK_OPEN = 0,
     /** Its branches are merged. */
     QUIPU_FORK_CLOSED,
-    /** A number that was used twice stays so; the key should be retired. */
+    /** A number that was used twice stays so; where the source signed for both, its key should be
+     * retired. */
     QUIPU_FORK_LASTING,
 };
 
@@ -78,11 +80,13 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_fork_evidence(struct quipu_en
                                                                  struct quipu_error *err);
 
 /**
- * Does this object prove a conflict? Needs no store. Both envelopes are decoded strictly; they must
- * be two, in the order of their CIDs, and claim the same place: the same version or a common prev
- * in the same aggregate, or the same number of the same source. `out` may be NULL; its slices point
- * into `evidence`.
- * @retval QUIPU_INVALID  it proves nothing; err says what is missing
+ * Does this object hold two envelopes that claim one place? Needs no store. It proves no more than
+ * that: not who made them, for an envelope carries no signature and anybody can write one with any
+ * source. Who made them is shown by bundles and checkpoints that this source signed. Both envelopes
+ * are decoded strictly; they must be two, in the order of their CIDs, and claim the same place: the
+ * same version or a common prev in the same aggregate, or the same number of the same source. `out`
+ * may be NULL; its slices point into `evidence`.
+ * @retval QUIPU_INVALID  they claim no place together; err says what is missing
  * @retval QUIPU_FORMAT_NEWER, QUIPU_ENVELOPE, QUIPU_CBOR_*  it, or an envelope in it, is not one
  * @threads any
  */
