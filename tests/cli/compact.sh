@@ -64,10 +64,10 @@ event_id=$("$quipu" show --json 1700 | member event_id)
 bytes=$(printf '%s' "${event_id//-/}" | sed 's/../\\x&/g')
 flipped=0
 # Its first half where the second half does not follow: in the index, not in the envelope.
-for at in $(LC_ALL=C grep -abPo "${bytes:0:32}(?!${bytes:32:32})" "$data" | cut -d: -f1); do
+while read -r at; do
     printf '\x00' | dd of="$data" bs=1 seek=$((at + 7)) conv=notrunc status=none
     flipped=$((flipped + 1))
-done
+done < <(LC_ALL=C grep -abPo "${bytes:0:32}(?!${bytes:32:32})" "$data" | cut -d: -f1)
 [ "$flipped" -ge 1 ] || fail "the index has no entry for $event_id"
 found=0
 "$quipu" verify >"$dir/out" 2>"$dir/err" || found=$?
