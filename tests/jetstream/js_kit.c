@@ -308,3 +308,33 @@ void js_expect_all_published(const struct nats_fixture *server, struct js_store 
     cr_assert_eq(look_messages(&look, QUIPU_STREAM_DEFAULT), look.checked);
     look_close(&look);
 }
+
+/* ------------------------------------------------------------------ comparing stores */
+
+struct compare {
+    struct quipu_txn *txn;
+    uint64_t seen;
+};
+
+static enum quipu_status compare_event(void *ctx, const struct quipu_event_view *event,
+                                       struct quipu_error *err)
+{
+    struct compare *compare = ctx;
+    struct quipu_record record;
+    cr_assert_eq(quipu_txn_find_event_id(compare->txn, event->envelope.event_id, &record, err),
+                 QUIPU_OK);
+    cr_assert(quipu_slice_equal(record.envelope, event->envelope_block));
+    cr_assert(quipu_slice_equal(record.payload, event->payload));
+    compare->seen++;
+    return QUIPU_OK;
+}
+
+void js_assert_same_events(struct js_store *a, struct js_store *b)
+{
+    struct quipu_error err;
+    struct compare compare = {NULL, 0};
+    cr_assert_eq(quipu_txn_begin_read(b->store, &compare.txn, &err), QUIPU_OK);
+    cr_assert_eq(quipu_each_event(a->engine, NULL, compare_event, &compare, &err), QUIPU_OK);
+    cr_assert_eq(quipu_txn_last_position(compare.txn), compare.seen);
+    quipu_txn_abort(&compare.txn);
+}

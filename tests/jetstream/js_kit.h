@@ -58,4 +58,7 @@ uint64_t js_stream_messages(const struct nats_fixture *server, const char *strea
  * each payload as ADR-20 says. */
 void js_expect_all_published(const struct nats_fixture *server, struct js_store *store);
 
+/* Assert that `b` holds the events of `a` and no others, wherever they are in its log. */
+void js_assert_same_events(struct js_store *a, struct js_store *b);
+
 #endif

@@ -1,18 +1,15 @@
 /*
- * Pulling from a real server: what comes in, what does not, and that each message counts once.
+ * Pulling from a real server: what comes in, what does not, and that each message counts once. What
+ * goes wrong on the way is in test_pull_faults.c.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
-#include <errno.h>
 #include <nats/nats.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "js_kit.h"
 #include "quipu/event_json.h"
@@ -51,36 +48,6 @@ static struct quipu_pull_report pull_into(struct js_store *store)
     return report;
 }
 
-/* ------------------------------------------------------------------ comparing stores */
-
-struct compare {
-    struct quipu_txn *txn;
-    uint64_t seen;
-};
-
-static enum quipu_status compare_event(void *ctx, const struct quipu_event_view *event,
-                                       struct quipu_error *err)
-{
-    struct compare *compare = ctx;
-    struct quipu_record record;
-    cr_assert_eq(quipu_txn_find_event_id(compare->txn, event->envelope.event_id, &record, err),
-                 QUIPU_OK);
-    cr_assert(quipu_slice_equal(record.envelope, event->envelope_block));
-    cr_assert(quipu_slice_equal(record.payload, event->payload));
-    compare->seen++;
-    return QUIPU_OK;
-}
-
-static void expect_same_events(struct js_store *a, struct js_store *b)
-{
-    struct quipu_error err;
-    struct compare compare = {NULL, 0};
-    cr_assert_eq(quipu_txn_begin_read(b->store, &compare.txn, &err), QUIPU_OK);
-    cr_assert_eq(quipu_each_event(a->engine, NULL, compare_event, &compare, &err), QUIPU_OK);
-    cr_assert_eq(quipu_txn_last_position(compare.txn), compare.seen);
-    quipu_txn_abort(&compare.txn);
-}
-
 /* ------------------------------------------------------------------ what comes in */
 
 Test(pull, brings_every_event_into_a_fresh_store)
@@ -94,7 +61,7 @@ Test(pull, brings_every_event_into_a_fresh_store)
     cr_assert_eq(report.events.added, 1700);
     cr_assert_eq(report.events.known + report.events.quarantined, 0);
     cr_assert_eq(report.last_sequence, 1700);
-    expect_same_events(&there, &here);
+    js_assert_same_events(&there, &here);
     /* They have their receipts: nothing is published again. */
     cr_assert_eq(js_store_outbox(&here).pending, 0);
     cr_assert_eq(js_flush(&here, nats).duplicates, 0);
@@ -116,7 +83,7 @@ Test(pull, goes_on_where_it_was)
     report = pull_into(&here);
     cr_assert_eq(report.events.added + report.events.known, 0);
     cr_assert_eq(report.last_sequence, 70);
-    expect_same_events(&there, &here);
+    js_assert_same_events(&there, &here);
 }
 
 Test(pull, two_stores_that_share_a_stream_converge)
@@ -135,7 +102,7 @@ Test(pull, two_stores_that_share_a_stream_converge)
     cr_assert_eq(mine.events.added, 1);
     cr_assert_eq(mine.events.known, 1, "our own event comes back and does no harm");
     cr_assert_eq(theirs.events.added, 1);
-    expect_same_events(&here, &there);
+    js_assert_same_events(&here, &there);
 }
 
 Test(pull, takes_an_empty_stream_for_the_end)
@@ -159,7 +126,7 @@ Test(pull, works_with_the_smallest_batch)
     cr_assert_eq(quipu_pull(here.engine, nats, &options, &report, &err), QUIPU_OK);
 
     cr_assert_eq(report.events.added, 12);
-    expect_same_events(&there, &here);
+    js_assert_same_events(&there, &here);
 }
 
 /* ------------------------------------------------------------------ places */
@@ -259,7 +226,7 @@ Test(pull, misses_nothing_that_was_delivered_and_never_acknowledged)
     struct quipu_pull_report report = pull_into(&here);
 
     cr_assert_eq(report.events.added, 10);
-    expect_same_events(&there, &here);
+    js_assert_same_events(&there, &here);
 }
 
 /* ------------------------------------------------------------------ what does not come in */
@@ -434,7 +401,7 @@ Test(pull, two_stores_that_forked_converge_and_a_merge_closes_it_for_both)
 
     cr_assert_eq(pull_into(&here).events.forks, 1);
     cr_assert_eq(pull_into(&there).events.forks, 1);
-    expect_same_events(&here, &there);
+    js_assert_same_events(&here, &there);
     cr_assert_eq(open_forks(&here), 1);
     cr_assert_eq(open_forks(&there), 1);
 
@@ -488,7 +455,7 @@ Test(pull, leaves_in_the_stream_what_there_is_no_room_to_wait_for)
     cr_assert_eq(report.events.quarantined, 1);
     cr_assert_eq(report.last_sequence, 5);
     js_store_copy(&there, &here);
-    expect_same_events(&there, &here);
+    js_assert_same_events(&there, &here);
 }
 
 Test(pull, takes_in_a_message_longer_than_a_fetch_asks_for)
@@ -507,111 +474,3 @@ Test(pull, takes_in_a_message_longer_than_a_fetch_asks_for)
     cr_assert_eq(report.events.quarantined, 1);
     cr_assert_eq(report.events.added, 5);
 }
-
-/* ------------------------------------------------------------------ failures */
-
-Test(pull, says_that_nothing_is_provisioned)
-{
-    struct quipu_error err;
-    cr_assert_eq(quipu_pull(here.engine, nats, NULL, NULL, &err), QUIPU_NOT_PROVISIONED);
-    cr_assert_not_null(strstr(err.message, "quipu provision"));
-}
-
-Test(pull, says_that_another_pull_is_running)
-{
-    struct quipu_error err;
-    struct quipu_store_lock *lock = NULL;
-    js_provision(nats, 0);
-    cr_assert_eq(quipu_store_lock_take(here.store, "puller", &lock, &err), QUIPU_OK);
-    cr_assert_eq(quipu_pull(here.engine, nats, NULL, NULL, &err), QUIPU_BUSY);
-    quipu_store_lock_release(&lock);
-}
-
-Test(pull, says_that_the_server_is_gone)
-{
-    struct quipu_error err;
-    js_provision(nats, 0);
-    nats_fixture_kill(&server);
-    cr_assert_eq(quipu_pull(here.engine, nats, NULL, NULL, &err), QUIPU_OFFLINE);
-    cr_assert_not_null(strstr(err.message, "start nats-server"));
-}
-
-Test(pull, gives_up_on_a_server_that_stands_still_and_loses_nothing)
-{
-    struct quipu_error err;
-    struct quipu_nats *hasty = NULL;
-    struct quipu_nats_options options = QUIPU_NATS_OPTIONS_INIT;
-    js_provision(nats, 0);
-    js_store_fill(&there, 20, 100, JS_PAYLOADS_UNIQUE);
-    js_flush(&there, nats);
-    options.url = server.url;
-    options.request_timeout_us = 300000;
-    cr_assert_eq(quipu_nats_open(&options, &hasty, &err), QUIPU_OK);
-    nats_fixture_pause(&server);
-
-    cr_assert_eq(quipu_pull(here.engine, hasty, NULL, NULL, &err), QUIPU_TIMEOUT);
-
-    nats_fixture_resume(&server);
-    quipu_nats_close(&hasty);
-    cr_assert_eq(pull_into(&here).events.added, 20);
-}
-
-#ifdef QUIPU_FAILPOINTS
-static int pull_in_child(const char *failpoint)
-{
-    char program[1024];
-    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
-    cr_assert_gt(len, 0);
-    program[len] = 0;
-    char *slash = strrchr(program, '/');
-    (void)snprintf(slash + 1, sizeof program - (size_t)(slash + 1 - program), "flush_child");
-    pid_t pid = fork();
-    cr_assert_geq(pid, 0);
-    if (pid == 0) {
-        (void)setenv("QUIPU_FAILPOINT", failpoint, 1);
-        execl(program, program, here.path, server.url, "pull", (char *)NULL);
-        _exit(127);
-    }
-    int state = 0;
-    while (waitpid(pid, &state, 0) < 0 && errno == EINTR) {
-    }
-    return state;
-}
-
-static void check_killed_at(const char *failpoint)
-{
-    js_provision(nats, 0);
-    js_store_fill(&there, 1200, 60, JS_PAYLOADS_UNIQUE);
-    js_flush(&there, nats);
-    js_store_close(&here);
-
-    int state = pull_in_child(failpoint);
-
-    cr_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL, "%s was not reached (%d)",
-              failpoint, state);
-    js_store_reopen(&here);
-    pull_into(&here);
-    expect_same_events(&there, &here);
-    cr_assert_eq(quarantine_of(&here).count, 0);
-}
-
-Test(pull, killed_before_a_commit)
-{
-    check_killed_at("jetstream.pull.commit:kill");
-}
-
-Test(pull, killed_before_the_second_commit)
-{
-    check_killed_at("jetstream.pull.commit:kill:2");
-}
-
-Test(pull, killed_between_commit_and_acks)
-{
-    check_killed_at("jetstream.pull.ack:kill");
-}
-
-Test(pull, killed_between_the_last_commit_and_its_acks)
-{
-    check_killed_at("jetstream.pull.ack:kill:3");
-}
-#endif
