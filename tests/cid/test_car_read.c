@@ -393,11 +393,11 @@ Test(car_read, does_not_care_how_the_source_cuts_its_bytes)
 {
     struct quipu_buf car = QUIPU_BUF_INIT;
     uint8_t data[70000];
-    struct quipu_cid root = quipu_cid_of(QUIPU_CODEC_RAW, quipu_slice(data, 0));
-    car_header(&car, &root, 1);
     for (size_t i = 0; i < sizeof data; i++) {
         data[i] = (uint8_t)(i * 7);
     }
+    struct quipu_cid root = quipu_cid_of(QUIPU_CODEC_RAW, quipu_slice(data, 0));
+    car_header(&car, &root, 1);
     static const size_t LENGTHS[] = {0, 1, 91, 92, 65000, 65500, 70000, 5, 65536};
     for (size_t i = 0; i < sizeof LENGTHS / sizeof LENGTHS[0]; i++) {
         struct quipu_slice bytes = quipu_slice(data, LENGTHS[i]);
