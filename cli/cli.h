@@ -37,7 +37,6 @@ struct cli {
     bool was_backup;   /* when it was opened; see cli_say_restored */
     struct quipu_store *store;
     struct quipu_engine *engine;
-    struct quipu_types *types; /* what cli_types_use has found; NULL: nothing */
     char done[96]; /* what stands even where the results do not reach stdout; "" nothing */
 };
 
@@ -52,16 +51,6 @@ const struct cli_verb *cli_verb_find(const char *name);
  * or the exit code after it has said what is wrong.
  */
 int cli_open(struct cli *cli);
-
-/**
- * Behind cli_open, for verbs that append: hold the engine to the event types that the store
- * declares, if it declares any. Returns 0, or the exit code after it has said what is wrong.
- */
-int cli_types_use(struct cli *cli);
-
-/** Before the store is closed: say so where it was a backup that nobody had recorded in, and now
- * records under a source of its own. */
-void cli_say_restored(const struct cli *cli);
 
 /** cli_open for a store that must not be there yet. */
 int cli_open_new(struct cli *cli);

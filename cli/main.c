@@ -13,7 +13,6 @@
 #include "config.h"
 #include "print.h"
 #include "quipu/alloc.h"
-#include "quipu/types.h"
 
 const struct cli_verb *const cli_verbs[] = {
     &cli_verb_init,
@@ -150,7 +149,6 @@ static int run_verb(struct cli *cli, int argc, char **argv)
     }
     cli_say_restored(cli);
     cli_close(&cli->store, &cli->engine);
-    quipu_types_free(cli->types);
     cli_config_release(&cli->config);
     quipu_free(values);
     return code;

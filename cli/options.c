@@ -201,6 +201,9 @@ void cli_help_verb(const struct cli_verb *verb)
     help_options(verb->options, verb->option_count);
     size_t skipped = verb->is_network ? 0 : 1;
     help_options(common_options + skipped, COMMON_COUNT - skipped);
+    if (verb->help_more != NULL) {
+        verb->help_more();
+    }
     (void)printf("\nExit codes:\n");
     for (int code = CLI_EXIT_OK; code <= CLI_EXIT_ASIDE; code++) {
         (void)printf("  %d  %s\n", code, cli_exit_text((enum cli_exit)code));

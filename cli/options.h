@@ -58,6 +58,7 @@ struct cli_verb {
     size_t values_bytes; /* the values are this many zeroed bytes before parsing */
     int arguments_min;
     int arguments_max;
+    void (*help_more)(void); /* prints what only a table knows, behind the options; NULL: nothing */
     /* Returns the exit code. `argv` are the arguments that are no options. */
     int (*run)(struct cli *cli, const void *values, int argc, char **argv);
 };

@@ -356,9 +356,6 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
         return CLI_EXIT_USAGE;
     }
     int code = cli_open(cli);
-    if (code == 0) {
-        code = cli_types_use(cli);
-    }
     if (code != 0) {
         return code;
     }

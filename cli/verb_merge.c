@@ -97,9 +97,6 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     struct quipu_error err = {0};
     int code = cli_open(cli);
     if (code == 0) {
-        code = cli_types_use(cli);
-    }
-    if (code == 0) {
         code =
             cli_open_input(cli, path, "name a file with one JSON line, or - for stdin", &lines.fd);
     }

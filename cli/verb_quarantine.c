@@ -156,13 +156,13 @@ static int drop(const struct cli *cli, const char *name)
 static int run(struct cli *cli, const void *values, int argc, char **argv)
 {
     (void)values;
-    const char *what = argv[0];
+    const char *what = argc == 0 ? "list" : argv[0];
     bool is_drop = strcmp(what, "drop") == 0;
     bool is_list = strcmp(what, "list") == 0;
     if (!is_drop && !is_list && strcmp(what, "retry") != 0) {
         return cli_usage(cli, "wants list, retry or drop, found \"%s\"", what);
     }
-    if (argc != (is_drop ? 2 : 1)) {
+    if (is_drop ? argc != 2 : argc > 1) {
         return cli_usage(cli, is_drop ? "%s wants a CID" : "%s takes no CID", what);
     }
     int code = cli_open(cli);
@@ -177,7 +177,7 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
 
 const struct cli_verb cli_verb_quarantine = {
     .name = "quarantine",
-    .arguments = "list|retry|drop CID",
+    .arguments = "[list|retry|drop CID]",
     .summary = "Events of others that were refused: list, judge again, drop one",
     .details =
         "Each line of the list: the CID, where it came from, its size, and why it was refused. An "
@@ -187,7 +187,7 @@ const struct cli_verb cli_verb_quarantine = {
         "judges all of them again, and keeps forks. A dropped one is forgotten here; it comes back "
         "when its carrier brings it again.",
     .example = "quipu quarantine list --json",
-    .arguments_min = 1,
+    .arguments_min = 0,
     .arguments_max = 2,
     .run = run,
 };

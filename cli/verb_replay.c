@@ -22,6 +22,8 @@ struct replay_values {
 
 /* A slice while somebody looks on. */
 #define PROGRESS_US 100000
+/* More projections than a screen has lines for. */
+#define NAMES_BYTES 512
 
 struct progress {
     const struct cli *cli;
@@ -161,6 +163,23 @@ static enum quipu_status replay(const struct cli *cli, const struct replay_value
     return QUIPU_OK;
 }
 
+/* The names of all projections, with commas. */
+static void projection_names(char out[NAMES_BYTES])
+{
+    size_t len = 0;
+    for (size_t i = 0; i < catalogue_projection_count && len < NAMES_BYTES; i++) {
+        len += (size_t)snprintf(out + len, NAMES_BYTES - len, "%s%s", i == 0 ? "" : ", ",
+                                catalogue_projections[i]->name);
+    }
+}
+
+static void help_projections(void)
+{
+    char names[NAMES_BYTES];
+    projection_names(names);
+    (void)printf("\nProjections:\n  %s\n", names);
+}
+
 static int run(struct cli *cli, const void *values, int argc, char **argv)
 {
     (void)argc;
@@ -168,7 +187,9 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     const struct replay_values *replay_values = values;
     const char *name = replay_values->projection;
     if (name != NULL && catalogue_projection_find(name) == NULL) {
-        return cli_usage(cli, "there is no projection \"%s\": they are roles and inventory", name);
+        char names[NAMES_BYTES];
+        projection_names(names);
+        return cli_usage(cli, "there is no projection \"%s\": they are %s", name, names);
     }
     int code = cli_open(cli);
     if (code != 0) {
@@ -186,7 +207,7 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
 
 static const struct cli_option options[] = {
     {"projection", CLI_TEXT, offsetof(struct replay_values, projection), "NAME",
-     "only this one: roles or inventory"},
+     "only this one of those below"},
     {"rebuild", CLI_FLAG, offsetof(struct replay_values, is_rebuild), NULL,
      "from the first event, beside the old rows, then swap"},
     {"causal", CLI_FLAG, offsetof(struct replay_values, is_causal), NULL,
@@ -206,5 +227,6 @@ const struct cli_verb cli_verb_replay = {
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .values_bytes = sizeof(struct replay_values),
+    .help_more = help_projections,
     .run = run,
 };

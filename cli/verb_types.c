@@ -29,27 +29,6 @@ struct types_values {
     bool replaces;
 };
 
-/* ------------------------------------------------------------------ for verbs that append */
-
-int cli_types_use(struct cli *cli)
-{
-    struct quipu_error err;
-    enum quipu_status status = quipu_types_load(cli->store, &cli->types, &err);
-    if (status == QUIPU_NOT_FOUND) {
-        return 0;
-    }
-    if (status == QUIPU_OK) {
-        struct quipu_engine_options options = QUIPU_ENGINE_OPTIONS_INIT;
-        options.types = cli->types;
-        quipu_engine_close(&cli->engine);
-        status = quipu_engine_open(cli->store, &options, &cli->engine, &err);
-    }
-    return status == QUIPU_OK ? 0
-                              : cli_fail(cli, status, &err,
-                                         "put good ones in their place with `quipu types import "
-                                         "--replace`");
-}
-
 /* ------------------------------------------------------------------ reading */
 
 static enum quipu_status file_read(int fd, struct quipu_buf *out, struct quipu_error *err)

@@ -62,10 +62,13 @@ refused 2 'quipu log --help' INVALID log --follow --reverse
 refused 2 'quipu show --help' INVALID show
 refused 2 'quipu show --help' INVALID show 1 2
 refused 2 'quipu replay --help' INVALID replay --projection frobnicate
+has "replay, no such projection" "$(cat "$dir/err")" 'they are roles, inventory, catalogue'
+has "replay --help" "$("$quipu" replay --help)" 'roles, inventory, catalogue'
 refused 2 'quipu deadletter --help' INVALID deadletter frobnicate
 refused 2 'quipu quarantine --help' INVALID quarantine frobnicate
 refused 2 'quipu quarantine --help' INVALID quarantine drop
 refused 2 'quipu quarantine --help' INVALID quarantine retry 1
+equal 'quarantine lists where nothing is said' "$("$quipu" quarantine --json | wc -l)" 0
 refused 2 'quipu car --help' INVALID car unpack a.car
 refused 2 'quipu export --help' INVALID export --format zip x
 
