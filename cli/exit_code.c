@@ -197,7 +197,7 @@ static const char *cure_there(enum quipu_status status)
     case QUIPU_UNSIGNED:
         return "have its maker export it again: what nobody signed proves nothing";
     case QUIPU_UNTRUSTED:
-        return "if you know the signer, name it with --trust U…; else take only what the source itself signed";
+        return "name the signer with --trust U… if you know it, else take only what the source itself signed";
     case QUIPU_MISSING:
         return "put all parts into one folder, then run it again";
     case QUIPU_SCHEMA_NEWER:
