@@ -54,8 +54,8 @@ static void rebuild_text(const struct quipu_projection_status *one)
     (void)printf("    a rebuild%s as version %" PRIu64 " is left over at position %" PRIu64
                  "; %s\n",
                  order, one->shadow_version, one->shadow_position,
-                 one->parked_is_shadow ? "the next replay after retry or skip clears it"
-                                       : "the next replay clears it");
+                 one->parked_position != 0 ? "the next replay after retry or skip clears it"
+                                           : "the next replay clears it");
 }
 
 static void list_text(const struct cli *cli, const struct quipu_projection_status *one)

@@ -48,6 +48,19 @@ has "list --json" "$("$quipu" projections list --json)" '"why":"too long"}]}'
 equal "digest of a rebuild" "$("$quipu" replay --projection inventory --rebuild --json | member digest)" \
     "$(member digest <"$dir/out")"
 
+# A rebuild of the same version that parks does not hold up the rows that are there, and goes after
+# the skip that ends its park.
+event d "$(head -c 1100000 /dev/zero | tr '\0' x)" | "$quipu" append - >/dev/null
+refuses 3 "in front of position 4" replay --projection inventory
+refuses 3 "in front of position 4" replay --projection inventory --rebuild
+has "list" "$("$quipu" projections)" "a rebuild as version 1 is left over at position 3; the next replay after retry or skip"
+has "list --json" "$("$quipu" projections list --json)" '"rebuild":{"version":1,"position":3,"causal":false,"left_over":true}'
+"$quipu" projections skip inventory 4 --why "too long" >/dev/null
+has "list" "$("$quipu" projections)" "a rebuild as version 1 is left over at position 3; the next replay clears it"
+"$quipu" replay --projection inventory >/dev/null
+has "list" "$("$quipu" projections)" "inventory version 1: live, position 4, 0 events behind"
+has "list --json" "$("$quipu" projections list --json)" '"rebuild":null'
+
 equal "pause" "$("$quipu" projections pause inventory)" "inventory is paused"
 refuses 4 "projection inventory is paused" replay --projection inventory
 equal "state" "$("$quipu" projections list --json | member state)" "paused"

@@ -290,7 +290,8 @@ Test(causal, a_replay_that_is_killed_is_begun_anew)
     cr_assert_eq(status.shadow_version, 1, "half of it is there");
     cr_assert(status.shadow_is_causal);
     cr_assert(status.shadow_is_left_over);
-    cr_assert_eq(status.shadow_position, 10000, "as far as its first slice went");
+    cr_assert(status.shadow_position > 0 && status.shadow_position < events, "%lu",
+              (unsigned long)status.shadow_position); /* as far as its first slice went */
     cr_assert_eq(status.state, QUIPU_PROJECTION_LIVE);
     kit_append(&stores[0], "x", 2);
     struct quipu_replay_report report = replay_well(&stores[0], QUIPU_REPLAY_CATCH_UP);

@@ -5,7 +5,9 @@
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -48,6 +50,95 @@ Test(store_files, a_lock_has_one_holder_and_says_who_it_is)
     cr_assert_eq(quipu_store_lock_take(fixture.store, "flush", &lock, &err), QUIPU_OK);
     quipu_store_lock_release(&lock);
     quipu_store_lock_release(&lock);
+}
+
+static bool file_is_there(const char *name)
+{
+    char path[600];
+    (void)snprintf(path, sizeof path, "%s/%s", quipu_store_path(fixture.store), name);
+    return access(path, F_OK) == 0;
+}
+
+Test(store_files, a_lock_that_is_removed_takes_its_file_along)
+{
+    struct quipu_store_lock *lock = NULL;
+    struct quipu_store_lock *second = NULL;
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "once", &lock, NULL), QUIPU_OK);
+    cr_assert(file_is_there("once.lock"));
+    quipu_store_lock_remove(&lock);
+    cr_assert_null(lock);
+    cr_assert_not(file_is_there("once.lock"));
+    quipu_store_lock_remove(&lock);
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "once", &lock, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "once", &second, NULL), QUIPU_BUSY);
+    quipu_store_lock_release(&lock);
+    cr_assert(file_is_there("once.lock"));
+}
+
+enum { REMOVERS = 3, REMOVALS = 2000 };
+
+static atomic_int holders;
+static atomic_int failures;
+
+static void *take_and_remove(void *ctx)
+{
+    (void)ctx;
+    for (int taken = 0; taken < REMOVALS;) {
+        struct quipu_store_lock *lock = NULL;
+        enum quipu_status status = quipu_store_lock_take(fixture.store, "once", &lock, NULL);
+        if (status == QUIPU_BUSY) {
+            continue;
+        }
+        if (status != QUIPU_OK || atomic_fetch_add(&holders, 1) != 0) {
+            atomic_fetch_add(&failures, 1);
+        }
+        taken++;
+        atomic_fetch_sub(&holders, 1);
+        quipu_store_lock_remove(&lock);
+    }
+    return NULL;
+}
+
+/* One that had the file open before it was deleted does not hold a lock that nobody else sees. */
+Test(store_files, removing_leaves_one_holder_at_a_time)
+{
+    pthread_t threads[REMOVERS];
+    for (size_t i = 0; i < REMOVERS; i++) {
+        cr_assert_eq(pthread_create(&threads[i], NULL, take_and_remove, NULL), 0);
+    }
+    for (size_t i = 0; i < REMOVERS; i++) {
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    }
+    cr_assert_eq(atomic_load(&failures), 0);
+    cr_assert_not(file_is_there("once.lock"));
+}
+
+static bool is_claimed(uint32_t number)
+{
+    bool is_held = false;
+    cr_assert_eq(quipu_store_claim_is_held(fixture.store, "claims", number, &is_held, NULL),
+                 QUIPU_OK);
+    return is_held;
+}
+
+Test(store_files, a_claim_is_on_a_number_and_can_be_looked_at)
+{
+    struct quipu_store_lock *five = NULL;
+    struct quipu_store_lock *six = NULL;
+    struct quipu_store_lock *other = NULL;
+    bool is_held;
+    cr_assert_not(is_claimed(5), "there is no file yet");
+    cr_assert_not(file_is_there("claims.lock"), "and looking makes none");
+    cr_assert_eq(quipu_store_claim_take(fixture.store, "claims", 5, &five, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_store_claim_take(fixture.store, "claims", UINT32_MAX, &six, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_store_claim_take(fixture.store, "claims", 5, &other, NULL), QUIPU_BUSY);
+    cr_assert(is_claimed(5) && is_claimed(UINT32_MAX));
+    cr_assert_not(is_claimed(4) || is_claimed(6));
+    quipu_store_lock_release(&five);
+    cr_assert_not(is_claimed(5));
+    cr_assert(is_claimed(UINT32_MAX));
+    quipu_store_lock_release(&six);
+    cr_assert_eq(quipu_store_claim_is_held(fixture.store, "a/b", 1, &is_held, NULL), QUIPU_MISUSE);
 }
 
 Test(store_files, names_of_locks_are_plain)
