@@ -17,7 +17,7 @@ refuses() {
 }
 
 equal "none yet" "$("$quipu" subscriptions)" ""
-refuses 5 'there is no subscription printer; `quipu subscriptions list`' subscriptions drop printer
+refuses 5 "there is no subscription printer; \`quipu subscriptions list\`" subscriptions drop printer
 refuses 5 "there is no subscription printer" subscriptions reset printer
 equal "files of locks" "$(find "$QUIPU_STORE" -name 'sub-*')" ""
 
@@ -35,7 +35,7 @@ equal "reset" "$("$quipu" subscriptions reset printer --json)" \
 equal "all of it again" "$("$printer" "$QUIPU_STORE" </dev/null | wc -l)" 3
 
 coproc open { "$printer" "$QUIPU_STORE"; }
-pid=$open_PID
+pid=${open_PID:?}
 printf 'four\n' >&"${open[1]}"
 read -r line <&"${open[0]}"
 equal "an open one" "$line" "4 note.taken desk"

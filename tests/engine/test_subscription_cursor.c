@@ -443,7 +443,8 @@ Test(subscription_cursor, a_run_moves_over_what_the_filter_leaves_out)
     }
 }
 
-/* Dies when the second batch that nobody wants has come: the first one is stored. */
+/* Dies when it has gone over what nobody wants and waits: far enough for the cursor to be stored.
+ */
 static void child_left_out(void *ctx)
 {
     struct kit *kit = ctx;
