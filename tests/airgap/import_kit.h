@@ -1,0 +1,37 @@
+/*
+ * The suite "import_steps": a store to export from and one to import into, compared, and what the
+ * operations log of one says.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef QUIPU_TESTS_IMPORT_KIT_H
+#define QUIPU_TESTS_IMPORT_KIT_H
+
+#include "bundle_kit.h"
+#include "quipu/operations.h"
+
+/* Opened around each test of the suite, and closed behind it. */
+extern struct temp_dir dir;
+extern struct store_kit vault;
+extern struct store_kit office;
+extern char path[PATH_BYTES]; /* of a bundle that may be written */
+
+/* Assert that both stores hold the same events. */
+void must_be_the_same(void);
+
+/* How many events the office holds. */
+uint64_t office_events(void);
+
+/* How long the log is, and its last entry. */
+struct logged {
+    uint64_t count;
+    uint64_t missing;
+    uint64_t added;
+    char kind[QUIPU_OPERATION_KIND_BYTES_MAX + 1];
+    char reason[64];
+    char operator_name[64];
+};
+
+struct logged read_log(struct store_kit *kit);
+
+#endif

@@ -1,0 +1,221 @@
+/*
+ * Import into a copy of the store, in one go or not at all: refused, killed, failing; and each way
+ * of importing on a full disk.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "import_kit.h"
+#include "quipu/verify.h"
+#include "run.h"
+
+/* ------------------------------------------------------------------ into a copy */
+
+static enum quipu_status import_alone(const struct quipu_import_options *options,
+                                      struct quipu_import_report *report, struct quipu_error *err)
+{
+    struct quipu_import *import = NULL;
+    char store[PATH_BYTES];
+    (void)snprintf(store, sizeof store, "%s", office.path);
+    enum quipu_status status = quipu_import_open(office.engine, path, options, &import, err);
+    store_kit_close(&office);
+    if (status == QUIPU_OK) {
+        status = quipu_import_accept_alone(import, store, report, err);
+    }
+    quipu_import_close(&import);
+    store_kit_open(&office, &dir, "office");
+    return status;
+}
+
+static bool has_left_over(void)
+{
+    char store[PATH_BYTES];
+    bool has = false;
+    (void)snprintf(store, sizeof store, "%s", office.path);
+    DIR *folder = opendir(store);
+    cr_assert_not_null(folder);
+    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+        has = has || strcmp(entry->d_name, "create.tmp") == 0 ||
+              strncmp(entry->d_name, ".quipu", 6) == 0;
+    }
+    closedir(folder);
+    return has;
+}
+
+Test(import_steps, into_a_copy_in_several_slices)
+{
+    struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
+    struct quipu_import_report report;
+    struct quipu_error err;
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    char before[QUIPU_SOURCE_TEXT_BYTES];
+    store_kit_append(&vault, 20000, 40);
+    store_kit_export(&vault, path, NULL);
+    cr_assert_eq(quipu_identity_ensure(office.engine, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_identity_source(office.engine, before, NULL), QUIPU_OK);
+
+    options.is_dry_run = true;
+    cr_assert_eq(import_alone(&options, &report, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(report.events.added, 20000u);
+    cr_assert_eq(office_events(), 0u);
+    options.is_dry_run = false;
+    cr_assert_eq(import_alone(&options, &report, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(report.events.added, 20000u);
+    cr_assert_eq(report.operation, 1u);
+    must_be_the_same();
+    cr_assert_not(has_left_over());
+    cr_assert_eq(quipu_verify(office.engine, NULL, NULL, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(quipu_identity_source(office.engine, source, NULL), QUIPU_OK);
+    cr_assert_str_eq(source, before);
+    cr_assert_eq(import_alone(&options, &report, &err), QUIPU_OK);
+    cr_assert_eq(report.events.known, 20000u);
+    cr_assert(report.was_known);
+    cr_assert_eq(read_log(&office).count, 2u);
+}
+
+Test(import_steps, into_a_copy_needs_the_store_alone)
+{
+    struct quipu_import *import = NULL;
+    struct quipu_error err;
+    store_kit_append(&vault, 5, 40);
+    store_kit_export(&vault, path, NULL);
+    cr_assert_eq(quipu_import_open(office.engine, path, NULL, &import, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_import_accept_alone(import, office.path, NULL, &err), QUIPU_BUSY, "%s",
+                 err.message);
+    quipu_import_close(&import);
+    cr_assert_eq(office_events(), 0u);
+}
+
+Test(import_steps, a_refused_copy_leaves_the_store_untouched)
+{
+    struct quipu_import_report report;
+    struct quipu_error err;
+    store_kit_append(&vault, 9000, 40);
+    store_kit_append(&office, 7, 40);
+    store_kit_export(&vault, path, NULL);
+    cr_assert_eq(import_alone(NULL, &report, &err), QUIPU_FORK, "%s", err.message);
+    cr_assert_eq(office_events(), 7u);
+    cr_assert_not(has_left_over());
+    cr_assert_eq(read_log(&office).count, 0u);
+}
+
+/* ------------------------------------------------------------------ killed */
+
+/* In a process of its own; how it ended: a status, or -signal. */
+static int run_armed(const char *failpoint)
+{
+    int state = 0;
+    store_kit_close(&office);
+    (void)fflush(NULL);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        struct quipu_error err;
+        setenv("QUIPU_FAILPOINT", failpoint, 1);
+        store_kit_open(&office, &dir, "office");
+        enum quipu_status status = import_alone(NULL, NULL, &err);
+        store_kit_close(&office);
+        _exit((int)status);
+    }
+    cr_assert_eq(waitpid(child, &state, 0), child);
+    store_kit_open(&office, &dir, "office");
+    return WIFSIGNALED(state) ? -WTERMSIG(state) : WEXITSTATUS(state);
+}
+
+Test(import_steps, killed_or_failing_copies_are_all_or_nothing)
+{
+    static const struct {
+        const char *name;
+        bool is_in; /* afterwards */
+    } steps[] = {
+        {"store.stage.copy", false},    {"airgap.import.event", false},
+        {"airgap.import.slice", false}, {"airgap.import.commit", false},
+        {"store.stage.sync", false},    {"store.stage.rename", true},
+    };
+    struct quipu_error err;
+    store_kit_append(&vault, 9000, 10);
+    store_kit_export(&vault, path, NULL);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        char failpoint[64];
+        uint64_t expected = steps[i].is_in ? 9000u : 0u;
+        (void)snprintf(failpoint, sizeof failpoint, "%s:kill", steps[i].name);
+        cr_assert_eq(run_armed(failpoint), -SIGKILL, "%s", failpoint);
+        cr_assert_eq(office_events(), expected, "%s", failpoint);
+        cr_assert_eq(read_log(&office).count, expected / 9000u, "%s", failpoint);
+        cr_assert_not(has_left_over(), "%s", failpoint);
+        if (!steps[i].is_in) {
+            (void)snprintf(failpoint, sizeof failpoint, "%s:fail", steps[i].name);
+            cr_assert_eq(run_armed(failpoint), QUIPU_IO, "%s", failpoint);
+            cr_assert_eq(office_events(), 0u, "%s", failpoint);
+            cr_assert_not(has_left_over(), "%s", failpoint);
+        }
+    }
+    cr_assert_eq(quipu_import(office.engine, path, NULL, NULL, &err), QUIPU_OK, "%s", err.message);
+    must_be_the_same();
+}
+
+/* ------------------------------------------------------------------ full disk */
+
+/* A store on a disk of 4 MB, and a bundle of 6: each way of taking it in says so, and none leaves
+ * anything behind. */
+Test(import_steps, a_full_disk_is_said_and_nothing_is_taken_in)
+{
+    struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
+    struct quipu_error err;
+    char small[PATH_BYTES];
+    temp_dir_join(&dir, "small", small);
+    cr_assert_eq(mkdir(small, 0700), 0);
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("tmpfs", small, "tmpfs", 0, "size=4m") != 0) {
+        cr_skip_test("skipped: a small tmpfs cannot be mounted here: %s", strerror(errno));
+    }
+    store_kit_close(&office);
+    store_kit_open(&office, &dir, "small/office");
+    store_kit_append(&vault, 2000, 3000);
+    store_kit_export(&vault, path, NULL);
+    struct quipu_slice bytes = read_file(path);
+    struct quipu_slice rest = bytes;
+    struct quipu_source source = quipu_source_slice(&rest);
+
+    cr_assert_eq(quipu_import(office.engine, path, NULL, NULL, &err), QUIPU_NO_SPACE, "%s",
+                 err.message);
+    cr_assert_eq(office_events(), 0u);
+    options.source = &source;
+    cr_assert_eq(quipu_import(office.engine, "a pipe", &options, NULL, &err), QUIPU_NO_SPACE, "%s",
+                 err.message);
+    cr_assert_eq(office_events(), 0u);
+    cr_assert_not(has_left_over());
+
+    struct quipu_import *import = NULL;
+    char store[PATH_BYTES];
+    (void)snprintf(store, sizeof store, "%s", office.path);
+    cr_assert_eq(quipu_import_open(office.engine, path, NULL, &import, &err), QUIPU_OK);
+    store_kit_close(&office);
+    cr_assert_eq(quipu_import_accept_alone(import, store, NULL, &err), QUIPU_NO_SPACE, "%s",
+                 err.message);
+    quipu_import_close(&import);
+    store_kit_open(&office, &dir, "small/office");
+    cr_assert_eq(office_events(), 0u);
+    cr_assert_not(has_left_over());
+    cr_assert_eq(read_log(&office).count, 0u);
+
+    cr_assert_eq(mount("tmpfs", small, "tmpfs", MS_REMOUNT, "size=64m"), 0);
+    cr_assert_eq(quipu_import(office.engine, path, NULL, NULL, &err), QUIPU_OK, "%s", err.message);
+    must_be_the_same();
+    free_file(&bytes);
+    store_kit_close(&office);
+    cr_assert_eq(umount(small), 0);
+    store_kit_open(&office, &dir, "office");
+}
