@@ -482,14 +482,13 @@ enum quipu_status quarantine_put(struct quipu_txn *txn, const struct quipu_forei
     struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event->envelope);
     struct quarantine_row row = {0};
     enum quipu_status status = row_get(txn, &cid, &row, err);
-    if (status == QUIPU_OK && !may_replace(&row, event)) {
-        return QUIPU_OK;
+    if (status == QUIPU_OK &&
+        (!may_replace(&row, event) || (row.event.is_proven && !verdict->is_proven))) {
+        return QUIPU_OK; /* what was proven has its true bytes */
     }
     bool is_there = status == QUIPU_OK;
-    struct quarantine_verdict now = *verdict;
-    now.is_proven = verdict->is_proven || (is_there && row.event.is_proven); /* the same envelope */
     if (is_there || status == QUIPU_NOT_FOUND) {
-        status = row_encode(event, &now, scratch, err);
+        status = row_encode(event, verdict, scratch, err);
     }
     if (status == QUIPU_OK && verdict->wait.len > 0 && row.wait.len == 0) {
         status = pending_bound(txn, scratch->len, &verdict->max, err);

@@ -416,6 +416,11 @@ static void vault_loses_its_tail(void)
     cr_assert_eq(link(from, to), 0);
     store_kit_close(&vault);
     store_kit_open(&vault, &dir, "old");
+    /* An image of the disk: it does not say of itself that it is a backup. */
+    struct quipu_txn *txn = NULL;
+    cr_assert_eq(quipu_txn_begin_write(vault.store, &txn, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(quipu_txn_backup_mark_clear(txn, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(quipu_txn_commit(&txn, &err), QUIPU_OK, "%s", err.message);
 }
 
 Test(import, a_store_that_lost_its_tail_takes_it_back_from_its_own_bundle_only)

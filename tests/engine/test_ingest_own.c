@@ -151,6 +151,11 @@ static void roll_back(void)
     kit_shut(&ours);
     memcpy(ours.path, path, sizeof path);
     kit_reopen(&ours);
+    /* An image of the disk: it does not say of itself that it is a backup. */
+    struct quipu_txn *txn = NULL;
+    kit_assert_ok(&ours, quipu_txn_begin_write(ours.store, &txn, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_backup_mark_clear(txn, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_commit(&txn, &ours.err));
     kit_assert_ok(&ours, quipu_identity_source(ours.engine, proven, &ours.err));
 }
 
@@ -165,6 +170,14 @@ Test(ingest_own, takes_its_own_lost_events_back_in_order_and_counts_on)
     kit_foreign_copy(&theirs, 3, &event);
     assert_refused(&event.foreign, QUIPU_GAP, "own source");
     kit_foreign_release(&event);
+    char own[sizeof proven];
+    memcpy(own, proven, sizeof own);
+    proven[0] = '\0';
+    kit_foreign_copy(&theirs, 3, &event);
+    cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &event.foreign, NULL), QUIPU_OK);
+    kit_foreign_release(&event);
+    cr_assert_eq(in_quarantine().reason, QUIPU_GAP, "an unproven copy does not push it out");
+    memcpy(proven, own, sizeof own);
     take_position(2); /* and the third, which waited for it */
     kit_append(&ours, "a", 4);
 

@@ -117,6 +117,11 @@ static void lose_key(void)
     kit_shut(&ours);
     memcpy(ours.path, path, sizeof path);
     kit_reopen(&ours);
+    /* An image of the disk: it does not say of itself that it is a backup. */
+    struct quipu_txn *txn = NULL;
+    kit_assert_ok(&ours, quipu_txn_begin_write(ours.store, &txn, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_backup_mark_clear(txn, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_commit(&txn, &ours.err));
 }
 
 static void give_key_back(void)
