@@ -52,6 +52,10 @@ const struct cli_verb *cli_verb_find(const char *name);
  */
 int cli_open(struct cli *cli);
 
+/** Before the store is closed: say so where it was a backup that nobody had recorded in, and now
+ * records under a source of its own. */
+void cli_say_restored(const struct cli *cli);
+
 /** cli_open for a store that must not be there yet. */
 int cli_open_new(struct cli *cli);
 

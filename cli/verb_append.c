@@ -44,6 +44,7 @@ struct append_run {
     struct cli_lines lines;
     struct cli_json json;
     size_t batch_max;
+    bool is_unsure;      /* a commit failed that may be there all the same */
     bool is_batch_asked; /* the caller named the size: never close a batch early */
     struct entry *entries;
     struct quipu_event *events;
@@ -130,11 +131,15 @@ static int fail(const struct append_run *run, uint64_t line, enum quipu_status s
     struct quipu_error plain = cli_without_cure(err);
     uint64_t before = run->stored + run->duplicates;
     uint64_t first = run->first_line == 0 ? line : run->first_line;
-    (void)snprintf(note, sizeof note,
-                   before == 0 ? "nothing is stored"
-                               : "%s event%s before line %" PRIu64 " %s stored, nothing behind",
-                   cli_count(before, stored), before == 1 ? "" : "s", first,
-                   before == 1 ? "is" : "are");
+    const char *rest = run->is_unsure ? "nothing behind is acknowledged" : "nothing behind";
+    if (before == 0) {
+        (void)snprintf(note, sizeof note, "nothing is %s",
+                       run->is_unsure ? "acknowledged" : "stored");
+    } else {
+        (void)snprintf(note, sizeof note, "%s event%s before line %" PRIu64 " %s stored, %s",
+                       cli_count(before, stored), before == 1 ? "" : "s", first,
+                       before == 1 ? "is" : "are", rest);
+    }
     int len = snprintf(members, sizeof members,
                        ",\"line\":%" PRIu64 ",\"appended\":%" PRIu64 ",\"duplicates\":%" PRIu64,
                        line, run->stored, run->duplicates);
@@ -176,6 +181,8 @@ static int commit(struct append_run *run)
     enum quipu_status status =
         quipu_append_batch(run->cli->engine, run->events, run->count, run->appended, &failed, &err);
     if (status != QUIPU_OK) {
+        /* A commit that the disk broke off may be there all the same. */
+        run->is_unsure = failed == run->count && strstr(err.message, "may or may not") != NULL;
         uint64_t line = run->entries[failed < run->count ? failed : 0].line;
         if (failed < run->count) {
             (void)quipu_error_wrap(&err, status, "line %" PRIu64, line);

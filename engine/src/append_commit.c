@@ -30,6 +30,7 @@ struct group_state {
     struct identity_row identity;
     bool has_identity;
     bool has_written;
+    bool has_found; /* duplicates are to be acknowledged */
 };
 
 static struct append_request *request_of(struct append_ticket *ticket)
@@ -121,6 +122,7 @@ static enum quipu_status request_write(struct group_state *state, struct append_
             item->result.was_duplicate = true;
         }
         if (item->is_duplicate) {
+            state->has_found = true;
             continue;
         }
         enum quipu_status status = QUIPU_OK;
@@ -167,11 +169,27 @@ static enum quipu_status group_write(struct group_state *state, struct append_ti
     return QUIPU_OK;
 }
 
+/* A commit that failed is not one that did not happen: the disk may have taken the page that counts
+ * and failed to say so. The caller learns how to find out, and to have it once in either case. */
+static enum quipu_status commit_failed(enum quipu_status status, struct quipu_error *err)
+{
+    if (status != QUIPU_IO && status != QUIPU_NO_SPACE) {
+        return status;
+    }
+    struct quipu_error why = *err;
+    return quipu_error_set(err, status,
+                           "%s; not acknowledged, and it may or may not be stored: append again "
+                           "with the same event_id",
+                           why.message);
+}
+
 static enum quipu_status group_commit(struct group_state *state, struct quipu_error *err)
 {
     if (!state->has_written) {
         quipu_txn_abort(&state->txn);
-        return QUIPU_OK;
+        /* Duplicates are acknowledged as what is new is; another process may have written them
+         * relaxed. */
+        return state->has_found ? quipu_store_sync(state->engine->store, err) : QUIPU_OK;
     }
     enum quipu_status status = identity_row_put(state->txn, &state->identity, err);
     if (status == QUIPU_OK) {
@@ -181,10 +199,10 @@ static enum quipu_status group_commit(struct group_state *state, struct quipu_er
         return status;
     }
     status = quipu_txn_commit(&state->txn, err);
-    if (status != QUIPU_OK) {
-        return status;
+    if (status == QUIPU_OK) {
+        status = quipu_failpoint("engine.append.after_commit", err);
     }
-    return quipu_failpoint("engine.append.after_commit", err);
+    return status == QUIPU_OK ? QUIPU_OK : commit_failed(status, err);
 }
 
 void append_commit_group(void *ctx, struct append_ticket *group)

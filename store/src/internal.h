@@ -138,6 +138,10 @@ struct quipu_store {
     uint32_t idle_count;
     bool wants_larger_map;
     bool wants_reopen;
+    /* LMDB's number of the newest transaction that this process knows to be on the disk, 0: none;
+     * and whether a sync has failed since, after which the kernel may call lost pages clean. */
+    uint64_t synced_txn;
+    bool has_lost_sync;
 
     /* Held as long as a write transaction: LMDB's own lock would let the next thread in before
      * commit could tidy up the writer. Of the error-checking kind: a thread that begins a second

@@ -52,6 +52,7 @@ static enum quipu_status reopen(struct quipu_store *store, struct quipu_error *e
     quipu_store_drop_idle(store);
     quipu_writer_forget(&store->writer);
     quipu_env_close(store);
+    store->synced_txn = 0; /* whatever failed may have been a write that this counted on */
     enum quipu_status status = quipu_env_open(store, err);
     if (status == QUIPU_OK) {
         store->wants_reopen = false;
@@ -368,6 +369,65 @@ static void announce(const struct quipu_store *store)
     }
 }
 
+/* ------------------------------------------------------------------ what is on the disk */
+
+/* A commit that wrote is on the disk, and with it all before it: its pages lead to theirs. */
+static void note_synced(struct quipu_store *store, uint64_t txn, bool is_proof)
+{
+    pthread_mutex_lock(&store->mutex);
+    if (txn > store->synced_txn) {
+        store->synced_txn = txn;
+    }
+    if (is_proof) {
+        store->has_lost_sync = false;
+    }
+    pthread_mutex_unlock(&store->mutex);
+}
+
+static enum quipu_status sync_entered(struct quipu_store *store, struct quipu_error *err)
+{
+    MDB_envinfo info;
+    int code = mdb_env_info(store->env, &info); /* before the sync: later ones are not covered */
+    pthread_mutex_lock(&store->mutex);
+    bool is_known = code == 0 && info.me_last_txnid <= store->synced_txn;
+    bool has_lost = store->has_lost_sync;
+    pthread_mutex_unlock(&store->mutex);
+    if (is_known) {
+        return QUIPU_OK;
+    }
+    if (has_lost) {
+        code = EIO;
+    }
+    if (code == 0) {
+        code = mdb_env_sync(store->env, 1);
+    }
+    if (code == 0) {
+        note_synced(store, info.me_last_txnid, false);
+        return QUIPU_OK;
+    }
+    pthread_mutex_lock(&store->mutex);
+    store->has_lost_sync = true;
+    pthread_mutex_unlock(&store->mutex);
+    return quipu_lmdb_error(err, code, "%s: sync what is stored", store->path);
+}
+
+enum quipu_status quipu_store_sync(struct quipu_store *store, struct quipu_error *err)
+{
+    enum quipu_status status = quipu_store_check_process(store, err);
+    if (status != QUIPU_OK || store->options.durability == QUIPU_RELAXED || store->is_read_only) {
+        return status;
+    }
+    status = quipu_store_enter(store, false, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = sync_entered(store, err);
+    quipu_store_leave(store);
+    return status;
+}
+
+/* ------------------------------------------------------------------ the end of a write */
+
 enum quipu_status quipu_txn_commit(struct quipu_txn **txn_pointer, struct quipu_error *err)
 {
     struct quipu_txn *txn = *txn_pointer;
@@ -394,6 +454,10 @@ enum quipu_status quipu_txn_commit(struct quipu_txn **txn_pointer, struct quipu_
     }
 
     close_cursors(txn);
+    uint64_t number = mdb_txn_id(txn->mdb);
+    /* LMDB writes nothing, and syncs nothing, where nothing was changed; events always are. */
+    bool is_synced = txn->last_position > txn->begin_position &&
+                     store->options.durability == QUIPU_DURABLE && !store->is_scratch;
     int code = mdb_txn_commit(txn->mdb);
     txn->mdb = NULL;
     if (code != 0) {
@@ -401,6 +465,9 @@ enum quipu_status quipu_txn_commit(struct quipu_txn **txn_pointer, struct quipu_
         quipu_writer_forget(&store->writer);
         status = quipu_store_write_error(store, err, code, "commit");
     } else {
+        if (is_synced) {
+            note_synced(store, number, true);
+        }
         announce(store);
     }
     end_write(txn, code == 0);

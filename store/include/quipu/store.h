@@ -168,14 +168,30 @@ quipu_txn_begin_write(struct quipu_store *store, struct quipu_txn **out, struct 
  * Make all of the writes durable, or none. `*txn` is consumed and NULL afterwards whatever happens.
  * On a read transaction it just ends it.
  * @retval QUIPU_OK        fdatasync has returned (QUIPU_DURABLE)
- * @retval QUIPU_NO_SPACE, QUIPU_IO, QUIPU_NO_MEMORY  nothing of it was written; or the first
- * failure of a call on this transaction
+ * @retval QUIPU_NO_SPACE, QUIPU_NO_MEMORY  nothing of it was written; or the first failure of a
+ * call on this transaction
+ * @retval QUIPU_IO        not acknowledged. Either all of it is stored or nothing: the disk may have
+ * taken the last page and failed to say so. Look in a new transaction before writing it again; or
+ * the first failure of a call on this transaction
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_commit(struct quipu_txn **txn,
                                                               struct quipu_error *err);
 
 /** Forget the writes, or end a read; `*txn` becomes NULL. NULL is fine. */
 QUIPU_API void quipu_txn_abort(struct quipu_txn **txn);
+
+/**
+ * Before something is acknowledged that was found stored: make sure that it survives a power cut as
+ * the commits of this store do. Another process may have written it relaxed. Costs nothing where
+ * this process has appended and synced since the newest commit, else one fdatasync. In a relaxed
+ * store it does nothing. Call it outside of the transaction that found it, or within.
+ * @retval QUIPU_OK  fdatasync has returned for every commit before the call (QUIPU_DURABLE)
+ * @retval QUIPU_IO  it failed, or did before: what is stored may be lost in a power cut. Only an
+ * append by this process that succeeds is proof again
+ * @retval QUIPU_MISUSE (after fork)
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_store_sync(struct quipu_store *store,
+                                                              struct quipu_error *err);
 
 /** Is this a copy that quipu_store_backup made, and the mark still there? Such a store may be older
  * than what was recorded after it, so whoever numbers events must not go on from its counters under
