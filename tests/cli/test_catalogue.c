@@ -1,6 +1,7 @@
 /*
  * The catalogue: payloads in any order of fields, the rule of "roles" case by case, the counts of
- * "inventory". Its types, rules and state are tried in test_catalogue_events.c.
+ * "inventory". Its types and rules are tried in test_catalogue_events.c, its state in
+ * test_catalogue_state.c.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
