@@ -119,6 +119,11 @@ static void show_bundle(const struct import_run *run)
         cli_put_plain(quipu_slice_text(bundle->operator_name));
     }
     (void)printf("\nsha256  %.*s\n", QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));
+    if (bundle->proven < bundle->events) {
+        char others[CLI_COUNTED_BYTES];
+        (void)printf("word    %s of other sources: taken on the signer's word\n",
+                     cli_counted(bundle->events - bundle->proven, "event", others));
+    }
     quipu_buf_release(&digest);
 }
 
