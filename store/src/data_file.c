@@ -286,6 +286,38 @@ static int length_of(struct quipu_store *store, int fd, uint64_t *want, uint64_t
     return code;
 }
 
+/* A short file, which nobody can write now. Its length is put right where it can be: nobody reads
+ * the pages that are missing, but a copy of the file by others would be short as well. */
+static enum quipu_status check_short(struct quipu_store *store, int fd, struct quipu_error *err)
+{
+    uint64_t want = 0;
+    uint64_t have = 0;
+    MDB_stat stat;
+    int code = length_of(store, fd, &want, &have);
+    if (code == 0) {
+        code = mdb_env_stat(store->env, &stat);
+    }
+    if (code != 0) {
+        return quipu_lmdb_error(err, code, "%s: look at %s", store->path, QUIPU_DATA_NAME);
+    }
+    if (have >= want) {
+        return QUIPU_OK;
+    }
+    struct free_walk walk = {
+        .fd = fd, .page_bytes = stat.ms_psize, .file_pages = have / stat.ms_psize};
+    if (!missing_pages_are_free(&walk)) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "%s: %s is cut off: it has %" PRIu64 " bytes, its pages need "
+                               "%" PRIu64 "; restore it from a backup",
+                               store->path, QUIPU_DATA_NAME, have, want);
+    }
+    if (!store->is_read_only && ftruncate(fd, (off_t)want) != 0) {
+        return quipu_error_errno(err, errno, "%s: put the length of %s right", store->path,
+                                 QUIPU_DATA_NAME);
+    }
+    return QUIPU_OK;
+}
+
 enum quipu_status quipu_data_file_check_length(struct quipu_store *store, struct quipu_error *err)
 {
     int fd = -1;
@@ -302,33 +334,16 @@ enum quipu_status quipu_data_file_check_length(struct quipu_store *store, struct
         return QUIPU_OK;
     }
 
-    /* Short. Hold every writer off and look closely; beginning a transaction reads no page. */
+    /* Short. Hold every writer off and look closely; beginning a transaction reads no page. Where
+     * the folder cannot be written nobody does, and LMDB would refuse the transaction. */
     MDB_txn *mdb = NULL;
-    code = mdb_txn_begin(store->env, NULL, 0, &mdb);
+    code = store->is_read_only ? 0 : mdb_txn_begin(store->env, NULL, 0, &mdb);
     if (code != 0) {
         return quipu_lmdb_error(err, code, "%s: look at %s", store->path, QUIPU_DATA_NAME);
     }
-    enum quipu_status status = QUIPU_OK;
-    MDB_stat stat;
-    code = length_of(store, fd, &want, &have);
-    if (code == 0) {
-        code = mdb_env_stat(store->env, &stat);
+    enum quipu_status status = check_short(store, fd, err);
+    if (mdb != NULL) {
+        mdb_txn_abort(mdb);
     }
-    if (code != 0) {
-        status = quipu_lmdb_error(err, code, "%s: look at %s", store->path, QUIPU_DATA_NAME);
-    } else if (have < want) {
-        struct free_walk walk = {
-            .fd = fd, .page_bytes = stat.ms_psize, .file_pages = have / stat.ms_psize};
-        if (!missing_pages_are_free(&walk)) {
-            status = quipu_error_set(err, QUIPU_CORRUPT,
-                                     "%s: %s is cut off: it has %" PRIu64 " bytes, its pages need "
-                                     "%" PRIu64 "; restore it from a backup",
-                                     store->path, QUIPU_DATA_NAME, have, want);
-        } else if (ftruncate(fd, (off_t)want) != 0) {
-            status = quipu_error_errno(err, errno, "%s: put the length of %s right", store->path,
-                                       QUIPU_DATA_NAME);
-        }
-    }
-    mdb_txn_abort(mdb);
     return status;
 }

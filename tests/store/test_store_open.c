@@ -337,6 +337,40 @@ static void put_row(struct quipu_txn *txn, uint32_t number, size_t len)
                  QUIPU_OK);
 }
 
+/* What opening says to a process that may only read the folder: another user, where this is root;
+ * else the owner, who has given up the right. */
+static enum quipu_status read_only_in_child(const struct fixture *fixture)
+{
+    char data[3 * TEMP_DIR_BYTES];
+    snprintf(data, sizeof data, "%s/data.mdb", fixture->path);
+    cr_assert_eq(chmod(fixture->dir.path, 0755), 0);
+    cr_assert_eq(chmod(data, 0444), 0);
+    cr_assert_eq(chmod(fixture->path, 0555), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct quipu_store *store = NULL;
+        struct quipu_error err = {0};
+        if (geteuid() == 0 && seteuid(65534) != 0) {
+            _exit(QUIPU_OK); /* a user namespace in which nobody else exists: nothing is shown */
+        }
+        enum quipu_status status = quipu_store_open(fixture->path, NULL, &store, &err);
+        if (status == QUIPU_OK && problems_of(store) != 0) {
+            status = QUIPU_MISUSE;
+        }
+        if (status != QUIPU_OK) {
+            fprintf(stderr, "%s\n", err.message);
+        }
+        quipu_store_close(&store);
+        _exit((int)status);
+    }
+    int how = -1;
+    waitpid(pid, &how, 0);
+    cr_assert_eq(chmod(fixture->path, 0700), 0);
+    cr_assert_eq(chmod(data, 0600), 0);
+    cr_assert(WIFEXITED(how));
+    return (enum quipu_status)WEXITSTATUS(how);
+}
+
 /* Pages that one transaction takes and gives back are never written: the file ends before its last
  * page, and is sound. */
 Test(store_open, accepts_a_file_that_lacks_free_pages_only)
@@ -365,6 +399,10 @@ Test(store_open, accepts_a_file_that_lacks_free_pages_only)
     quipu_store_close(&fixture.store);
     off_t before = size_of(fixture.path);
 
+    /* Who can only read it can do so too, and leaves it as it is. */
+    cr_assert_eq(read_only_in_child(&fixture), QUIPU_OK);
+    cr_assert_eq(size_of(fixture.path), before);
+
     cr_assert_eq(quipu_store_open(fixture.path, NULL, &fixture.store, &err), QUIPU_OK, "%s",
                  err.message);
     cr_assert_gt(size_of(fixture.path), before, "the file was not short: the test is void");
@@ -374,6 +412,8 @@ Test(store_open, accepts_a_file_that_lacks_free_pages_only)
     /* A few pages less than that, and something is missing that is in use. */
     cut(fixture.path, before - 12 * 4096);
     cr_assert_eq(quipu_store_open(fixture.path, NULL, &fixture.store, &err), QUIPU_CORRUPT);
+    enum quipu_status status = read_only_in_child(&fixture);
+    cr_assert(status == QUIPU_CORRUPT || geteuid() != 0, "%s", quipu_status_name(status));
     fixture_release(&fixture);
 }
 
