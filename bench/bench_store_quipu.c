@@ -144,7 +144,6 @@ static uint64_t scan_records(struct knots *knots, uint64_t count)
 
 struct visit {
     uint64_t seen;
-    bool is_hashed;
 };
 
 static enum quipu_status visit_event(void *ctx, const struct quipu_event_view *event,
@@ -153,14 +152,17 @@ static enum quipu_status visit_event(void *ctx, const struct quipu_event_view *e
     struct visit *visit = ctx;
     visit->seen++;
     bench_sink += event->envelope.version + event->payload.len;
-    return visit->is_hashed ? quipu_event_view_verify(event, err) : QUIPU_OK;
+    (void)err;
+    return QUIPU_OK;
 }
 
 static uint64_t each_event(struct knots *knots, const struct quipu_filter *filter, bool is_hashed)
 {
-    struct visit visit = {0, is_hashed};
+    struct visit visit = {0};
+    struct quipu_filter wanted = *filter;
     struct quipu_error err;
-    must(quipu_each_event(knots->engine, filter, visit_event, &visit, &err), &err, "read");
+    wanted.skips_hashing = !is_hashed;
+    must(quipu_each_event(knots->engine, &wanted, visit_event, &visit, &err), &err, "read");
     return visit.seen;
 }
 

@@ -39,12 +39,8 @@ static enum quipu_status write_line(void *ctx, const struct quipu_event_view *ev
                                     struct quipu_error *err)
 {
     struct lines_run *run = ctx;
-    enum quipu_status status = quipu_event_view_verify(event, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
     quipu_buf_reset(&run->line);
-    status = quipu_event_line_write(event, &run->line, err);
+    enum quipu_status status = quipu_event_line_write(event, &run->line, err);
     if (status != QUIPU_OK) {
         return status;
     }

@@ -51,10 +51,6 @@ static enum quipu_status collect_event(void *ctx, const struct quipu_event_view 
 {
     struct quipu_export_run *run = ctx;
     struct quipu_bundle_manifest *manifest = &run->manifest;
-    enum quipu_status status = quipu_event_view_verify(event, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
     if (run->tree.size == QUIPU_BUNDLE_EVENTS_MAX) {
         return quipu_error_set(err, QUIPU_TOO_LARGE,
                                "more than %u events: export them in parts, by position",
@@ -69,8 +65,8 @@ static enum quipu_status collect_event(void *ctx, const struct quipu_event_view 
     if (run->digests.status != QUIPU_OK) {
         return no_memory(run, err);
     }
-    status = quipu_tally_count(&manifest->types, event->envelope.event_type, 0,
-                               QUIPU_BUNDLE_NAMES_MAX, err);
+    enum quipu_status status = quipu_tally_count(&manifest->types, event->envelope.event_type, 0,
+                                                 QUIPU_BUNDLE_NAMES_MAX, err);
     if (status == QUIPU_OK) {
         status = quipu_tally_count(&manifest->sources, event->envelope.source,
                                    event->envelope.source_seq, QUIPU_BUNDLE_NAMES_MAX, err);

@@ -266,7 +266,8 @@ enum quipu_status quipu_merkle_log_load(struct quipu_merkle_log *log, struct qui
     if (status != QUIPU_OK || log->position == until) {
         return status;
     }
-    struct quipu_filter filter = {.after = log->position, .until = until};
+    /* Payloads are no part of the tree, and the envelopes are hashed above. */
+    struct quipu_filter filter = {.after = log->position, .until = until, .skips_hashing = true};
     return quipu_each_event(engine, &filter, read_on, log, err);
 }
 
@@ -300,6 +301,10 @@ static enum quipu_status read_leaf(void *ctx, const struct quipu_event_view *eve
         quipu_merkle_log_is_twin(log, event->position)) {
         return QUIPU_OK;
     }
+    enum quipu_status status = check_envelope(event, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
     quipu_merkle_leaf(event->envelope_block, hash);
     quipu_buf_append(&log->leaves, hash, sizeof hash);
     return log->leaves.status == QUIPU_OK ? QUIPU_OK : no_memory(err);
@@ -319,8 +324,8 @@ static enum quipu_status block_leaves(struct quipu_merkle_log *log, uint64_t ind
         *leaves = quipu_buf_slice(&log->leaves);
         return QUIPU_OK;
     }
-    struct quipu_filter filter = {.after = block_end(log, index),
-                                  .until = block_end(log, index + 1)};
+    struct quipu_filter filter = {
+        .after = block_end(log, index), .until = block_end(log, index + 1), .skips_hashing = true};
     quipu_buf_reset(&log->leaves);
     log->leaves_of = 0;
     enum quipu_status status = quipu_each_event(log->engine, &filter, read_leaf, log, err);

@@ -278,6 +278,12 @@ static enum quipu_status visit_next(struct quipu_causal *causal, struct quipu_tx
     if (status != QUIPU_OK || !lets_through(visit->filter, &view)) {
         return status;
     }
+    if (!visit->filter->skips_hashing) {
+        status = quipu_event_view_verify(&view, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+    }
     status = visit->visit(visit->ctx, &view, err);
     if (status != QUIPU_OK) {
         return status;

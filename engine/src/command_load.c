@@ -16,6 +16,7 @@
 
 #include "engine_impl.h"
 #include "event_check.h"
+#include "event_checked.h"
 #include "slice_budget.h"
 #include "snapshot.h"
 
@@ -44,7 +45,7 @@ static enum quipu_status record_fold(const struct quipu_aggregate_kind *kind,
                                      struct quipu_error *err)
 {
     struct quipu_event_view view;
-    enum quipu_status status = quipu_event_view_of(record, &view, err);
+    enum quipu_status status = event_view_checked(record, &view, err);
     if (status != QUIPU_OK) {
         return status;
     }

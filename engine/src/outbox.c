@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "engine_impl.h"
+#include "event_checked.h"
 #include "internal/failpoint.h"
 #include "outbox_state.h"
 #include "quipu/alloc.h"
@@ -143,7 +144,7 @@ static enum quipu_status pending_event(struct pending_walk *walk, struct quipu_t
         return status;
     }
     struct quipu_event_view view;
-    status = quipu_event_view_of(&record, &view, err);
+    status = event_view_checked(&record, &view, err);
     if (status != QUIPU_OK) {
         return status;
     }

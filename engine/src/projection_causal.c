@@ -15,6 +15,7 @@
 #include <inttypes.h>
 
 #include "engine_impl.h"
+#include "event_checked.h"
 #include "internal/failpoint.h"
 #include "projection_lane.h"
 #include "quipu/causal.h"
@@ -96,7 +97,7 @@ static enum quipu_status event_apply(struct lane *lane, const struct quipu_recor
 {
     const struct quipu_projection *projection = lane->projection;
     struct quipu_event_view view;
-    enum quipu_status status = quipu_event_view_of(record, &view, err);
+    enum quipu_status status = event_view_read(record, lane->skips_hashing, &view, err);
     if (status == QUIPU_OK && projection->upcast != NULL) {
         status = projection->upcast(projection->upcast_ctx, &view, err);
     }
@@ -265,6 +266,7 @@ enum quipu_status lane_replay_causal(struct quipu_engine *engine,
                                "projection: a replay in causal order has no end by position");
     }
     enum quipu_status status = lane_init(&replay.lane, engine, projection, err);
+    replay.lane.skips_hashing = options->skips_hashing;
     if (status == QUIPU_OK) {
         status = shadow_make(&replay, err);
     }

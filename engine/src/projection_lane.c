@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "engine_impl.h"
+#include "event_checked.h"
 #include "internal/failpoint.h"
 #include "slice_budget.h"
 
@@ -149,6 +150,7 @@ static enum quipu_status lanes_load(struct slice *slice, struct quipu_txn *txn,
         if (!lane->is_in) {
             continue;
         }
+        lane->is_stuck = false;
         enum quipu_status status = lane_load(lane, txn, &why);
         if (status_holds(status)) {
             lane_hold(lane, &why);
@@ -184,16 +186,21 @@ static enum quipu_status handler_call(struct lane *lane, const struct quipu_even
                               : status;
 }
 
+static enum quipu_status event_view(const struct lane *lane, struct passing *event,
+                                    struct quipu_error *why)
+{
+    if (event->has_view) {
+        return QUIPU_OK;
+    }
+    enum quipu_status status =
+        event_view_read(&event->record, lane->skips_hashing, &event->view, why);
+    event->has_view = status == QUIPU_OK;
+    return status;
+}
+
 static enum quipu_status event_apply(struct lane *lane, struct passing *event,
                                      struct quipu_error *why)
 {
-    if (!event->has_view) {
-        enum quipu_status status = quipu_event_view_of(&event->record, &event->view, why);
-        if (status != QUIPU_OK) {
-            return status;
-        }
-        event->has_view = true;
-    }
     rows_event_begin(&lane->rows);
     why->message[0] = 0;
     enum quipu_status status = handler_call(lane, &event->view, why);
@@ -211,12 +218,15 @@ static enum quipu_status event_apply(struct lane *lane, struct passing *event,
     return status;
 }
 
-/* The lane ends in front of the event at `position`. */
-static void lane_stop(struct lane *lane, uint64_t position, enum quipu_status status,
+/* The lane ends in front of the event at `position`. What the handler says of the event parks it;
+ * damage in the log does not: the event may be sound again after a restore. */
+static void lane_stop(struct lane *lane, uint64_t position, bool is_of_handler,
                       const struct quipu_error *why)
 {
+    enum quipu_status status = why->status;
     lane->is_spent = true;
-    lane->is_parked = !status_is_passing(status);
+    lane->is_parked = is_of_handler && !status_is_passing(status);
+    lane->is_stuck = !is_of_handler;
     lane->park_status = status;
     lane->park_why = *why;
     lane->held = quipu_error_set(&lane->why, status,
@@ -230,15 +240,21 @@ static void lane_pass(struct lane *lane, struct passing *event, struct slice *sl
     uint64_t position = event->record.position;
     struct quipu_error why;
     enum quipu_status status = QUIPU_OK;
+    bool is_of_handler = false;
     if (position == lane->next_skip) {
         status = skip_load(lane, event->txn, position, &lane->next_skip, &why);
     } else if (lane_wants(lane, &event->record)) {
         size_t before = lane->rows.bytes;
-        status = event_apply(lane, event, &why);
+        status = event_view(lane, event, &why);
+        if (status == QUIPU_OK) {
+            is_of_handler = true;
+            status = event_apply(lane, event, &why);
+        }
         slice->bytes += lane->rows.bytes - before;
     }
     if (status != QUIPU_OK) {
-        lane_stop(lane, position, status, &why);
+        why.status = status;
+        lane_stop(lane, position, is_of_handler, &why);
         return;
     }
     lane->position = position;
@@ -280,7 +296,7 @@ static bool event_pass(struct slice *slice, struct passing *event, uint64_t posi
         if (status == QUIPU_OK) {
             lane_pass(lane, event, slice);
         } else {
-            lane_stop(lane, position, status, &why);
+            lane_stop(lane, position, false, &why);
         }
         goes_on |= !lane->is_spent;
     }

@@ -34,6 +34,8 @@ struct lane {
     enum quipu_status held;
     struct quipu_error why;
     bool is_replaced;       /* rebuilt as another version by somebody else */
+    bool is_stuck;          /* it failed by what no handler said: disk or memory, not the event */
+    bool skips_hashing;     /* the caller verifies the log otherwise */
     enum quipu_status told; /* what of it was told last */
     /* Why its reactions wait. */
     enum quipu_status react_held;
@@ -64,7 +66,7 @@ void lane_release(struct lane *lane);
 bool lane_wants(const struct lane *lane, const struct quipu_record *record);
 
 /* Failures of a handler that say nothing about the event: they end the replay, and it is tried
- * again. All others park the projection. */
+ * again. All others park the projection. What fails before the handler is called never does. */
 bool status_is_passing(enum quipu_status status);
 
 /* One slice of one or several lanes: as many events as fit, then one commit. */

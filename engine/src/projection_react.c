@@ -13,6 +13,7 @@
 #include <inttypes.h>
 
 #include "engine_impl.h"
+#include "event_checked.h"
 #include "internal/failpoint.h"
 #include "projection_lane.h"
 #include "slice_budget.h"
@@ -62,11 +63,12 @@ static enum quipu_status reaction_load(struct reaction *reaction, struct quipu_e
     return skip_move(reaction, err);
 }
 
-static enum quipu_status event_react(const struct quipu_projection *projection,
-                                     const struct quipu_record *record, struct quipu_error *why)
+static enum quipu_status event_react(const struct lane *lane, const struct quipu_record *record,
+                                     struct quipu_error *why)
 {
+    const struct quipu_projection *projection = lane->projection;
     struct quipu_event_view view;
-    enum quipu_status status = quipu_event_view_of(record, &view, why);
+    enum quipu_status status = event_view_read(record, lane->skips_hashing, &view, why);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -102,7 +104,7 @@ static enum quipu_status reaction_step(struct reaction *reaction, struct quipu_e
         return skip_move(reaction, err);
     }
     if (lane_wants(lane, &record)) {
-        status = event_react(lane->projection, &record, &why);
+        status = event_react(lane, &record, &why);
     }
     if (status == QUIPU_OK) {
         reaction->position++;

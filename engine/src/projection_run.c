@@ -61,6 +61,7 @@ static enum quipu_status run_init(struct run *run,
     enum quipu_status status = QUIPU_OK;
     for (size_t i = 0; i < run->count && status == QUIPU_OK; i++) {
         status = lane_init(&run->lanes[i], run->engine, projections[i], err);
+        run->lanes[i].skips_hashing = run->options->skips_hashing;
     }
     run->slice.engine = run->engine;
     run->slice.lanes = run->lanes;
@@ -100,7 +101,7 @@ static void held_tell(const struct run *run, struct lane *lane)
 static enum quipu_status lane_judge(const struct run *run, struct lane *lane,
                                     struct quipu_error *err)
 {
-    if (!status_can_wait(lane->held)) {
+    if ((lane->held != QUIPU_OK && lane->is_stuck) || !status_can_wait(lane->held)) {
         return quipu_error_set(err, lane->held, "%s", lane->why.message);
     }
     held_tell(run, lane);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "engine_impl.h"
+#include "event_checked.h"
 #include "query_reply.h"
 
 /* The blocks as the items they are, so that the bytes of each hash to its CID; what a reply cannot
@@ -73,7 +74,7 @@ enum quipu_status query_event(struct quipu_txn *txn, const struct quipu_query *q
     struct quipu_event_view event;
     enum quipu_status status = find_event(txn, query, &record, err);
     if (status == QUIPU_OK) {
-        status = quipu_event_view_of(&record, &event, err);
+        status = event_view_checked(&record, &event, err);
     }
     if (status != QUIPU_OK) {
         return status;

@@ -9,7 +9,8 @@
  * from event to event. Nor are the events of one type or correlation: the store has an index of
  * them.
  *
- * Hashes nothing: quipu_event_view_verify does.
+ * Both blocks of what is shown are hashed again, unless the filter says that the caller does it;
+ * what the filter leaves out is neither decoded nor hashed.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -18,6 +19,7 @@
 
 #include "engine_impl.h"
 #include "event_check.h"
+#include "event_checked.h"
 #include "quipu/sha256.h"
 #include "slice_budget.h"
 
@@ -94,6 +96,19 @@ enum quipu_status quipu_event_view_verify(const struct quipu_event_view *event,
                         "payload", err);
 }
 
+enum quipu_status event_view_read(const struct quipu_record *record, bool skips_hashing,
+                                  struct quipu_event_view *out, struct quipu_error *err)
+{
+    enum quipu_status status = quipu_event_view_of(record, out, err);
+    return status == QUIPU_OK && !skips_hashing ? quipu_event_view_verify(out, err) : status;
+}
+
+enum quipu_status event_view_checked(const struct quipu_record *record,
+                                     struct quipu_event_view *out, struct quipu_error *err)
+{
+    return event_view_read(record, false, out, err);
+}
+
 /* ------------------------------------------------------------------ the walk */
 
 struct event_walk {
@@ -105,6 +120,7 @@ struct event_walk {
     uint64_t first; /* positions from here… */
     uint64_t last;  /* …to here */
     uint64_t left;  /* events that may still be visited */
+    bool skips_hashing;
     quipu_event_fn visit;
     void *ctx;
     struct quipu_txn *txn; /* NULL between slices */
@@ -153,7 +169,7 @@ static enum quipu_status walk_record(struct event_walk *walk, const struct quipu
         return QUIPU_OK;
     }
     struct quipu_event_view view;
-    enum quipu_status status = quipu_event_view_of(record, &view, err);
+    enum quipu_status status = event_view_read(record, walk->skips_hashing, &view, err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -359,6 +375,7 @@ enum quipu_status quipu_each_event(struct quipu_engine *engine, const struct qui
         .correlation_id = wanted->correlation_id,
         .from_version = wanted->from_version,
         .left = wanted->limit == 0 ? UINT64_MAX : wanted->limit,
+        .skips_hashing = wanted->skips_hashing,
         .visit = visit,
         .ctx = ctx,
     };

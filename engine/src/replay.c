@@ -152,6 +152,7 @@ enum quipu_status quipu_replay_with(struct quipu_engine *engine,
     if (status == QUIPU_OK) {
         status = replay_check(&replay, err);
     }
+    replay.lane.skips_hashing = status == QUIPU_OK && replay.options->skips_hashing;
     if (status == QUIPU_OK && is_causal) {
         status = lane_replay_causal(engine, projection, replay.options, &replay.lane.applied, err);
     } else if (status == QUIPU_OK) {

@@ -1,10 +1,8 @@
 /*
  * A disk that fails: the n-th write, the n-th short write, the n-th sync, the n-th change of a name
  * or of a length, once or from then on, for every n; while a store is made, appended to, compacted,
- * repaired and backed up, and rows of its tables are written. This program defines the system's
- * calls itself, so that LMDB and quipu call these; they pass everything on, but for the one that is
- * to fail. What was acknowledged is there afterwards, nothing else is, reading goes on, and the
- * same call goes well once the disk does.
+ * repaired and backed up, and rows of its tables are written. What was acknowledged is there
+ * afterwards, nothing else is, reading goes on, and the same call goes well once the disk does.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -12,165 +10,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
+#include "faulty_disk.h"
 #include "store_fixture.h"
 
 #define CALLS_MAX 1000
-
-enum fault_kind {
-    FAULT_NONE = 0,
-    FAULT_WRITE,
-    FAULT_SHORT,
-    FAULT_SYNC,
-    FAULT_RENAME,
-    FAULT_LENGTH,
-    FAULT_OPEN,
-    FAULT_MKDIR,
-    FAULT_UNLINK,
-};
-
-static struct {
-    enum fault_kind kind;
-    long left; /* calls until it fails */
-    bool is_lasting;
-    long failures;
-} fault;
-
-static bool is_due(enum fault_kind kind)
-{
-    if (fault.kind != kind || (fault.failures > 0 && !fault.is_lasting)) {
-        return false;
-    }
-    if (fault.left > 0) {
-        fault.left--;
-        return false;
-    }
-    fault.failures++;
-    errno = EIO;
-    return true;
-}
-
-/* What is to be written of `bytes`: all, about half, or nothing (-1, with errno). */
-static ssize_t allowed(size_t bytes)
-{
-    if (is_due(FAULT_WRITE)) {
-        return -1;
-    }
-    return is_due(FAULT_SHORT) ? (ssize_t)(bytes / 2) : (ssize_t)bytes;
-}
-
-ssize_t pwrite(int fd, const void *data, size_t bytes, off_t offset)
-{
-    ssize_t allow = allowed(bytes);
-    return allow < 0 ? -1 : syscall(SYS_pwrite64, fd, data, (size_t)allow, offset);
-}
-
-ssize_t write(int fd, const void *data, size_t bytes)
-{
-    struct stat info;
-    /* Criterion has pipes to write to. */
-    bool is_file = fault.kind != FAULT_NONE && fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
-    ssize_t allow = is_file ? allowed(bytes) : (ssize_t)bytes;
-    return allow < 0 ? -1 : syscall(SYS_write, fd, data, (size_t)allow);
-}
-
-ssize_t writev(int fd, const struct iovec *parts, int count)
-{
-    size_t bytes = 0;
-    for (int i = 0; i < count; i++) {
-        bytes += parts[i].iov_len;
-    }
-    ssize_t allow = allowed(bytes);
-    if (allow < 0 || (size_t)allow < bytes) {
-        return allow < 0 ? -1 : syscall(SYS_writev, fd, parts, count / 2);
-    }
-    return syscall(SYS_writev, fd, parts, count);
-}
-
-int fdatasync(int fd)
-{
-    return is_due(FAULT_SYNC) ? -1 : (int)syscall(SYS_fdatasync, fd);
-}
-
-int fsync(int fd)
-{
-    return is_due(FAULT_SYNC) ? -1 : (int)syscall(SYS_fsync, fd);
-}
-
-int ftruncate(int fd, off_t bytes)
-{
-    return is_due(FAULT_LENGTH) ? -1 : (int)syscall(SYS_ftruncate, fd, bytes);
-}
-
-int fallocate(int fd, int mode, off_t offset, off_t bytes)
-{
-    return is_due(FAULT_LENGTH) ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, bytes);
-}
-
-int renameat(int from_fd, const char *from, int to_fd, const char *to)
-{
-    return is_due(FAULT_RENAME) ? -1 : (int)syscall(SYS_renameat, from_fd, from, to_fd, to);
-}
-
-int mkdirat(int fd, const char *name, mode_t mode)
-{
-    return is_due(FAULT_MKDIR) ? -1 : (int)syscall(SYS_mkdirat, fd, name, mode);
-}
-
-int mkdir(const char *name, mode_t mode)
-{
-    return mkdirat(AT_FDCWD, name, mode);
-}
-
-int unlinkat(int fd, const char *name, int flags)
-{
-    return is_due(FAULT_UNLINK) ? -1 : (int)syscall(SYS_unlinkat, fd, name, flags);
-}
-
-static int open_counted(int fd, const char *name, int flags, va_list arguments)
-{
-    mode_t mode = (flags & O_CREAT) != 0 ? (mode_t)va_arg(arguments, unsigned) : 0;
-    return is_due(FAULT_OPEN) ? -1 : (int)syscall(SYS_openat, fd, name, flags, mode);
-}
-
-int openat(int fd, const char *name, int flags, ...)
-{
-    va_list arguments;
-    va_start(arguments, flags);
-    int opened = open_counted(fd, name, flags, arguments);
-    va_end(arguments);
-    return opened;
-}
-
-int open(const char *name, int flags, ...)
-{
-    va_list arguments;
-    va_start(arguments, flags);
-    int opened = open_counted(AT_FDCWD, name, flags, arguments);
-    va_end(arguments);
-    return opened;
-}
-
-static void fault_arm(enum fault_kind kind, long n, bool is_lasting)
-{
-    fault.left = n;
-    fault.is_lasting = is_lasting;
-    fault.failures = 0;
-    fault.kind = kind;
-}
-
-/* How many calls have failed. */
-static long fault_disarm(void)
-{
-    fault.kind = FAULT_NONE;
-    return fault.failures;
-}
 
 /* One run with the n-th call failing; false where that was never reached. */
 typedef bool (*fault_run)(enum fault_kind kind, long n, bool is_lasting);
@@ -279,10 +126,9 @@ Test(store_faults, writing_is_refused_while_a_reader_is_in_the_way_of_a_fresh_st
     fixture_init(&fixture, &tuning);
     cr_assert_eq(append_batches(fixture.store, 3, &acked, &err), QUIPU_OK);
     cr_assert_eq(quipu_txn_begin_read(fixture.store, &reader, NULL), QUIPU_OK);
-    fault.kind = FAULT_WRITE;
-    fault.failures = 0;
+    fault_arm(FAULT_WRITE, 0, false);
     cr_assert_eq(append_batches(fixture.store, 1, &acked, &err), QUIPU_IO);
-    fault.kind = FAULT_NONE;
+    cr_assert_eq(fault_disarm(), 1);
 
     cr_assert_eq(append_batches(fixture.store, 1, &acked, &err), QUIPU_IO);
     cr_assert(strstr(err.message, "end every transaction") != NULL, "%s", err.message);

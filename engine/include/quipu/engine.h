@@ -194,8 +194,9 @@ struct quipu_event_view {
     struct quipu_slice payload;
 };
 
-/** Decode a record of the store. Does not hash (quipu_event_view_verify does). On failure `*out` is
- * undefined. @retval QUIPU_CORRUPT */
+/** Decode a record of the store, as it is on the disk: unlike every call that hands out events, it
+ * hashes nothing, so a block that was damaged may pass. Who shows its bytes to others calls
+ * quipu_event_view_verify first. On failure `*out` is undefined. @retval QUIPU_CORRUPT */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_event_view_of(const struct quipu_record *record,
                                                                  struct quipu_event_view *out,
                                                                  struct quipu_error *err);
@@ -215,6 +216,9 @@ struct quipu_filter {
     struct quipu_uuid correlation_id; /* nil: any */
     uint64_t from_version;            /* 0: from the first; needs aggregate_id */
     enum { QUIPU_FORWARDS = 0, QUIPU_BACKWARDS } direction;
+    /** Show events without hashing their blocks again: for a visitor that verifies otherwise, such
+     * as by quipu_event_view_verify. Whatever the disk has made of the bytes is shown. */
+    bool skips_hashing;
 };
 
 /** Called for each event; the view is valid during the call. Return QUIPU_OK to go on, QUIPU_DONE
@@ -225,7 +229,9 @@ typedef enum quipu_status (*quipu_event_fn)(void *ctx, const struct quipu_event_
 /**
  * Call `visit` for each event that the filter lets through, as of the moment of the call. Reads in
  * slices, so that it may take as long as it likes without making the file grow. What is shown is
- * decoded strictly; what the filter leaves out is not decoded at all.
+ * decoded strictly and both its blocks are hashed again (filter: skips_hashing), so that a damaged
+ * event ends the reading with QUIPU_CORRUPT, which names its position and the block; what the
+ * filter leaves out is not decoded at all.
  * @retval QUIPU_INVALID  an aggregate_id without aggregate_type, a from_version without
  * aggregate_id, a type or an id that no event can have
  * @retval QUIPU_MISUSE   no engine, no visitor, no such direction

@@ -34,9 +34,10 @@ struct quipu_ack {
 
 /**
  * Call `visit` for up to `limit` events after position `after` that have neither receipt nor dead
- * letter, oldest first (`limit` 0: none). Views are valid during the call. `*next` (may be NULL) is
- * where to go on: the last position that was looked at. QUIPU_DONE from the callback ends well,
- * with its event looked at.
+ * letter, oldest first (`limit` 0: none). Views are valid during the call; both their blocks were
+ * hashed again, and a damaged event ends the walk with QUIPU_CORRUPT in front of it. `*next` (may
+ * be NULL) is where to go on: the last position that was looked at. QUIPU_DONE from the callback
+ * ends well, with its event looked at.
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_outbox_each_pending(struct quipu_engine *engine, uint64_t after, uint64_t limit,

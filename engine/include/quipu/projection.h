@@ -134,6 +134,10 @@ struct quipu_replay_report {
  * the same version that was stopped or killed is cleared by the next catch-up, and one that parked
  * after quipu_projection_retry or quipu_projection_skip.
  *
+ * An event whose bytes are damaged (its blocks are hashed again) is no failure of `apply`:
+ * QUIPU_CORRUPT ends the replay in front of it and names position and block, what was applied
+ * before it stays, and nothing is parked: the next call reads it again, as after QUIPU_IO.
+ *
  * @param report  may be NULL; its digest reads every row
  * @retval QUIPU_OK, QUIPU_INVALID (name, version, or a type in its lists that no event can have),
  * QUIPU_CORRUPT, QUIPU_MISUSE (no such mode), or what `apply` or `react` says
@@ -175,6 +179,10 @@ struct quipu_replay_options {
     /** Called after each slice, between transactions. May be NULL. */
     void (*progress)(void *ctx, const struct quipu_replay_progress *progress);
     void *ctx;
+    /** Apply events without hashing their blocks again: for who has verified the log otherwise,
+     * such as by quipu_verify just before. Rows made of damaged events stay wrong until a rebuild.
+     */
+    bool skips_hashing;
 };
 
 #define QUIPU_REPLAY_OPTIONS_INIT                                                                  \
@@ -214,6 +222,7 @@ struct quipu_run_options {
     /** Wait for commits of any process on this watch, which nobody else clears; quipu_watch_wake
      * has `stop` asked. Borrowed; may be NULL. */
     struct quipu_watch *watch;
+    bool skips_hashing; /* as in struct quipu_replay_options */
 };
 
 #define QUIPU_RUN_OPTIONS_INIT                                                                     \
@@ -231,6 +240,8 @@ struct quipu_run_options {
  * @retval QUIPU_OK       all are up to date (with nothing to wait on, or `wait` said QUIPU_DONE)
  * @retval QUIPU_STOPPED  `stop` said so; all that was done is committed
  * @retval QUIPU_MISUSE   count, size, limits, two of the same name
+ * @retval QUIPU_CORRUPT  an event is damaged, as for quipu_replay: it ends the run of all, for the
+ *         log is no longer what was recorded
  * @retval QUIPU_PARKED, QUIPU_PAUSED, QUIPU_BUSY…  as for quipu_replay: with nothing to wait on,
  *         what held the first one that could not go on; the others are up to date
  * @threads as quipu_replay
