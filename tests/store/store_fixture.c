@@ -5,10 +5,13 @@
  */
 #include "store_fixture.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 
 #include "internal/bytes.h"
 
@@ -50,6 +53,25 @@ void fixture_release(struct fixture *fixture)
 {
     quipu_store_close(&fixture->store);
     temp_dir_release(&fixture->dir);
+}
+
+bool small_disk_mount(const char *path, const char *size)
+{
+    /* Private, as a mount below a shared one would be seen, and stay, outside. */
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", path, "tmpfs", MS_NOSUID | MS_NODEV, size) != 0) {
+        fprintf(stderr, "skipped: cannot mount a tmpfs here: %s\n", strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+void small_disk_unmount(const char *path)
+{
+    if (umount(path) != 0) {
+        fprintf(stderr, "%s: umount: %s\n", path, strerror(errno));
+        abort();
+    }
 }
 
 /* SplitMix64: one number to another, one to one. */

@@ -8,6 +8,8 @@
 #ifndef QUIPU_TESTS_STORE_FIXTURE_H
 #define QUIPU_TESTS_STORE_FIXTURE_H
 
+#include <stdbool.h>
+
 #include "quipu/store.h"
 #include "temp_dir.h"
 #include "tuning.h"
@@ -20,6 +22,14 @@ struct fixture {
     char path[2 * TEMP_DIR_BYTES];
     struct quipu_store *store;
 };
+
+/*
+ * A tmpfs of so many bytes ("size=3m") over the folder `path`. Seen by this process and its
+ * children only, so that it is gone with them, also where an assertion ends the test before
+ * small_disk_unmount. False, and a line on stderr, where this machine allows no mount.
+ */
+bool small_disk_mount(const char *path, const char *size);
+void small_disk_unmount(const char *path);
 
 /* A new store in `<dir>/store`; aborts the test where that fails. */
 void fixture_init(struct fixture *fixture, const struct quipu_store_tuning *tuning);

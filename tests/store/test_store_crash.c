@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -498,13 +497,12 @@ Test(store_space, says_disk_full_reads_on_and_writes_again_when_there_is_space)
 {
     struct temp_dir disk;
     temp_dir_init(&disk);
-    if (mount("none", disk.path, "tmpfs", MS_NOSUID | MS_NODEV, "size=3m") != 0) {
-        fprintf(stderr, "skipped: cannot mount a tmpfs here: %s\n", strerror(errno));
+    if (!small_disk_mount(disk.path, "size=3m")) {
         temp_dir_release(&disk);
         return;
     }
     use_small_disk(&disk);
-    cr_assert_eq(umount(disk.path), 0);
+    small_disk_unmount(disk.path);
     temp_dir_release(&disk);
 }
 
@@ -515,8 +513,7 @@ Test(store_space, says_disk_full_where_a_store_is_to_be_made_on_a_full_disk)
     struct quipu_store *store = NULL;
     struct quipu_error err;
     temp_dir_init(&disk);
-    if (mount("none", disk.path, "tmpfs", MS_NOSUID | MS_NODEV, "size=256k") != 0) {
-        fprintf(stderr, "skipped: cannot mount a tmpfs here: %s\n", strerror(errno));
+    if (!small_disk_mount(disk.path, "size=256k")) {
         temp_dir_release(&disk);
         return;
     }
@@ -528,6 +525,6 @@ Test(store_space, says_disk_full_where_a_store_is_to_be_made_on_a_full_disk)
     cr_assert_eq(unlink(ballast), 0);
     cr_assert_eq(quipu_store_open(path, NULL, &store, &err), QUIPU_OK, "%s", err.message);
     quipu_store_close(&store);
-    cr_assert_eq(umount(disk.path), 0);
+    small_disk_unmount(disk.path);
     temp_dir_release(&disk);
 }
