@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <stddef.h>
+#include <string.h>
 
 #include "cli.h"
 #include "meter.h"
@@ -48,7 +49,7 @@ static const char *cure_of(enum quipu_status status)
     case QUIPU_NO_SPACE:
         return "nothing is lost: free as much as the store takes, and try again";
     case QUIPU_CORRUPT:
-        return "rebuild the indexes with `quipu verify --repair-indexes`";
+        return "list what is damaged with `quipu verify`, which says how to mend it";
     default:
         return NULL;
     }
@@ -71,7 +72,10 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
         cli_done(cli, report.events, "compacted");
         status = say(cli, &report, &err);
     }
-    return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, cure_of(status));
+    return status == QUIPU_OK
+               ? 0
+               : cli_fail(cli, status, &err,
+                          strstr(err.message, "; ") == NULL ? cure_of(status) : NULL);
 }
 
 static const struct cli_option options[] = {

@@ -167,7 +167,8 @@ static int repair_store(struct cli *cli, const struct verify_values *values)
     cli_meter_end(&meter);
     if (status != QUIPU_OK) {
         return cli_fail(cli, status, &err,
-                        status == QUIPU_CORRUPT     ? CLI_CURE_DAMAGED
+                        status == QUIPU_CORRUPT && strstr(err.message, "; ") == NULL
+                            ? CLI_CURE_DAMAGED
                         : status == QUIPU_NOT_FOUND ? "name a store with --store DIR"
                                                     : NULL);
     }

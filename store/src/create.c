@@ -160,7 +160,8 @@ enum quipu_status quipu_create_files(const struct quipu_store *store, bool may_c
     }
     *was_made = !has_data;
     if (has_data) {
-        return has_temp ? finish(store, err) : QUIPU_OK;
+        status = has_temp ? finish(store, err) : QUIPU_OK;
+        return status == QUIPU_OK ? status : quipu_error_wrap(err, status, "%s", store->path);
     }
     if (!may_create) {
         return quipu_error_set(err, QUIPU_NOT_FOUND, "%s: no store in this folder", store->path);

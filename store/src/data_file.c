@@ -42,6 +42,20 @@ static bool read_at(int fd, uint64_t offset, void *into, size_t len)
     return quipu_data_read(fd, offset, into, len) == 0;
 }
 
+/* Is there a second meta page, behind a first one of some size? Then the first one is damaged. */
+static bool has_second_page(int fd)
+{
+    for (uint32_t bytes = 512; bytes <= DATA_PAGE_BYTES_MAX; bytes *= 2) {
+        uint8_t page[DATA_PAGE_HEADER_BYTES + DATA_META_BYTES];
+        const uint8_t *meta = page + DATA_PAGE_HEADER_BYTES;
+        if (read_at(fd, bytes, page, sizeof page) && data_load_u32(meta) == DATA_META_MAGIC &&
+            data_load_u32(meta + 24) == bytes) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum quipu_status check_first_page(int fd, uint64_t file_bytes, struct quipu_error *err)
 {
     uint8_t page[DATA_PAGE_HEADER_BYTES + DATA_META_BYTES] = {0};
@@ -51,7 +65,12 @@ static enum quipu_status check_first_page(int fd, uint64_t file_bytes, struct qu
     }
     const uint8_t *meta = page + DATA_PAGE_HEADER_BYTES;
     if (have >= DATA_PAGE_HEADER_BYTES + 8 && data_load_u32(meta) != DATA_META_MAGIC) {
-        return quipu_error_set(err, QUIPU_NOT_A_STORE, "%s is not an LMDB file", QUIPU_DATA_NAME);
+        return has_second_page(fd)
+                   ? quipu_error_set(err, QUIPU_CORRUPT,
+                                     "the first page of %s is damaged; restore it from a backup",
+                                     QUIPU_DATA_NAME)
+                   : quipu_error_set(err, QUIPU_NOT_A_STORE, "%s is not an LMDB file",
+                                     QUIPU_DATA_NAME);
     }
     if (have < sizeof page) {
         return quipu_error_set(err, QUIPU_CORRUPT,

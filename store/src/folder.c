@@ -162,6 +162,12 @@ enum quipu_status quipu_folder_sync(int fd, struct quipu_error *err)
 static enum quipu_status remove_one(int fd, const char *name, int flags, struct quipu_error *err)
 {
     if (unlinkat(fd, name, flags) != 0 && errno != ENOENT) {
+        if (errno == ENOTEMPTY || errno == EEXIST) {
+            return quipu_error_set(err, QUIPU_EXISTS,
+                                   "%s in the store's folder holds files that are not quipu's; "
+                                   "move them away",
+                                   name);
+        }
         return quipu_error_errno(err, errno, "remove %s", name);
     }
     return QUIPU_OK;

@@ -137,9 +137,12 @@ static void look_at_meta(struct page_walk *walk, uint64_t page, const uint8_t *b
         meta_unsafe(walk, page, "is not LMDB's, data version", data_load_u32(meta + 4));
     } else if (data_load_u32(meta + 24) != walk->page_bytes) {
         meta_unsafe(walk, page, "claims pages of another size,", data_load_u32(meta + 24));
+    } else if (walk->txn == 0 && txn == 0) {
+        return; /* nothing was ever committed */
     } else if (page == (walk->txn & 1) ? txn != walk->txn
                                        : txn != walk->txn + 1 && txn + 1 != walk->txn) {
-        meta_unsafe(walk, page, "is of a transaction that its neighbour cannot be beside, number",
+        meta_unsafe(walk, page,
+                    "the two meta pages do not follow one another, this one is of transaction",
                     txn);
     }
 }

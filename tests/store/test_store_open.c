@@ -417,6 +417,50 @@ Test(store_open, accepts_a_file_that_lacks_free_pages_only)
     fixture_release(&fixture);
 }
 
+Test(store_open, tells_a_damaged_first_page_from_a_file_of_others)
+{
+    static const uint8_t zeroes[4096];
+    struct fixture fixture;
+    struct quipu_store_tuning tuning = tuning_small();
+    struct quipu_error err;
+    char path[3 * TEMP_DIR_BYTES];
+    fixture_init(&fixture, &tuning);
+    samples_commit(fixture.store, 0, 5, 5);
+    quipu_store_close(&fixture.store);
+    snprintf(path, sizeof path, "%s/data.mdb", fixture.path);
+    int fd = open(path, O_WRONLY);
+    cr_assert_eq(pwrite(fd, zeroes, sizeof zeroes, 0), (ssize_t)sizeof zeroes);
+
+    cr_assert_eq(quipu_store_open(fixture.path, NULL, &fixture.store, &err), QUIPU_CORRUPT);
+    cr_assert(strstr(err.message, "restore it from a backup") != NULL, "%s", err.message);
+
+    cr_assert_eq(pwrite(fd, zeroes, sizeof zeroes, sizeof zeroes), (ssize_t)sizeof zeroes);
+    close(fd);
+    cr_assert_eq(quipu_store_open(fixture.path, NULL, &fixture.store, &err), QUIPU_NOT_A_STORE);
+    fixture_release(&fixture);
+}
+
+Test(store_open, says_what_to_do_with_files_of_others_in_its_temporary_folder)
+{
+    struct fixture fixture;
+    struct quipu_store_tuning tuning = tuning_small();
+    struct quipu_error err;
+    char path[3 * TEMP_DIR_BYTES];
+    fixture_init(&fixture, &tuning);
+    quipu_store_close(&fixture.store);
+    snprintf(path, sizeof path, "%s/create.tmp", fixture.path);
+    cr_assert_eq(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/create.tmp/notes", fixture.path);
+    close(open(path, O_WRONLY | O_CREAT, 0600));
+
+    cr_assert_eq(quipu_store_open(fixture.path, NULL, &fixture.store, &err), QUIPU_EXISTS);
+    cr_assert(strstr(err.message, "move them away") != NULL, "%s", err.message);
+    cr_assert(strstr(err.message, fixture.path) != NULL, "%s", err.message);
+    cr_assert_eq(unlink(path), 0);
+    fixture_reopen(&fixture, &tuning);
+    fixture_release(&fixture);
+}
+
 Test(store_open, takes_up_a_creation_that_was_killed)
 {
     struct temp_dir dir;
