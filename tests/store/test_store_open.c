@@ -417,6 +417,22 @@ Test(store_open, accepts_a_file_that_lacks_free_pages_only)
     fixture_release(&fixture);
 }
 
+Test(store_open, says_not_a_store_for_an_environment_in_which_nothing_was_committed)
+{
+    struct temp_dir dir;
+    struct quipu_store *store = NULL;
+    struct quipu_error err;
+    MDB_env *env = NULL;
+    temp_dir_init(&dir);
+    cr_assert_eq(mdb_env_create(&env), 0);
+    cr_assert_eq(mdb_env_open(env, dir.path, 0, 0600), 0);
+    mdb_env_close(env);
+
+    cr_assert_eq(open_as(dir.path, QUIPU_STORE_OPEN_EXISTING, &store, &err), QUIPU_NOT_A_STORE,
+                 "%s", err.message);
+    temp_dir_release(&dir);
+}
+
 Test(store_open, tells_a_damaged_first_page_from_a_file_of_others)
 {
     static const uint8_t zeroes[4096];
