@@ -528,3 +528,35 @@ Test(store_space, says_disk_full_where_a_store_is_to_be_made_on_a_full_disk)
     small_disk_unmount(disk.path);
     temp_dir_release(&disk);
 }
+
+/* LMDB writes lock.mdb through a map: a full disk must be said, and not be a SIGBUS. */
+Test(store_space, says_disk_full_where_there_is_no_room_for_the_lock_file)
+{
+    struct temp_dir disk;
+    char path[2 * TEMP_DIR_BYTES];
+    char lock[2 * TEMP_DIR_BYTES];
+    char ballast[2 * TEMP_DIR_BYTES];
+    struct quipu_store *store = NULL;
+    struct quipu_error err;
+    temp_dir_init(&disk);
+    if (!small_disk_mount(disk.path, "size=3m")) {
+        temp_dir_release(&disk);
+        return;
+    }
+    temp_dir_join(&disk, "store", path);
+    temp_dir_join(&disk, "store/lock.mdb", lock);
+    cr_assert_eq(quipu_store_open(path, NULL, &store, &err), QUIPU_OK, "%s", err.message);
+    samples_commit(store, 0, 20, 5);
+    quipu_store_close(&store);
+    cr_assert_eq(unlink(lock), 0); /* as where a backup was copied back */
+    fill_disk(temp_dir_join(&disk, "ballast", ballast));
+
+    cr_assert_eq(quipu_store_open(path, NULL, &store, &err), QUIPU_NO_SPACE, "%s", err.message);
+
+    cr_assert_eq(unlink(ballast), 0);
+    cr_assert_eq(quipu_store_open(path, NULL, &store, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(last_position_of(store), 20);
+    quipu_store_close(&store);
+    small_disk_unmount(disk.path);
+    temp_dir_release(&disk);
+}
