@@ -189,7 +189,8 @@ static const char *cure_there(enum quipu_status status)
     case QUIPU_CORRUPT:
         return "list all damage with `quipu verify`, then restore a backup or import a bundle";
     case QUIPU_FORK:
-        return "take both branches with --keep-forks and join them with `quipu merge`, or leave it out";
+        return "take both branches with --keep-forks and join them with `quipu merge`, or leave it "
+               "out";
     case QUIPU_GAP:
         return "import the bundle that holds the events before this one first";
     case QUIPU_BAD_SIGNATURE:
@@ -197,7 +198,8 @@ static const char *cure_there(enum quipu_status status)
     case QUIPU_UNSIGNED:
         return "have its maker export it again: what nobody signed proves nothing";
     case QUIPU_UNTRUSTED:
-        return "name the signer with --trust U… if you know it, else take only what the source itself signed";
+        return "name the signer with --trust U… if you know it, else take only what the source "
+               "itself signed";
     case QUIPU_MISSING:
         return "put all parts into one folder, then run it again";
     case QUIPU_SCHEMA_NEWER:

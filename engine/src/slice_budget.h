@@ -22,7 +22,8 @@ struct slice_budget {
 static inline int64_t slice_now_ns(void)
 {
     struct timespec now;
-    /* Steps of a few milliseconds will do, and this is asked once an event. Cannot fail on Linux. */
+    /* Steps of a few milliseconds will do, and this is asked once an event. Cannot fail on Linux.
+     */
     (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }

@@ -106,11 +106,11 @@ static enum quipu_status number_check(struct verify_run *run, struct quipu_txn *
     bool is_second = false;
     struct quipu_error why;
     status = numbers_get(txn, envelope->source, envelope->source_seq, &named, &why);
-    bool is_out_of_line = status == QUIPU_OK ? named != event->position
-                                             : envelope->source_seq <= source->seq_max;
+    bool is_out_of_line =
+        status == QUIPU_OK ? named != event->position : envelope->source_seq <= source->seq_max;
     if (is_out_of_line && (status == QUIPU_OK || status == QUIPU_NOT_FOUND)) {
-        enum quipu_status looked = place_number_is_second(txn, envelope, &event->cid,
-                                                          event->position, &is_second, &why);
+        enum quipu_status looked =
+            place_number_is_second(txn, envelope, &event->cid, event->position, &is_second, &why);
         status = looked == QUIPU_OK ? status : looked;
     }
     if (is_second) {

@@ -54,7 +54,9 @@ equal "events of the copy" "$("$quipu" --store "$restored" log --json | sha256su
     "$("$quipu" log --json | sha256sum)"
 note c 1 | "$quipu" --store "$restored" append - >/dev/null
 new_source=$("$quipu" --store "$restored" status --json | member source)
-[ -n "$new_source" ] && [ "$new_source" != "$old_source" ] || fail "the source is still $old_source"
+if [ -z "$new_source" ] || [ "$new_source" = "$old_source" ]; then
+    fail "the source is still $old_source"
+fi
 has "a new event" "$("$quipu" --store "$restored" show --json "$((events + 1))")" "$new_source"
 has "an old event" "$("$quipu" --store "$restored" show --json 1)" "$old_source"
 verdict=$("$quipu" --store "$restored" verify --json)

@@ -24,9 +24,14 @@
 /* Words of event 3's two blocks, which stand in the file once each. */
 #define IN_PAYLOAD  "payload-needle"
 #define IN_ENVELOPE "envelope-needle"
-#define OF_IT       {{0x01, 0x90, [6] = 0x70, [8] = 0x80, [15] = 7}}
-#define DAMAGED     3
-#define LAST        5
+#define OF_IT                                                                                      \
+    {                                                                                              \
+        {                                                                                          \
+            0x01, 0x90, [6] = 0x70, [8] = 0x80, [15] = 7                                           \
+        }                                                                                          \
+    }
+#define DAMAGED 3
+#define LAST    5
 
 static struct kit kit;
 static const struct quipu_uuid of_it = OF_IT;

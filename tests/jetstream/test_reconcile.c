@@ -142,9 +142,8 @@ static enum quipu_status copy_event(void *ctx, const struct quipu_event_view *ev
     looked->len = event->envelope_block.len;
     enum quipu_status status =
         quipu_payload_names(QUIPU_BUCKET_DEFAULT, &event->envelope.payload, &looked->names, err);
-    return status == QUIPU_OK
-               ? quipu_event_texts(TEMPLATE_MADE, event, &looked->texts, err)
-               : status;
+    return status == QUIPU_OK ? quipu_event_texts(TEMPLATE_MADE, event, &looked->texts, err)
+                              : status;
 }
 
 static void look(uint64_t position, struct looked *out)

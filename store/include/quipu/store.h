@@ -114,8 +114,8 @@ QUIPU_API struct quipu_uuid quipu_store_id(const struct quipu_store *store);
 /**
  * Write a consistent, compacted copy of the environment into the new or empty folder `path` while
  * others read and write. The copy is synced before this returns. Files beside the environment
- * (keys) are not copied. The copy is marked as one (quipu_txn_backup_mark). @retval QUIPU_EXISTS  the folder is not empty. @retval QUIPU_IO,
- * QUIPU_NO_SPACE, …
+ * (keys) are not copied. The copy is marked as one (quipu_txn_backup_mark). @retval QUIPU_EXISTS
+ * the folder is not empty. @retval QUIPU_IO, QUIPU_NO_SPACE, …
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_store_backup(struct quipu_store *store, const char *path, struct quipu_error *err);
@@ -170,9 +170,9 @@ quipu_txn_begin_write(struct quipu_store *store, struct quipu_txn **out, struct 
  * @retval QUIPU_OK        fdatasync has returned (QUIPU_DURABLE)
  * @retval QUIPU_NO_SPACE, QUIPU_NO_MEMORY  nothing of it was written; or the first failure of a
  * call on this transaction
- * @retval QUIPU_IO        not acknowledged. Either all of it is stored or nothing: the disk may have
- * taken the last page and failed to say so. Look in a new transaction before writing it again; or
- * the first failure of a call on this transaction
+ * @retval QUIPU_IO        not acknowledged. Either all of it is stored or nothing: the disk may
+ * have taken the last page and failed to say so. Look in a new transaction before writing it again;
+ * or the first failure of a call on this transaction
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_commit(struct quipu_txn **txn,
                                                               struct quipu_error *err);
