@@ -299,8 +299,15 @@ static void bare(const struct bench *bench, const char *name)
     (void)fclose(from); /* was only read */
 }
 
-static bool run(char *const argv[])
+#define ARGUMENTS_MAX 8
+
+/* The spawning call takes pointers without const, and does not write through them. */
+static bool run(const char *const arguments[])
 {
+    char *argv[ARGUMENTS_MAX] = {NULL};
+    for (size_t i = 0; i + 1 < ARGUMENTS_MAX && arguments[i] != NULL; i++) {
+        memcpy(&argv[i], &arguments[i], sizeof argv[i]);
+    }
     pid_t child = 0;
     int state = 0;
     int failed = posix_spawnp(&child, argv[0], NULL, NULL, argv, environ);
@@ -330,8 +337,8 @@ static void peer(const struct bench *bench, const char *name)
     if (file == NULL || fputs(identity, file) < 0 || fclose(file) != 0) {
         die(key, strerror(errno));
     }
-    char *const encrypt[] = {"age", "-r", recipient, "-o", to, from, NULL};
-    char *const decrypt[] = {"age", "-d", "-i", key, "-o", back, to, NULL};
+    const char *const encrypt[] = {"age", "-r", recipient, "-o", to, from, NULL};
+    const char *const decrypt[] = {"age", "-d", "-i", key, "-o", back, to, NULL};
     step_begin();
     if (!run(encrypt)) {
         (void)printf("age is not on PATH: left out\n");
@@ -369,7 +376,7 @@ static void measure(struct bench *bench)
 
 static void remove_folder(const struct bench *bench)
 {
-    char *const argv[] = {"rm", "-rf", "--", (char *)(uintptr_t)bench->folder, NULL};
+    const char *const argv[] = {"rm", "-rf", "--", bench->folder, NULL};
     if (!run(argv)) {
         (void)fprintf(stderr, "bench_airgap: %s could not be removed\n", bench->folder);
     }
