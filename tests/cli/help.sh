@@ -6,7 +6,7 @@
 manual=$2
 
 verbs="init append log show cat verify status query export import operations provision flush pull reconcile replay projections subscriptions backup compact deadletter
-quarantine types cid car config demo help version"
+quarantine forks merge serve types cid car config demo help version"
 
 list=$("$quipu" help)
 names=$("$quipu" help --json | member verb)
@@ -22,7 +22,7 @@ for verb in $verbs; do
     has "$verb --help" "$text" "  9  "
     has "$verb --help" "$text" "Example:"
     case $verb in
-    provision | flush | pull | reconcile) has "$verb --help" "$text" "--server URL" ;;
+    provision | flush | pull | reconcile | serve) has "$verb --help" "$text" "--server URL" ;;
     *) equal "--server in $verb --help" "${text//--server URL/}" "$text" ;;
     esac
     equal "quipu --help $verb" "$("$quipu" --help "$verb")" "$text"
@@ -30,7 +30,7 @@ for verb in $verbs; do
     # The manual knows each verb and each of its options.
     grep -qE "^\.It Cm $verb( |\$)" "$manual" || fail "the manual page does not have the verb $verb"
     case $verb:$("$quipu" version --json | member with_jetstream) in
-    provision:false | flush:false | pull:false | reconcile:false) continue ;;
+    provision:false | flush:false | pull:false | reconcile:false | serve:false) continue ;;
     esac
     for option in $(printf '%s\n' "$text" | grep -oE '^  --[a-z-]+' | tr -d ' ' | sed 's/^--//'); do
         grep -qE "Fl (h , )?-$option( |\$)" "$manual" ||
@@ -45,7 +45,7 @@ equal "quipu --version" "$("$quipu" --version)" "$("$quipu" version)"
 equal "quipu --version --json" "$("$quipu" --version --json)" "$("$quipu" version --json)"
 equal "quipu log --version" "$("$quipu" log --version)" "$("$quipu" version)"
 
-has "export --help" "$("$quipu" export --help)" "for reading: no verb takes"
+has "export --help" "$("$quipu" export --help)" "nobody signs those lines"
 
 input=/dev/null
 refused 2 'quipu help' INVALID

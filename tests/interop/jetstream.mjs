@@ -183,7 +183,7 @@ async function exerciseServer({ quipu, dir }, url, nc) {
     const bundle = bundleEvents({ blocks, root });
     const importing = (name) => {
         const store = new Store(quipu, path.join(dir, name));
-        assert.equal(store.one(['import', file]).added, total);
+        assert.equal(store.one(['import', '--yes', file]).added, total);
         return store;
     };
 
