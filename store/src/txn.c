@@ -186,6 +186,24 @@ static int last_position_of(struct quipu_txn *txn)
     return code;
 }
 
+/* LMDB 0.9.24 reads the number of its snapshot first and the meta page of that number then; the
+ * page is written again by the second commit after it. A thread that was held up in between has the
+ * newer content under the older number, perhaps before that commit is announced, and its next
+ * snapshot could be an older one. Where that may have happened, begin again. */
+static int settle_snapshot(struct quipu_txn *txn)
+{
+    MDB_envinfo info;
+    int code = mdb_env_info(txn->store->env, &info);
+    while (code == 0 && info.me_last_txnid > mdb_txn_id(txn->mdb) + 1) {
+        mdb_txn_reset(txn->mdb);
+        code = mdb_txn_renew(txn->mdb);
+        if (code == 0) {
+            code = mdb_env_info(txn->store->env, &info);
+        }
+    }
+    return code;
+}
+
 /* A snapshot in *txn, whose struct is made or taken from the idle ones. */
 static int begin_snapshot(struct quipu_store *store, struct quipu_txn **out)
 {
@@ -200,6 +218,9 @@ static int begin_snapshot(struct quipu_store *store, struct quipu_txn **out)
         }
         txn->store = store;
         code = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn->mdb);
+    }
+    if (code == 0) {
+        code = settle_snapshot(txn);
     }
     if (code == 0) {
         code = last_position_of(txn);
