@@ -335,7 +335,9 @@ Test(event_check, refuses_private_keys_in_pem)
                        kinds[i], kinds[i]);
         assert_refused(text, "private-key-pem");
     }
-    assert_refused("-----BEGIN PGP PRIVATE KEY BLOCK-----", "private-key-pem");
+    assert_refused("-----BEGIN PGP "
+                   "PRIVATE KEY BLOCK-----",
+                   "private-key-pem");
     assert_refused("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----", "private-key-pem");
 }
 
@@ -345,7 +347,8 @@ Test(event_check, answers_a_retry_of_what_was_allowed_as_the_first_time)
     struct quipu_appended first;
     struct quipu_appended again;
     event.event_id = kit_uuid(1);
-    event.payload = kit_block(&kit, "\"-----BEGIN PGP PRIVATE KEY BLOCK-----\"");
+    event.payload = kit_block(&kit, "\"-----BEGIN PGP "
+                                    "PRIVATE KEY BLOCK-----\"");
     event.secrets = QUIPU_SECRET_ALLOW;
     kit_assert_ok(&kit, quipu_append(kit.engine, &event, &first, &kit.err));
     event.secrets = QUIPU_SECRET_REFUSE;
@@ -355,13 +358,15 @@ Test(event_check, answers_a_retry_of_what_was_allowed_as_the_first_time)
 
     cr_assert(again.was_duplicate);
     cr_assert_eq(again.position, first.position);
-    event.payload = kit_block(&kit, "\"-----BEGIN RSA PRIVATE KEY-----\"");
+    event.payload = kit_block(&kit, "\"-----BEGIN RSA "
+                                    "PRIVATE KEY-----\"");
     cr_assert_eq(append_one(&event), QUIPU_SECRET_REFUSED, "another content");
     event.event_id = kit_uuid(2);
     cr_assert_eq(append_one(&event), QUIPU_SECRET_REFUSED, "another id");
     cr_assert_not_null(strstr(kit.err.message, "private-key-pem"), "%s", kit.err.message);
     event.payload = quipu_slice(event.payload.data, QUIPU_PAYLOAD_BYTES_MAX + 1);
-    event.aggregate.id = "-----BEGIN RSA PRIVATE KEY-----";
+    event.aggregate.id = "-----BEGIN RSA "
+                         "PRIVATE KEY-----";
     cr_assert_eq(append_one(&event), QUIPU_TOO_LARGE, "sizes are known to hold first");
     kit_assert_sound(&kit, 1);
 }
@@ -497,7 +502,8 @@ Test(event_check, lets_public_material_through)
         "UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NN",
         "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJx",
-        "write BEGIN PRIVATE KEY somewhere",
+        ("write BEGIN "
+         "PRIVATE KEY somewhere"),
         "LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0K",
         "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
         "U0dWc2JHOGdkMjl5YkdRZ2FHVnNiRzhnZDI5eWJHUT0=",
@@ -517,7 +523,8 @@ Test(event_check, lets_public_material_through)
 
 Test(secret_guard, never_reads_beyond_either_end)
 {
-    static const char text[] = "-----BEGIN RSA PRIVATE KEY-----AGE-SECRET-KEY-1"
+    static const char text[] = "-----BEGIN RSA "
+                               "PRIVATE KEY-----AGE-SECRET-KEY-1"
                                "QPZRY9X8GF2TVDW";
     for (size_t len = 0; len < sizeof text - 1; len++) {
         /* A copy of exactly this size, so that the sanitizer sees one byte too far. */
@@ -529,7 +536,8 @@ Test(secret_guard, never_reads_beyond_either_end)
         free(copy);
     }
     /* One dash short: what would be the fifth lies before the string. */
-    static const char short_of_a_dash[] = "----BEGIN RSA PRIVATE KEY-----";
+    static const char short_of_a_dash[] = "----BEGIN RSA "
+                                          "PRIVATE KEY-----";
     uint8_t *copy = malloc(sizeof short_of_a_dash - 1);
     memcpy(copy, short_of_a_dash, sizeof short_of_a_dash - 1);
     cr_assert_null(secret_guard_rule(quipu_slice(copy, sizeof short_of_a_dash - 1)));
