@@ -201,8 +201,13 @@ static enum quipu_status send_envelope(struct flusher *flusher, const struct flu
     const struct flush_item *item = flusher_item(flusher, send->ticket);
     struct nats_outgoing message;
     struct nats_token token = {send->ticket, FLUSH_ENVELOPE};
-    unsigned guards = (send->is_without_msg_id ? 0U : EVENT_MSG_ID) |
-                      (flusher_looks(flusher) ? 0U : EVENT_EXPECT_NOTHING);
+    unsigned guards = flusher_looks(flusher) ? 0U : EVENT_EXPECT_NOTHING;
+    /* A server still knows the ids of a stream that was emptied a moment ago; what it refuses for
+     * that comes again behind what it took. Where nothing is expected the ids are not needed. */
+    bool is_known_too_long = flusher->options.restart && guards != 0;
+    if (!send->is_without_msg_id && !is_known_too_long) {
+        guards |= EVENT_MSG_ID;
+    }
     quipu_event_message(&item->texts, quipu_buf_slice(&item->envelope), guards, &message);
     return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
 }
