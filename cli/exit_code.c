@@ -53,6 +53,7 @@ static const unsigned char codes[] = {
     CODE(TOO_LARGE, CLI_EXIT_INPUT),
     CODE(SECRET_REFUSED, CLI_EXIT_INPUT),
     CODE(TYPE, CLI_EXIT_INPUT),
+    CODE(KEY_LOCKED, CLI_EXIT_INPUT),
     CODE(CBOR_TRUNCATED, CLI_EXIT_INPUT),
     CODE(CBOR_TRAILING, CLI_EXIT_INPUT),
     CODE(CBOR_NOT_SHORTEST, CLI_EXIT_INPUT),
@@ -163,6 +164,8 @@ static const char *cure_here(enum quipu_status status)
         return "let it go on with `quipu projections resume`";
     case QUIPU_TYPE:
         return "`quipu types show` says what it must hold";
+    case QUIPU_KEY_LOCKED:
+        return "give its passphrase: on a terminal, with --pinentry, or by a descriptor";
     case QUIPU_NO_MEMORY:
         return "free memory, then run it again";
     case QUIPU_IO:

@@ -27,6 +27,7 @@ static const struct {
     {QUIPU_PARKED, 4},
     {QUIPU_PAUSED, 4},
     {QUIPU_TYPE, 3},
+    {QUIPU_KEY_LOCKED, 3},
     {QUIPU_NO_MEMORY, 1},
     {QUIPU_IO, 1},
     {QUIPU_NO_SPACE, 1},

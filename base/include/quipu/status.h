@@ -31,6 +31,7 @@ extern "C" {
     X(PARKED, 20, "parked in front of an event that could not be applied")                         \
     X(PAUSED, 21, "paused on request")                                                             \
     X(TYPE, 22, "payload does not fit its declared type")                                          \
+    X(KEY_LOCKED, 23, "the signing key is locked by a passphrase")                                 \
     X(NO_MEMORY, 30, "out of memory")                                                              \
     X(IO, 31, "input or output failed")                                                            \
     X(NO_SPACE, 32, "disk full")                                                                   \
