@@ -95,6 +95,7 @@ static const unsigned char codes[] = {
     CODE(UNSIGNED, CLI_EXIT_DAMAGED),
     CODE(UNTRUSTED, CLI_EXIT_DAMAGED),
     CODE(MISSING, CLI_EXIT_DAMAGED),
+    CODE(TOO_FEW_SIGNERS, CLI_EXIT_DAMAGED),
     CODE(CID_MISMATCH, CLI_EXIT_DAMAGED),
     CODE(CID_UNVERIFIABLE, CLI_EXIT_DAMAGED),
     CODE(CAR, CLI_EXIT_DAMAGED),
@@ -203,6 +204,8 @@ static const char *cure_there(enum quipu_status status)
     case QUIPU_UNTRUSTED:
         return "name the signer with --trust U… if you know it, else take only what the source "
                "itself signed";
+    case QUIPU_TOO_FEW_SIGNERS:
+        return "have more of the allowed signers sign it with `quipu sign`";
     case QUIPU_MISSING:
         return "put all parts into one folder, then run it again";
     case QUIPU_SCHEMA_NEWER:

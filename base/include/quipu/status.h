@@ -47,6 +47,7 @@ extern "C" {
     X(UNSIGNED, 57, "nobody has signed it")                                                        \
     X(UNTRUSTED, 58, "signed, but by nobody who is trusted")                                       \
     X(MISSING, 59, "a part is missing")                                                            \
+    X(TOO_FEW_SIGNERS, 60, "signed by fewer people than are asked for")                            \
     X(CBOR_TRUNCATED, 70, "DAG-CBOR: input ends inside an item")                                   \
     X(CBOR_TRAILING, 71, "DAG-CBOR: bytes after the item")                                         \
     X(CBOR_NOT_SHORTEST, 72, "DAG-CBOR: head is not in its shortest form")                         \
