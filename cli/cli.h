@@ -95,6 +95,7 @@ extern const struct cli_verb cli_verb_status;
 extern const struct cli_verb cli_verb_export;
 extern const struct cli_verb cli_verb_import;
 extern const struct cli_verb cli_verb_operations;
+extern const struct cli_verb cli_verb_report;
 extern const struct cli_verb cli_verb_provision;
 extern const struct cli_verb cli_verb_flush;
 extern const struct cli_verb cli_verb_pull;

@@ -15,17 +15,23 @@
 #include "quipu/alloc.h"
 
 const struct cli_verb *const cli_verbs[] = {
-    &cli_verb_init,        &cli_verb_append,        &cli_verb_log,
-    &cli_verb_show,        &cli_verb_cat,           &cli_verb_verify,
-    &cli_verb_status,      &cli_verb_query,         &cli_verb_replay,
-    &cli_verb_projections, &cli_verb_subscriptions, &cli_verb_export,
-    &cli_verb_import,      &cli_verb_operations,    &cli_verb_backup,
-    &cli_verb_compact,     &cli_verb_provision,     &cli_verb_flush,
-    &cli_verb_pull,        &cli_verb_reconcile,     &cli_verb_serve,
-    &cli_verb_deadletter,  &cli_verb_quarantine,    &cli_verb_forks,
-    &cli_verb_merge,       &cli_verb_types,         &cli_verb_cid,
-    &cli_verb_car,         &cli_verb_config,        &cli_verb_demo,
-    &cli_verb_help,        &cli_verb_version,       NULL,
+    &cli_verb_init,          &cli_verb_append,
+    &cli_verb_log,           &cli_verb_show,
+    &cli_verb_cat,           &cli_verb_verify,
+    &cli_verb_status,        &cli_verb_query,
+    &cli_verb_replay,        &cli_verb_projections,
+    &cli_verb_subscriptions, &cli_verb_export,
+    &cli_verb_import,        &cli_verb_operations,
+    &cli_verb_report,        &cli_verb_backup,
+    &cli_verb_compact,       &cli_verb_provision,
+    &cli_verb_flush,         &cli_verb_pull,
+    &cli_verb_reconcile,     &cli_verb_serve,
+    &cli_verb_deadletter,    &cli_verb_quarantine,
+    &cli_verb_forks,         &cli_verb_merge,
+    &cli_verb_types,         &cli_verb_cid,
+    &cli_verb_car,           &cli_verb_config,
+    &cli_verb_demo,          &cli_verb_help,
+    &cli_verb_version,       NULL,
 };
 
 const struct cli_verb *cli_verb_find(const char *name)

@@ -3,6 +3,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "operation_line.h"
+
 #include <inttypes.h>
 
 #include "cli.h"
@@ -60,34 +62,39 @@ static enum quipu_status say(void *ctx, const struct quipu_operation *operation,
     return QUIPU_OK;
 }
 
+void cli_operation_members(struct cli_json *json, const struct quipu_operation *operation)
+{
+    cli_json_number(json, "number", operation->number);
+    cli_json_time(json, "at", operation->unix_us);
+    cli_json_text(json, "kind", operation->kind);
+    cli_json_number(json, "events", operation->events);
+    cli_json_number(json, "added", operation->added);
+    cli_json_number(json, "known", operation->known);
+    cli_json_number(json, "bundle", operation->bundle);
+    cli_json_number(json, "missing", operation->missing);
+    cli_json_text(json, "operator", operation->operator_name);
+    cli_json_text(json, "reason", operation->reason);
+    cli_json_text(json, "source", operation->source);
+    cli_json_text(json, "signers", operation->signers);
+    if (operation->has_manifest) {
+        cli_json_cid(json, "manifest", &operation->manifest);
+    } else {
+        cli_json_null(json, "manifest");
+    }
+    if (operation->has_sha256) {
+        cli_json_hex(json, "sha256", quipu_slice(operation->sha256, sizeof operation->sha256));
+    } else {
+        cli_json_null(json, "sha256");
+    }
+}
+
 static enum quipu_status say_json(void *ctx, const struct quipu_operation *operation,
                                   struct quipu_error *err)
 {
     struct cli_json json = {0};
     (void)ctx;
     cli_json_begin(&json);
-    cli_json_number(&json, "number", operation->number);
-    cli_json_time(&json, "at", operation->unix_us);
-    cli_json_text(&json, "kind", operation->kind);
-    cli_json_number(&json, "events", operation->events);
-    cli_json_number(&json, "added", operation->added);
-    cli_json_number(&json, "known", operation->known);
-    cli_json_number(&json, "bundle", operation->bundle);
-    cli_json_number(&json, "missing", operation->missing);
-    cli_json_text(&json, "operator", operation->operator_name);
-    cli_json_text(&json, "reason", operation->reason);
-    cli_json_text(&json, "source", operation->source);
-    cli_json_text(&json, "signers", operation->signers);
-    if (operation->has_manifest) {
-        cli_json_cid(&json, "manifest", &operation->manifest);
-    } else {
-        cli_json_null(&json, "manifest");
-    }
-    if (operation->has_sha256) {
-        cli_json_hex(&json, "sha256", quipu_slice(operation->sha256, sizeof operation->sha256));
-    } else {
-        cli_json_null(&json, "sha256");
-    }
+    cli_operation_members(&json, operation);
     enum quipu_status status = cli_json_end(&json, err);
     cli_json_release(&json);
     return status;
