@@ -5,6 +5,7 @@
  */
 #include "engine_impl.h"
 
+#include "identity_opened.h"
 #include "quipu/alloc.h"
 #include "scratch.h"
 #include "types_stored.h"
@@ -36,6 +37,13 @@ static enum quipu_status locks_init(struct quipu_engine *engine)
         return QUIPU_NO_MEMORY;
     }
     if (pthread_mutex_init(&engine->types_lock, NULL) != 0) {
+        (void)pthread_mutex_destroy(&engine->scratch_lock); /* as above */
+        (void)pthread_mutex_destroy(&engine->ids_lock);     /* as above */
+        append_queue_release(&engine->queue);
+        return QUIPU_NO_MEMORY;
+    }
+    if (pthread_mutex_init(&engine->opened_lock, NULL) != 0) {
+        (void)pthread_mutex_destroy(&engine->types_lock);   /* as above */
         (void)pthread_mutex_destroy(&engine->scratch_lock); /* as above */
         (void)pthread_mutex_destroy(&engine->ids_lock);     /* as above */
         append_queue_release(&engine->queue);
@@ -86,7 +94,9 @@ void quipu_engine_close(struct quipu_engine **engine)
     }
     append_scratch_release(closing);
     types_stored_give_back(closing->stored_types);
-    (void)pthread_mutex_destroy(&closing->types_lock);   /* no call is in progress */
+    identity_opened_release(closing);
+    (void)pthread_mutex_destroy(&closing->opened_lock);  /* no call is in progress */
+    (void)pthread_mutex_destroy(&closing->types_lock);   /* as above */
     (void)pthread_mutex_destroy(&closing->scratch_lock); /* as above */
     (void)pthread_mutex_destroy(&closing->ids_lock);     /* as above */
     append_queue_release(&closing->queue);

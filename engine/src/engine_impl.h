@@ -40,6 +40,10 @@ struct quipu_engine {
     pthread_mutex_t scratch_lock; /* guards scratch_free */
     struct append_scratch *scratch_free;
 
+    pthread_mutex_t opened_lock; /* guards the two below */
+    uint8_t *opened_seed;        /* guarded pages; NULL: no wrapped key was opened */
+    char opened_source[QUIPU_SOURCE_TEXT_BYTES]; /* of that seed */
+
     /* Used only by the thread that holds the store's write transaction, which is their lock. */
     char source[QUIPU_SOURCE_TEXT_BYTES]; /* empty: not loaded yet */
     struct quipu_buf envelope; /* QUIPU_ENVELOPE_BYTES_MAX, so that encoding never grows it */

@@ -16,7 +16,11 @@
  *
  * Numbers of sources that are no longer the store's own stay in rows of their own.
  *
- * The key is read for each signature and wiped after it; what is kept is the public text.
+ * A wrapped key does not say whose it is. It is taken for that of the row, which nothing but a
+ * signature depends on, and is held against the row when it is opened; where there is no row yet,
+ * it must be opened before the first event.
+ *
+ * A plain key is read for each signature and wiped after it; what is kept is the public text.
  *
  * Specification: docs/SPEC.md §3, §7.
  *
@@ -28,6 +32,7 @@
 #include <string.h>
 
 #include "identity_file.h"
+#include "identity_opened.h"
 #include "internal/bytes.h"
 #include "numbers.h"
 #include "tables.h"
@@ -153,7 +158,7 @@ static void seed_to_source(const uint8_t seed[NKEY_SEED_BYTES], char out[QUIPU_S
     quipu_nkey_format('U', public_key, out);
 }
 
-/* Source of the key in the folder. */
+/* Source of the key in the folder. @retval QUIPU_KEY_LOCKED  it is wrapped, so does not say */
 static enum quipu_status source_of_file(const struct quipu_engine *engine,
                                         char out[QUIPU_SOURCE_TEXT_BYTES], struct quipu_error *err)
 {
@@ -201,8 +206,22 @@ static enum quipu_status key_renew(const struct quipu_engine *engine,
     return status == QUIPU_OK ? key_make(engine, out, err) : status;
 }
 
-/* The source to record under; its key is in the folder then. */
-static enum quipu_status source_take(const struct quipu_engine *engine, struct quipu_txn *txn,
+/* Source of a wrapped key; `row` NULL: there is none. */
+static enum quipu_status source_of_wrapped(struct quipu_engine *engine,
+                                           const struct identity_row *row,
+                                           char out[QUIPU_SOURCE_TEXT_BYTES],
+                                           struct quipu_error *err)
+{
+    if (row == NULL) {
+        return identity_opened_source(engine, out, err);
+    }
+    memcpy(out, row->source, sizeof row->source);
+    return QUIPU_OK;
+}
+
+/* The source to record under; its key is in the folder then. `row` NULL: there is none. */
+static enum quipu_status source_take(struct quipu_engine *engine, struct quipu_txn *txn,
+                                     const struct identity_row *row,
                                      char out[QUIPU_SOURCE_TEXT_BYTES], struct quipu_error *err)
 {
     bool is_backup = false;
@@ -215,6 +234,9 @@ static enum quipu_status source_take(const struct quipu_engine *engine, struct q
         return status == QUIPU_OK ? quipu_txn_backup_mark_clear(txn, err) : status;
     }
     status = source_of_file(engine, out, err);
+    if (status == QUIPU_KEY_LOCKED) {
+        return source_of_wrapped(engine, row, out, err);
+    }
     return status == QUIPU_NOT_FOUND ? key_make(engine, out, err) : status;
 }
 
@@ -238,7 +260,7 @@ enum quipu_status identity_take(struct quipu_engine *engine, struct quipu_txn *t
         return QUIPU_OK;
     }
     char source[QUIPU_SOURCE_TEXT_BYTES];
-    status = source_take(engine, txn, source, err);
+    status = source_take(engine, txn, has_row ? &row : NULL, source, err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -273,7 +295,8 @@ static enum quipu_status identity_is_ready(struct quipu_engine *engine, bool *is
         *is_ready = false;
         return QUIPU_OK;
     }
-    if (status != QUIPU_OK) {
+    bool is_wrapped = status == QUIPU_KEY_LOCKED;
+    if (status != QUIPU_OK && !is_wrapped) {
         return status;
     }
     struct quipu_txn *txn = NULL;
@@ -291,7 +314,7 @@ static enum quipu_status identity_is_ready(struct quipu_engine *engine, bool *is
     if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
         return status;
     }
-    *is_ready = status == QUIPU_OK && !is_backup && strcmp(row.source, source) == 0;
+    *is_ready = status == QUIPU_OK && !is_backup && (is_wrapped || strcmp(row.source, source) == 0);
     return QUIPU_OK;
 }
 
@@ -318,19 +341,39 @@ enum quipu_status quipu_identity_ensure(struct quipu_engine *engine, struct quip
     return quipu_txn_commit(&txn, err);
 }
 
-enum quipu_status quipu_identity_ensure_first(struct quipu_engine *engine, struct quipu_error *err)
+/* The row as it is now. @retval QUIPU_NOT_FOUND */
+static enum quipu_status row_read(struct quipu_engine *engine, struct identity_row *out,
+                                  struct quipu_error *err)
 {
-    if (identity_file_exists(engine)) {
-        return quipu_identity_ensure(engine, err);
-    }
     struct quipu_txn *txn = NULL;
     enum quipu_status status = quipu_txn_begin_read(engine->store, &txn, err);
     if (status != QUIPU_OK) {
         return status;
     }
-    struct identity_row row;
-    status = identity_row_get(txn, &row, err);
+    status = identity_row_get(txn, out, err);
     quipu_txn_abort(&txn);
+    return status;
+}
+
+/* May a signature be asked for? */
+static enum quipu_status opened_check(struct quipu_engine *engine, struct quipu_error *err)
+{
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    enum quipu_identity_state state;
+    enum quipu_status status = quipu_identity_state(engine, &state, err);
+    return status == QUIPU_OK && state == QUIPU_IDENTITY_LOCKED
+               ? identity_opened_source(engine, source, err)
+               : status;
+}
+
+enum quipu_status quipu_identity_ensure_first(struct quipu_engine *engine, struct quipu_error *err)
+{
+    if (identity_file_exists(engine)) {
+        enum quipu_status status = quipu_identity_ensure(engine, err);
+        return status == QUIPU_OK ? opened_check(engine, err) : status;
+    }
+    struct identity_row row;
+    enum quipu_status status = row_read(engine, &row, err);
     if (status == QUIPU_NOT_FOUND) {
         return quipu_identity_ensure(engine, err);
     }
@@ -348,10 +391,105 @@ enum quipu_status quipu_identity_source(struct quipu_engine *engine,
 {
     char source[QUIPU_SOURCE_TEXT_BYTES];
     enum quipu_status status = source_of_file(engine, source, err);
+    if (status == QUIPU_KEY_LOCKED) {
+        struct identity_row row;
+        status = row_read(engine, &row, err);
+        if (status == QUIPU_OK || status == QUIPU_NOT_FOUND) {
+            status = source_of_wrapped(engine, status == QUIPU_OK ? &row : NULL, source, err);
+        }
+    }
     if (status == QUIPU_OK) {
         memcpy(out, source, sizeof source);
     }
     return status;
+}
+
+enum quipu_status quipu_identity_state(struct quipu_engine *engine, enum quipu_identity_state *out,
+                                       struct quipu_error *err)
+{
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    enum quipu_status status = source_of_file(engine, source, err);
+    switch ((int)status) {
+    case QUIPU_OK:
+        *out = QUIPU_IDENTITY_PLAIN;
+        return QUIPU_OK;
+    case QUIPU_NOT_FOUND:
+        *out = QUIPU_IDENTITY_ABSENT;
+        return QUIPU_OK;
+    case QUIPU_KEY_LOCKED:
+        *out = identity_opened_source(engine, source, NULL) == QUIPU_OK ? QUIPU_IDENTITY_OPENED
+                                                                        : QUIPU_IDENTITY_LOCKED;
+        return QUIPU_OK;
+    default:
+        return status;
+    }
+}
+
+/* Is `source`, whose key was opened, the one that the store records under? */
+static enum quipu_status opened_compare(struct quipu_engine *engine, const char *source,
+                                        struct quipu_error *err)
+{
+    char own[QUIPU_SOURCE_TEXT_BYTES];
+    enum quipu_status status = source_of_file(engine, own, err);
+    if (status == QUIPU_KEY_LOCKED) {
+        struct identity_row row;
+        status = row_read(engine, &row, err);
+        if (status == QUIPU_NOT_FOUND) {
+            return QUIPU_OK; /* the first event will be of this source */
+        }
+        if (status == QUIPU_OK) {
+            memcpy(own, row.source, sizeof own);
+        }
+    }
+    if (status != QUIPU_OK || strcmp(own, source) == 0) {
+        return status;
+    }
+    return quipu_error_set(err, QUIPU_INVALID,
+                           "%s/" IDENTITY_FILE " holds the key of source %s, and the store records "
+                           "under %s; put that one's key back",
+                           quipu_store_path(engine->store), source, own);
+}
+
+enum quipu_status quipu_identity_unlock(struct quipu_engine *engine, struct quipu_slice key,
+                                        struct quipu_error *err)
+{
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    uint8_t seed[NKEY_SEED_BYTES];
+    enum quipu_identity_state state;
+    enum quipu_status status = quipu_identity_state(engine, &state, err);
+    if (status == QUIPU_OK && state == QUIPU_IDENTITY_ABSENT) {
+        status = quipu_error_set(err, QUIPU_NOT_FOUND, "%s has no signing key yet",
+                                 quipu_store_path(engine->store));
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    size_t chars = key.len == NKEY_SEED_CHARS + 1 && key.data[NKEY_SEED_CHARS] == '\n'
+                       ? NKEY_SEED_CHARS
+                       : key.len;
+    if (nkey_user_seed_parse(quipu_slice(key.data, chars), seed) != QUIPU_OK) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "what is wrapped in %s/" IDENTITY_FILE " is not one NKey user seed; "
+                               "put the right file back",
+                               quipu_store_path(engine->store));
+    }
+    seed_to_source(seed, source);
+    status = opened_compare(engine, source, err);
+    if (status == QUIPU_OK && state != QUIPU_IDENTITY_PLAIN) {
+        status = identity_opened_put(engine, source, seed, err);
+    }
+    sodium_memzero(seed, sizeof seed);
+    return status;
+}
+
+/* The seed of a wrapped key that was opened. Held against the row: a long-lived engine may have
+ * opened a key that another process has put away since. */
+static enum quipu_status seed_of_opened(struct quipu_engine *engine, uint8_t seed[NKEY_SEED_BYTES],
+                                        struct quipu_error *err)
+{
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    enum quipu_status status = quipu_identity_source(engine, source, err);
+    return status == QUIPU_OK ? identity_opened_seed(engine, source, seed, err) : status;
 }
 
 enum quipu_status quipu_identity_sign(struct quipu_engine *engine, struct quipu_slice message,
@@ -365,13 +503,11 @@ enum quipu_status quipu_identity_sign(struct quipu_engine *engine, struct quipu_
     uint8_t seed[NKEY_SEED_BYTES];
     status = identity_file_read(quipu_store_folder(engine->store), quipu_store_path(engine->store),
                                 seed, err);
+    if (status == QUIPU_KEY_LOCKED) {
+        status = seed_of_opened(engine, seed, err);
+    }
     if (status == QUIPU_OK) {
-        uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
-        uint8_t secret_key[crypto_sign_SECRETKEYBYTES];
-        (void)crypto_sign_seed_keypair(public_key, secret_key, seed); /* always 0 */
-        /* always 0 */
-        (void)crypto_sign_detached(signature, NULL, message.data, message.len, secret_key);
-        sodium_memzero(secret_key, sizeof secret_key);
+        nkey_seed_sign(seed, message, signature);
     }
     sodium_memzero(seed, sizeof seed);
     return status;

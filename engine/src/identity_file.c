@@ -1,7 +1,8 @@
 /*
- * signing.key: the NKey text of an Ed25519 user seed and a newline, mode 0600. Written to a
- * temporary name, synced, renamed, and the folder synced. Refused where group or others have any
- * right to it. Never leaves a copy of the seed in memory that it does not hand to its caller.
+ * signing.key: the NKey text of an Ed25519 user seed and a newline, mode 0600; or that text wrapped
+ * as an age file for a passphrase, which is known by its first bytes and not opened here. Written
+ * to a temporary name, synced, renamed, and the folder synced. Refused where group or others have
+ * any right to it. Never leaves a copy of the seed in memory that it does not hand to its caller.
  *
  * Specification: docs/SPEC.md §6.
  *
@@ -53,6 +54,23 @@ static enum quipu_status file_rights_check(int fd, const char *folder, struct qu
     return QUIPU_OK;
 }
 
+/* An age file, binary or armored; white space may stand before armor. */
+static bool is_wrapped(struct quipu_slice text)
+{
+    static const char *const marks[] = {"age-encryption.org/",
+                                        "-----BEGIN AGE ENCRYPTED FILE-----"};
+    while (text.len > 0 && memchr(" \t\r\n", text.data[0], 4) != NULL) {
+        text = quipu_slice(text.data + 1, text.len - 1);
+    }
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+        size_t len = strlen(marks[i]);
+        if (text.len >= len && memcmp(text.data, marks[i], len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum quipu_status seed_read(int fd, const char *folder, uint8_t seed[NKEY_SEED_BYTES],
                                    struct quipu_error *err)
 {
@@ -64,7 +82,14 @@ static enum quipu_status seed_read(int fd, const char *folder, uint8_t seed[NKEY
     if (status == QUIPU_OK) {
         bool has_newline = got == FILE_BYTES && text[FILE_BYTES - 1] == '\n';
         size_t chars = has_newline ? got - 1 : got;
-        if (nkey_user_seed_parse(quipu_slice(text, chars), seed) != QUIPU_OK) {
+        if (nkey_user_seed_parse(quipu_slice(text, chars), seed) == QUIPU_OK) {
+            status = QUIPU_OK;
+        } else if (is_wrapped(quipu_slice(text, got))) {
+            status =
+                quipu_error_set(err, QUIPU_KEY_LOCKED,
+                                "%s/%s is wrapped and has not been opened; give its passphrase",
+                                folder, IDENTITY_FILE);
+        } else {
             status = quipu_error_set(err, QUIPU_CORRUPT,
                                      "%s/%s does not hold one NKey user seed; put the right file "
                                      "back, or move it away and a new key is made",

@@ -15,6 +15,7 @@
 /* `dir` is the store's folder, wherever the process is by now, and `folder` its name for errors. */
 
 /* Read the seed. The caller wipes it.
+ * @retval QUIPU_KEY_LOCKED  the file is wrapped
  * @retval QUIPU_NOT_FOUND, QUIPU_PERMISSION (others can read it, or we cannot), QUIPU_CORRUPT (it
  * holds something else), QUIPU_IO */
 QUIPU_MUST_CHECK enum quipu_status identity_file_read(int dir, const char *folder,

@@ -1,7 +1,7 @@
 /*
  * NKey texts. An NKey is base32 (RFC 4648, upper case, no padding) of one prefix byte, 32 bytes of
  * key and a CRC-16/XMODEM, little-endian; a seed has two prefix bytes: 'S' and the kind, five bits
- * each. Decodes and encodes; never holds a key.
+ * each. Decodes, encodes, and signs with what it has decoded; never holds a key.
  *
  * Specification: docs.nats.io, NKeys; docs/SPEC.md §3.
  *
@@ -219,5 +219,46 @@ enum quipu_status quipu_nkey_seed_public_key(struct quipu_slice seed,
     (void)crypto_sign_seed_keypair(out, secret, raw); /* cannot fail */
     sodium_memzero(raw, sizeof raw);
     sodium_memzero(secret, sizeof secret);
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_nkey_seed_generate(const struct quipu_random *random,
+                                           char out[QUIPU_NKEY_SEED_TEXT_BYTES],
+                                           struct quipu_error *err)
+{
+    struct quipu_random from = random != NULL ? *random : quipu_random_system();
+    uint8_t raw[NKEY_SEED_BYTES];
+    enum quipu_status status = from.fill(from.ctx, raw, sizeof raw, err);
+    if (status == QUIPU_OK) {
+        nkey_user_seed_format(raw, out);
+    }
+    sodium_memzero(raw, sizeof raw);
+    return status;
+}
+
+void nkey_seed_sign(const uint8_t seed[NKEY_SEED_BYTES], struct quipu_slice message,
+                    uint8_t signature[QUIPU_SIGNATURE_BYTES])
+{
+    uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
+    uint8_t secret[crypto_sign_SECRETKEYBYTES];
+    (void)crypto_sign_seed_keypair(public_key, secret, seed);                       /* always 0 */
+    (void)crypto_sign_detached(signature, NULL, message.data, message.len, secret); /* always 0 */
+    sodium_memzero(secret, sizeof secret);
+}
+
+enum quipu_status quipu_nkey_seed_sign(struct quipu_slice seed, struct quipu_slice message,
+                                       uint8_t signature[QUIPU_SIGNATURE_BYTES],
+                                       struct quipu_error *err)
+{
+    uint8_t raw[NKEY_SEED_BYTES];
+    if (sodium_init() < 0) {
+        return quipu_error_set(err, QUIPU_NO_RANDOM, "libsodium cannot start");
+    }
+    enum quipu_status status = nkey_user_seed_parse(seed, raw);
+    if (status != QUIPU_OK) {
+        return quipu_error_set(err, QUIPU_INVALID, "not the seed of a user's NKey: nothing signed");
+    }
+    nkey_seed_sign(raw, message, signature);
+    sodium_memzero(raw, sizeof raw);
     return QUIPU_OK;
 }

@@ -10,11 +10,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "quipu/engine.h"
 #include "quipu/slice.h"
 #include "quipu/status.h"
 
 #define NKEY_SEED_BYTES      32
-#define NKEY_SEED_TEXT_BYTES 59 /* 58 characters and a NUL */
+#define NKEY_SEED_TEXT_BYTES QUIPU_NKEY_SEED_TEXT_BYTES /* 58 characters and a NUL */
 #define NKEY_PUBLIC_CHARS    56
 #define NKEY_SEED_CHARS      58
 
@@ -23,6 +24,10 @@ void nkey_user_seed_format(const uint8_t seed[NKEY_SEED_BYTES], char out[NKEY_SE
 
 /* The seed that "SU…" stands for. @retval QUIPU_INVALID  not a user's seed */
 enum quipu_status nkey_user_seed_parse(struct quipu_slice text, uint8_t seed[NKEY_SEED_BYTES]);
+
+/* Ed25519; libsodium has started. */
+void nkey_seed_sign(const uint8_t seed[NKEY_SEED_BYTES], struct quipu_slice message,
+                    uint8_t signature[QUIPU_SIGNATURE_BYTES]);
 
 /* Are these 58 characters a seed of any kind (O, A, U, N, C, X) with a valid checksum? */
 bool nkey_is_seed(const uint8_t text[NKEY_SEED_CHARS]);

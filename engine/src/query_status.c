@@ -78,7 +78,7 @@ static enum quipu_status gather(struct quipu_engine *engine, struct figures *out
     enum quipu_status status = figures_of_store(engine, out, err);
     if (status == QUIPU_OK) {
         status = quipu_identity_source(engine, out->source, err);
-        if (status == QUIPU_NOT_FOUND) {
+        if (status == QUIPU_NOT_FOUND || status == QUIPU_KEY_LOCKED) {
             out->source[0] = 0;
             status = QUIPU_OK;
         }

@@ -245,24 +245,37 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_each_event(struct quipu_engin
 
 /* ------------------------------------------------------------------ identity */
 
+/*
+ * The signing key lies in the store's folder as signing.key: plain, or wrapped as an age file for a
+ * passphrase (quipu/keyring.h makes and opens those). Recording needs only the source, which the
+ * database knows, so a store with a wrapped key is opened, appended to and read as ever; what needs
+ * the secret says QUIPU_KEY_LOCKED until quipu_identity_unlock has got it.
+ */
+
 /** Text of an NKey public key "U…" and a NUL. */
 #define QUIPU_SOURCE_TEXT_BYTES 57
-#define QUIPU_SIGNATURE_BYTES   64
-#define QUIPU_PUBLIC_KEY_BYTES  32
+/** Text of an NKey seed "SU…" and a NUL. */
+#define QUIPU_NKEY_SEED_TEXT_BYTES 59
+#define QUIPU_SIGNATURE_BYTES      64
+#define QUIPU_PUBLIC_KEY_BYTES     32
 
-/** Make the signing key and the source where there are none yet; idempotent.
+/** Make the signing key and the source where there are none yet; idempotent. A key that is made
+ * here is plain.
+ * @retval QUIPU_KEY_LOCKED  the key is wrapped and nothing was recorded under it yet, so that only
+ *         the opened key tells the source
  * @retval QUIPU_PERMISSION, QUIPU_IO, QUIPU_NO_SPACE, QUIPU_NO_RANDOM */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_identity_ensure(struct quipu_engine *engine,
                                                                    struct quipu_error *err);
 
-/** The same, but never a new key in the place of a lost one: for those who speak for the store
- * without recording, whose readers would take it for a stranger.
- * @retval QUIPU_NOT_FOUND  the store had a source and its key is gone; err names the cure. As above
- */
+/** The same, but never a new key in the place of a lost one, and only where the key can sign: for
+ * those who speak for the store without recording, whose readers would take it for a stranger.
+ * @retval QUIPU_NOT_FOUND   the store had a source and its key is gone; err names the cure
+ * @retval QUIPU_KEY_LOCKED  the key is wrapped and was not opened. As above */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_identity_ensure_first(struct quipu_engine *engine, struct quipu_error *err);
 
 /** The store's source. @retval QUIPU_NOT_FOUND  it has none yet (new, or restored from a backup)
+ * @retval QUIPU_KEY_LOCKED  as for quipu_identity_ensure
  * @retval QUIPU_PERMISSION, QUIPU_CORRUPT, QUIPU_IO  as for quipu_identity_sign */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_identity_source(struct quipu_engine *engine, char out[QUIPU_SOURCE_TEXT_BYTES],
@@ -270,10 +283,40 @@ quipu_identity_source(struct quipu_engine *engine, char out[QUIPU_SOURCE_TEXT_BY
 
 /** Ed25519 signature of `message` by the store's signing key.
  * @retval QUIPU_NOT_FOUND   no key yet. @retval QUIPU_PERMISSION  others may read the key file
+ * @retval QUIPU_KEY_LOCKED  the key is wrapped and was not opened: err names the cure
  * @retval QUIPU_CORRUPT     the file holds no key. @retval QUIPU_IO */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_identity_sign(struct quipu_engine *engine, struct quipu_slice message,
                     uint8_t signature[QUIPU_SIGNATURE_BYTES], struct quipu_error *err);
+
+enum quipu_identity_state {
+    QUIPU_IDENTITY_ABSENT = 0, /* no key is there yet */
+    QUIPU_IDENTITY_PLAIN,
+    QUIPU_IDENTITY_LOCKED, /* wrapped */
+    QUIPU_IDENTITY_OPENED, /* wrapped, and this engine was given what is in it */
+};
+
+/** How the signing key lies there. @retval QUIPU_PERMISSION, QUIPU_CORRUPT, QUIPU_IO as for
+ * quipu_identity_sign */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_identity_state(struct quipu_engine *engine,
+                                                                  enum quipu_identity_state *out,
+                                                                  struct quipu_error *err);
+
+/**
+ * Give the engine what is in the store's wrapped key, until it is closed. It keeps a copy in
+ * guarded memory, left out of core dumps, kept from swap where the system lets, and wiped at the
+ * end.
+ * @param key  The plaintext of signing.key: "SU…" with or without a newline. The caller wipes it.
+ * @retval QUIPU_OK         also where the key lies there in clear and is the same
+ * @retval QUIPU_CORRUPT    it is no NKey user seed
+ * @retval QUIPU_INVALID    it is the key of another source than the store records under; err names
+ *         both
+ * @retval QUIPU_NOT_FOUND  the store has no key. @retval QUIPU_PERMISSION, QUIPU_IO,
+ *         QUIPU_NO_MEMORY, QUIPU_NO_RANDOM
+ * @threads any
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_identity_unlock(struct quipu_engine *engine, struct quipu_slice key, struct quipu_error *err);
 
 /** Raw public key of a source text. @retval QUIPU_INVALID  not "U…" or its checksum is wrong. Any
  * thread. */
@@ -292,6 +335,19 @@ QUIPU_API void quipu_nkey_format(char prefix, const uint8_t public_key[QUIPU_PUB
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_nkey_seed_public_key(struct quipu_slice seed, uint8_t out[QUIPU_PUBLIC_KEY_BYTES],
                            struct quipu_error *err);
+
+/** A new user's NKey seed and a NUL: a secret, which the caller keeps in locked memory and wipes.
+ * @param random  NULL for the system's. @retval what the randomness says. Any thread. */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_nkey_seed_generate(const struct quipu_random *random, char out[QUIPU_NKEY_SEED_TEXT_BYTES],
+                         struct quipu_error *err);
+
+/** Ed25519 signature of `message` by a user's NKey seed "SU…".
+ * @retval QUIPU_INVALID    as for quipu_nkey_seed_public_key
+ * @retval QUIPU_NO_RANDOM  libsodium does not start. Any thread. */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_nkey_seed_sign(struct quipu_slice seed, struct quipu_slice message,
+                     uint8_t signature[QUIPU_SIGNATURE_BYTES], struct quipu_error *err);
 
 #ifdef __cplusplus
 }
