@@ -137,6 +137,7 @@ void quipu_ingest_abort(struct quipu_ingest **ingest)
 static enum quipu_status ingest_finish(struct quipu_ingest *ingest, struct quipu_error *err)
 {
     enum quipu_status status = receipt_writer_flush(&ingest->receipts, err);
+    ingest->is_changed = ingest->is_changed || ingest->receipts.noted > 0;
     if (status == QUIPU_OK && (ingest->receipts.added > 0 || ingest->dead != 0)) {
         status = outbox_settle(ingest->txn, ingest->receipts.added, ingest->dead, err);
         ingest->is_changed = true;
@@ -225,7 +226,9 @@ static enum quipu_status event_settle(struct quipu_ingest *ingest,
     if (event->stream.len == 0) {
         return QUIPU_OK;
     }
-    struct quipu_ack ack = {.position = position, .sequence = event->sequence};
+    struct quipu_ack ack = {.position = position,
+                            .sequence = event->sequence,
+                            .stored_unix_us = event->stored_unix_us};
     status = receipt_writer_add(&ingest->receipts, event->stream, &ack, err);
     if (status == QUIPU_OK && ingest->letters > 0) {
         status = dead_letter_forget(ingest->txn, position, &ingest->dead, err);

@@ -237,9 +237,8 @@ static int ack_compare(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static enum quipu_status acks_write(struct quipu_txn *txn, struct quipu_slice stream,
-                                    const struct quipu_ack *sorted, size_t count,
-                                    struct quipu_error *err)
+static enum quipu_status acks_check(struct quipu_txn *txn, const struct quipu_ack *sorted,
+                                    size_t count, struct quipu_error *err)
 {
     uint64_t last = quipu_txn_last_position(txn);
     if (sorted[0].position == 0 || sorted[count - 1].position > last) {
@@ -248,56 +247,116 @@ static enum quipu_status acks_write(struct quipu_txn *txn, struct quipu_slice st
                                "ack for position %" PRIu64 ", but the log has 1 to %" PRIu64, wrong,
                                last);
     }
+    return QUIPU_OK;
+}
+
+static enum quipu_status acks_write(struct receipt_writer *writer, struct quipu_slice stream,
+                                    const struct quipu_ack *sorted, size_t count,
+                                    struct quipu_error *err)
+{
     uint64_t letters = 0;
-    enum quipu_status status = meta_get_u64(txn, META_DEAD, &letters, err);
-    struct receipt_writer writer;
-    receipt_writer_init(&writer, txn);
     int dead = 0;
+    enum quipu_status status = acks_check(writer->txn, sorted, count, err);
+    if (status == QUIPU_OK) {
+        status = meta_get_u64(writer->txn, META_DEAD, &letters, err);
+    }
     for (size_t i = 0; status == QUIPU_OK && i < count; i++) {
-        status = receipt_writer_add(&writer, stream, &sorted[i], err);
-        if (status == QUIPU_OK && letters > 0) {
-            status = dead_letter_forget(txn, sorted[i].position, &dead, err);
+        status = receipt_writer_add(writer, stream, &sorted[i], err);
+        if (status == QUIPU_OK && letters > 0 && !writer->only_notes) {
+            status = dead_letter_forget(writer->txn, sorted[i].position, &dead, err);
         }
     }
     if (status == QUIPU_OK) {
-        status = receipt_writer_flush(&writer, err);
+        status = receipt_writer_flush(writer, err);
     }
-    if (status != QUIPU_OK) {
+    if (status != QUIPU_OK || writer->only_notes) {
         return status;
     }
-    return outbox_settle(txn, writer.added, dead, err);
+    return outbox_settle(writer->txn, writer->added, dead, err);
 }
 
-enum quipu_status quipu_outbox_acknowledge(struct quipu_engine *engine, struct quipu_slice stream,
-                                           const struct quipu_ack *acks, size_t count,
-                                           struct quipu_error *err)
+/* What is recorded together. */
+struct recording {
+    struct quipu_slice stream;
+    struct quipu_ack *sorted; /* owned */
+    size_t count;
+    bool only_notes;
+    quipu_beside_receipts_fn beside;
+    void *ctx;
+    uint64_t noted; /* filled in */
+};
+
+static enum quipu_status record_into(struct recording *recording, struct quipu_txn *txn,
+                                     struct quipu_error *err)
 {
-    if (count == 0) {
-        return QUIPU_OK;
+    struct receipt_writer writer;
+    receipt_writer_init(&writer, txn);
+    writer.only_notes = recording->only_notes;
+    enum quipu_status status =
+        acks_write(&writer, recording->stream, recording->sorted, recording->count, err);
+    recording->noted = writer.noted;
+    if (status == QUIPU_OK && recording->beside != NULL) {
+        status = recording->beside(recording->ctx, txn, err);
     }
+    return status;
+}
+
+static enum quipu_status record(struct quipu_engine *engine, const struct quipu_ack *acks,
+                                struct recording *recording, struct quipu_error *err)
+{
     struct quipu_txn *txn = NULL;
-    struct quipu_ack *sorted = quipu_alloc(count, sizeof *sorted);
-    if (sorted == NULL) {
+    size_t count = recording->count;
+    recording->sorted = quipu_alloc(count, sizeof *acks);
+    if (recording->sorted == NULL) {
         return quipu_error_set(err, QUIPU_NO_MEMORY, "out of memory for %zu acks", count);
     }
-    memcpy(sorted, acks, count * sizeof *sorted);
-    qsort(sorted, count, sizeof *sorted, ack_compare);
+    memcpy(recording->sorted, acks, count * sizeof *acks);
+    qsort(recording->sorted, count, sizeof *acks, ack_compare);
 
     enum quipu_status status = quipu_txn_begin_write(engine->store, &txn, err);
     if (status == QUIPU_OK) {
-        status = acks_write(txn, stream, sorted, count, err);
+        status = record_into(recording, txn, err);
     }
     if (status == QUIPU_OK) {
         status = quipu_failpoint("engine.ack.before", err);
     }
-    if (status == QUIPU_OK) {
+    if (status == QUIPU_OK && (!recording->only_notes || recording->noted > 0)) {
         status = quipu_txn_commit(&txn, err);
     }
     if (status == QUIPU_OK) {
         status = quipu_failpoint("engine.ack.after", err);
     }
     quipu_txn_abort(&txn);
-    quipu_free(sorted);
+    quipu_free(recording->sorted);
+    return status;
+}
+
+enum quipu_status quipu_outbox_acknowledge_with(struct quipu_engine *engine,
+                                                struct quipu_slice stream,
+                                                const struct quipu_ack *acks, size_t count,
+                                                quipu_beside_receipts_fn beside, void *ctx,
+                                                struct quipu_error *err)
+{
+    struct recording recording = {.stream = stream, .count = count, .beside = beside, .ctx = ctx};
+    return count == 0 ? QUIPU_OK : record(engine, acks, &recording, err);
+}
+
+enum quipu_status quipu_outbox_acknowledge(struct quipu_engine *engine, struct quipu_slice stream,
+                                           const struct quipu_ack *acks, size_t count,
+                                           struct quipu_error *err)
+{
+    return quipu_outbox_acknowledge_with(engine, stream, acks, count, NULL, NULL, err);
+}
+
+enum quipu_status quipu_outbox_note_times(struct quipu_engine *engine, struct quipu_slice stream,
+                                          const struct quipu_ack *acks, size_t count,
+                                          uint64_t *noted, struct quipu_error *err)
+{
+    struct recording recording = {.stream = stream, .count = count, .only_notes = true};
+    enum quipu_status status = count == 0 ? QUIPU_OK : record(engine, acks, &recording, err);
+    if (status == QUIPU_OK && noted != NULL) {
+        *noted = recording.noted;
+    }
     return status;
 }
 

@@ -111,7 +111,7 @@ static void make_store(struct bits *bits)
         must(quipu_append(engine, &sample.event, NULL, &err), "append", &err);
     }
     for (uint64_t i = 0; i < ACKS; i++) {
-        acks[i] = (struct quipu_ack){i + 1, 100 + i, false};
+        acks[i] = (struct quipu_ack){i + 1, 100 + i, false, 0};
     }
     must(quipu_outbox_acknowledge(engine, quipu_slice_text("EVENTS"), acks, ACKS, &err), "outbox",
          &err);

@@ -166,7 +166,7 @@ static enum quipu_status gather(void *ctx, const struct quipu_event_view *event,
 {
     struct acks *acks = ctx;
     (void)err;
-    acks->at[acks->len++] = (struct quipu_ack){event->position, event->position, false};
+    acks->at[acks->len++] = (struct quipu_ack){event->position, event->position, false, 0};
     return QUIPU_OK;
 }
 

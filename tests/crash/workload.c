@@ -108,7 +108,7 @@ static void acknowledge(struct work *work)
     uint64_t wanted = 1 + sample_random(&work->random) % BATCH_MAX;
     while (count < wanted && work->cursor + count < work->events) {
         uint64_t position = work->cursor + count + 1;
-        acks[count++] = (struct quipu_ack){position, position, false};
+        acks[count++] = (struct quipu_ack){position, position, false, 0};
     }
     if (count == 0) {
         return;

@@ -189,7 +189,7 @@ static enum quipu_status ack_all(void)
 {
     struct quipu_ack acks[30];
     for (uint64_t i = 0; i < 30; i++) {
-        acks[i] = (struct quipu_ack){i + 1, i + 1, false};
+        acks[i] = (struct quipu_ack){i + 1, i + 1, false, 0};
     }
     return quipu_outbox_acknowledge(kit.engine, quipu_slice_text("EVENTS"), acks, 30, &kit.err);
 }

@@ -180,7 +180,7 @@ static void step_acknowledge(void)
     bool is_known = true;
     for (size_t i = 0; i < count; i++) {
         uint64_t position = roll(4) == 0 ? roll(last + 2) : start + i;
-        acks[i] = (struct quipu_ack){position, 1 + roll(1000), roll(2) == 0};
+        acks[i] = (struct quipu_ack){position, 1 + roll(1000), roll(2) == 0, 0};
         is_known = is_known && position >= 1 && position <= last;
     }
     enum quipu_status status =

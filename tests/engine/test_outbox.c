@@ -80,7 +80,7 @@ static void assert_status(uint64_t cursor, uint64_t pending, uint64_t published,
 
 static enum quipu_status ack(uint64_t position, uint64_t sequence, bool was_duplicate)
 {
-    struct quipu_ack acks = {position, sequence, was_duplicate};
+    struct quipu_ack acks = {position, sequence, was_duplicate, 0};
     return quipu_outbox_acknowledge(kit.engine, quipu_slice_text("EVENTS"), &acks, 1, &kit.err);
 }
 
@@ -184,7 +184,7 @@ Test(outbox, takes_acks_in_any_order_and_moves_the_cursor_over_what_is_settled)
     assert_pending(0, 10, "2 4 5", 6);
     cr_assert_eq(ack(2, 2, false), QUIPU_OK);
     assert_status(3, 2, 4, 0);
-    const struct quipu_ack acks[] = {{5, 5, false}, {4, 4, true}};
+    const struct quipu_ack acks[] = {{5, 5, false, 0}, {4, 4, true, 0}};
     kit_assert_ok(
         &kit, quipu_outbox_acknowledge(kit.engine, quipu_slice_text("EVENTS"), acks, 2, &kit.err));
     assert_status(6, 0, 6, 0);
@@ -200,7 +200,7 @@ Test(outbox, takes_acks_in_any_order_and_moves_the_cursor_over_what_is_settled)
 Test(outbox, ignores_a_second_ack)
 {
     fill(2);
-    const struct quipu_ack twice[] = {{1, 10, false}, {1, 10, false}};
+    const struct quipu_ack twice[] = {{1, 10, false, 0}, {1, 10, false, 0}};
     struct quipu_receipt said;
     kit_assert_ok(
         &kit, quipu_outbox_acknowledge(kit.engine, quipu_slice_text("EVENTS"), twice, 2, &kit.err));
@@ -215,9 +215,9 @@ Test(outbox, ignores_a_second_ack)
 Test(outbox, records_nothing_of_acks_that_cannot_be)
 {
     fill(2);
-    const struct quipu_ack beyond[] = {{1, 1, false}, {3, 3, false}};
-    const struct quipu_ack zero[] = {{1, 1, false}, {0, 3, false}};
-    const struct quipu_ack large[] = {{1, (uint64_t)INT64_MAX + 1, false}};
+    const struct quipu_ack beyond[] = {{1, 1, false, 0}, {3, 3, false, 0}};
+    const struct quipu_ack zero[] = {{1, 1, false, 0}, {0, 3, false, 0}};
+    const struct quipu_ack large[] = {{1, (uint64_t)INT64_MAX + 1, false, 0}};
     struct quipu_slice stream = quipu_slice_text("EVENTS");
     char name[300];
     memset(name, 'n', sizeof name);
@@ -238,7 +238,8 @@ Test(outbox, records_nothing_of_acks_that_cannot_be)
 Test(outbox, keeps_receipts_of_several_streams_apart)
 {
     fill(4);
-    const struct quipu_ack acks[] = {{1, 1, false}, {2, 2, false}, {3, 3, false}, {4, 4, false}};
+    const struct quipu_ack acks[] = {
+        {1, 1, false, 0}, {2, 2, false, 0}, {3, 3, false, 0}, {4, 4, false, 0}};
     const char *const streams[] = {"ONE", "TWO", "TWO", "ONE"};
     for (size_t i = 0; i < 4; i++) {
         kit_assert_ok(&kit, quipu_outbox_acknowledge(kit.engine, quipu_slice_text(streams[i]),
@@ -279,7 +280,7 @@ Test(outbox, packs_receipts_into_runs)
     fill(COUNT);
     for (size_t i = 0; i < COUNT; i++) {
         /* Backwards: they are sorted first. */
-        acks[i] = (struct quipu_ack){COUNT - i, 10 * (COUNT - i), i % 2 == 0};
+        acks[i] = (struct quipu_ack){COUNT - i, 10 * (COUNT - i), i % 2 == 0, 0};
     }
     /* In pieces, so that runs are gone on with. */
     for (size_t from = COUNT; from > 0;) {
@@ -313,7 +314,7 @@ Test(outbox, agrees_with_a_model_over_random_acks)
         for (size_t i = 0; i < count; i++) {
             uint64_t position =
                 (round & 1) == 0 ? 1 + (start + i - 1) % COUNT : 1 + kit_random(&state) % COUNT;
-            acks[i] = (struct quipu_ack){position, 5 * position, false};
+            acks[i] = (struct quipu_ack){position, 5 * position, false, 0};
             published += !is_settled[position];
             is_settled[position] = true;
         }

@@ -494,7 +494,7 @@ static void put_at(struct quipu_table table, uint64_t position, struct quipu_sli
 /* Three events, the first published, the second a dead letter. */
 static void fill_outbox(void)
 {
-    const struct quipu_ack ack = {1, 1, false};
+    const struct quipu_ack ack = {1, 1, false, 0};
     for (int i = 0; i < 3; i++) {
         kit_append(&kit, "a", i);
     }

@@ -34,7 +34,7 @@ static void take_theirs(uint64_t position)
 /* Eight events, each second one of theirs; the first two are published, the third a dead letter. */
 static void setup(void)
 {
-    const struct quipu_ack acks[] = {{1, 1, false}, {2, 2, false}};
+    const struct quipu_ack acks[] = {{1, 1, false, 0}, {2, 2, false, 0}};
     kit_open(&theirs);
     kit_open(&ours);
     ours.random_state = 1000;

@@ -73,6 +73,7 @@ struct quipu_foreign {
     /** Where it was pulled from; stream empty: not from a stream. */
     struct quipu_slice stream;
     uint64_t sequence;
+    int64_t stored_unix_us; /* when the stream got it, by the server's clock; 0: not known */
 };
 
 /** A write transaction that takes events in. Owner thread only. */

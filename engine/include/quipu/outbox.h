@@ -24,12 +24,14 @@ struct quipu_receipt {
     struct quipu_slice stream; /* name; borrowed until its transaction ends */
     uint64_t sequence;         /* JetStream's number; 0 where the server did not name it */
     bool was_duplicate;        /* it had the event already */
+    int64_t stored_unix_us;    /* when the server stored it, by its clock; 0: not known */
 };
 
 struct quipu_ack {
     uint64_t position;
     uint64_t sequence;
     bool was_duplicate;
+    int64_t stored_unix_us; /* 0: the server did not say */
 };
 
 /**
@@ -45,14 +47,36 @@ quipu_outbox_each_pending(struct quipu_engine *engine, uint64_t after, uint64_t 
 
 /**
  * Record receipts, in any order, and move the cursor over every position that is settled, in one
- * durable transaction. An ack for a position that has one is ignored.
+ * durable transaction. An ack for a position that has one is ignored, but for its time: that is
+ * noted where the receipt names the same stream and sequence and no time.
  * @retval QUIPU_NOT_FOUND  no such position (nothing recorded)
- * @retval QUIPU_INVALID    stream's name not 1 to 255 bytes, or a sequence over 2^63-1 (nothing
- * recorded)
+ * @retval QUIPU_INVALID    stream's name not 1 to 255 bytes, a sequence over 2^63-1, or a time
+ * before 1970 (nothing recorded)
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_outbox_acknowledge(struct quipu_engine *engine, struct quipu_slice stream,
                          const struct quipu_ack *acks, size_t count, struct quipu_error *err);
+
+/** Called in the transaction of the receipts, before its commit, to write rows that belong to them.
+ * What it fails with is returned, and nothing is recorded. */
+typedef enum quipu_status (*quipu_beside_receipts_fn)(void *ctx, struct quipu_txn *txn,
+                                                      struct quipu_error *err);
+
+/** quipu_outbox_acknowledge, with rows of the caller's in the same transaction. `beside` NULL:
+ * none. */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_outbox_acknowledge_with(struct quipu_engine *engine, struct quipu_slice stream,
+                              const struct quipu_ack *acks, size_t count,
+                              quipu_beside_receipts_fn beside, void *ctx, struct quipu_error *err);
+
+/** Note times in receipts that are there, as quipu_outbox_acknowledge does, and nothing else: a
+ * position without a receipt stays without one. `*noted` (may be NULL): how many were new.
+ * @retval as above */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_outbox_note_times(struct quipu_engine *engine,
+                                                                     struct quipu_slice stream,
+                                                                     const struct quipu_ack *acks,
+                                                                     size_t count, uint64_t *noted,
+                                                                     struct quipu_error *err);
 
 /** @retval QUIPU_NOT_FOUND  not published yet */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_receipt_at(struct quipu_txn *txn,
