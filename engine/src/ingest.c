@@ -145,16 +145,30 @@ static enum quipu_status ingest_finish(struct quipu_ingest *ingest, struct quipu
     if (status == QUIPU_OK && ingest->is_own_changed) {
         status = identity_row_put(ingest->txn, &ingest->own, err);
     }
-    if (status != QUIPU_OK || !ingest->is_changed) {
-        return status;
+    if (status == QUIPU_OK && ingest->is_changed) {
+        status = quipu_txn_commit(&ingest->txn, err);
     }
-    return quipu_txn_commit(&ingest->txn, err);
+    return status;
+}
+
+/* What is known, or in quarantine, is acknowledged as what is new is, though another process may
+ * have written it relaxed; a commit of events has synced it, too. */
+static enum quipu_status ingest_sync_known(struct quipu_ingest *ingest, struct quipu_error *err)
+{
+    const struct quipu_ingest_report *report = &ingest->report;
+    quipu_txn_abort(&ingest->txn);
+    return report->added == 0 && report->known + report->quarantined > 0
+               ? quipu_store_sync(ingest->engine->store, err)
+               : QUIPU_OK;
 }
 
 enum quipu_status quipu_ingest_commit(struct quipu_ingest **ingest,
                                       struct quipu_ingest_report *report, struct quipu_error *err)
 {
     enum quipu_status status = ingest_finish(*ingest, err);
+    if (status == QUIPU_OK) {
+        status = ingest_sync_known(*ingest, err);
+    }
     if (status == QUIPU_OK && report != NULL) {
         *report = (*ingest)->report;
     }
@@ -226,9 +240,8 @@ static enum quipu_status event_settle(struct quipu_ingest *ingest,
     if (event->stream.len == 0) {
         return QUIPU_OK;
     }
-    struct quipu_ack ack = {.position = position,
-                            .sequence = event->sequence,
-                            .stored_unix_us = event->stored_unix_us};
+    struct quipu_ack ack = {
+        .position = position, .sequence = event->sequence, .stored_unix_us = event->stored_unix_us};
     status = receipt_writer_add(&ingest->receipts, event->stream, &ack, err);
     if (status == QUIPU_OK && ingest->letters > 0) {
         status = dead_letter_forget(ingest->txn, position, &ingest->dead, err);

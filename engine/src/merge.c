@@ -262,11 +262,16 @@ enum quipu_status quipu_merge(struct quipu_engine *engine, const struct quipu_ev
     if (status == QUIPU_OK) {
         status = merge_run(&merge, err);
     }
-    if (status == QUIPU_DONE) {
+    bool is_duplicate = status == QUIPU_DONE;
+    if (is_duplicate) {
         status = duplicate_fill(&merge, err);
     }
     quipu_txn_abort(&merge.txn);
     quipu_buf_release(&merge.scratch);
+    if (status == QUIPU_OK && is_duplicate) {
+        /* Acknowledged as a new one is; another process may have written it relaxed. */
+        status = quipu_store_sync(engine->store, err);
+    }
     if (status == QUIPU_OK && out != NULL) {
         out->event = merge.item.result;
         out->tips_joined = merge.joined;

@@ -101,6 +101,7 @@ struct quipu_txn {
     uint64_t log_pages_before;
     uint64_t large_pages;
     uint64_t small_values;
+    bool has_put_rows; /* so that the commit writes, and syncs */
     /* read: the runs of this snapshot, or where has_runs is false of an earlier one; owned */
     struct quipu_run *runs;
     uint32_t run_count;

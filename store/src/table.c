@@ -63,6 +63,7 @@ enum quipu_status quipu_txn_table_put(struct quipu_txn *txn, struct quipu_table 
     MDB_val val = quipu_val_of(value);
     quipu_walks_end(txn, table);
     int code = mdb_put(txn->mdb, txn->store->dbi[QUIPU_DB_TABLE], &row, &val, 0);
+    txn->has_put_rows = true;
     return code == 0 ? QUIPU_OK : quipu_txn_fail(txn, code, "write a table", err);
 }
 

@@ -392,15 +392,14 @@ static void announce(const struct quipu_store *store)
 
 /* ------------------------------------------------------------------ what is on the disk */
 
-/* A commit that wrote is on the disk, and with it all before it: its pages lead to theirs. */
+/* A commit that wrote is on the disk, and with it all before it: its pages lead to theirs. Where a
+ * sync has failed since, only what is a proof counts: one of events. */
 static void note_synced(struct quipu_store *store, uint64_t txn, bool is_proof)
 {
     pthread_mutex_lock(&store->mutex);
-    if (txn > store->synced_txn) {
+    store->has_lost_sync = store->has_lost_sync && !is_proof;
+    if (!store->has_lost_sync && txn > store->synced_txn) {
         store->synced_txn = txn;
-    }
-    if (is_proof) {
-        store->has_lost_sync = false;
     }
     pthread_mutex_unlock(&store->mutex);
 }
@@ -435,7 +434,8 @@ static enum quipu_status sync_entered(struct quipu_store *store, struct quipu_er
 enum quipu_status quipu_store_sync(struct quipu_store *store, struct quipu_error *err)
 {
     enum quipu_status status = quipu_store_check_process(store, err);
-    if (status != QUIPU_OK || store->options.durability == QUIPU_RELAXED || store->is_read_only) {
+    if (status != QUIPU_OK || store->options.durability == QUIPU_RELAXED || store->is_read_only ||
+        store->is_scratch) {
         return status;
     }
     status = quipu_store_enter(store, false, err);
@@ -476,8 +476,9 @@ enum quipu_status quipu_txn_commit(struct quipu_txn **txn_pointer, struct quipu_
 
     close_cursors(txn);
     uint64_t number = mdb_txn_id(txn->mdb);
-    /* LMDB writes nothing, and syncs nothing, where nothing was changed; events always are. */
-    bool is_synced = txn->last_position > txn->begin_position &&
+    /* LMDB writes nothing, and syncs nothing, where nothing was changed. */
+    bool has_events = txn->last_position > txn->begin_position;
+    bool is_synced = (has_events || txn->has_put_rows) &&
                      store->options.durability == QUIPU_DURABLE && !store->is_scratch;
     int code = mdb_txn_commit(txn->mdb);
     txn->mdb = NULL;
@@ -487,7 +488,7 @@ enum quipu_status quipu_txn_commit(struct quipu_txn **txn_pointer, struct quipu_
         status = quipu_store_write_error(store, err, code, "commit");
     } else {
         if (is_synced) {
-            note_synced(store, number, true);
+            note_synced(store, number, has_events);
         }
         announce(store);
     }
@@ -543,16 +544,26 @@ static uint64_t pages_of(const struct quipu_txn *txn, enum quipu_db db)
                : 0;
 }
 
-/* LMDB holds what a transaction has changed in memory, and 0.9.24 has bugs where that is more than
- * 131,071 pages. The bound counts the log's growth and large values in full, and for small values
- * elsewhere one page each, but no more than there are. */
-static enum quipu_status check_room(const struct quipu_txn *txn, struct quipu_error *err)
+/* What it has changed, which LMDB holds in memory. The log's growth and large values count in full,
+ * and for small values elsewhere one page each, but no more than there are. */
+static uint64_t pages_held(const struct quipu_txn *txn)
 {
     uint64_t log_pages = pages_of(txn, QUIPU_DB_LOG);
     uint64_t others = pages_of(txn, QUIPU_DB_HEAD) + pages_of(txn, QUIPU_DB_TABLE);
     uint64_t used = txn->large_pages;
     used += log_pages > txn->log_pages_before ? log_pages - txn->log_pages_before : 0;
-    used += txn->small_values < others ? txn->small_values : others;
+    return used + (txn->small_values < others ? txn->small_values : others);
+}
+
+uint64_t quipu_txn_bytes_held(const struct quipu_txn *txn)
+{
+    return txn->is_write ? pages_held(txn) * txn->store->page_bytes : 0;
+}
+
+/* LMDB 0.9.24 has bugs where a transaction holds more than 131,071 pages. */
+static enum quipu_status check_room(const struct quipu_txn *txn, struct quipu_error *err)
+{
+    uint64_t used = pages_held(txn);
     if (used > txn->store->tuning.dirty_pages_max) {
         return quipu_error_set(err, QUIPU_TOO_LARGE,
                                "%s: this transaction holds %" PRIu64 " pages in memory, limit %u: "

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine_kit.h"
+#include "fork_kit.h"
 
 static struct {
     long syncs;         /* calls of fdatasync */
@@ -162,6 +162,119 @@ Test(append_disk, syncs_nothing_in_a_relaxed_store)
     kit_assert_ok(&kit, quipu_engine_open(kit.store, NULL, &kit.engine, &kit.err));
     cr_assert_eq(syncs_of_duplicate(1), 0);
 }
+
+/* ------------------------------------------------------------------ ingest and merge */
+
+/* Take the first event in once more: it is known. */
+static enum quipu_status ingest_first(bool has_row, struct quipu_ingest_report *report)
+{
+    struct kit_foreign event;
+    struct quipu_ingest *ingest = NULL;
+    kit_foreign_copy(&kit, 1, &event);
+    kit_assert_ok(&kit, quipu_ingest_begin(kit.engine, QUIPU_INGEST_STRICT, &ingest, &kit.err));
+    kit_assert_ok(&kit, quipu_ingest_event(ingest, &event.foreign, NULL, &kit.err));
+    if (has_row) {
+        kit_assert_ok(&kit, quipu_txn_table_put(
+                                quipu_ingest_txn(ingest), (struct quipu_table){0x00fffff0},
+                                quipu_slice_text("key"), quipu_slice_text("value"), &kit.err));
+    }
+    kit_foreign_release(&event);
+    return quipu_ingest_commit(&ingest, report, &kit.err);
+}
+
+/* The syncs that this takes. */
+static long syncs_of_known(bool has_row)
+{
+    struct quipu_ingest_report report = {0};
+    long before = disk.syncs;
+    kit_assert_ok(&kit, ingest_first(has_row, &report));
+    cr_assert_eq(report.known, 1u);
+    cr_assert_eq(report.added, 0u);
+    return disk.syncs - before;
+}
+
+Test(append_disk, syncs_before_it_calls_a_foreign_event_known_that_was_written_relaxed)
+{
+    append_relaxed_elsewhere(1);
+    cr_assert_eq(syncs_of_known(false), 1);
+    cr_assert_eq(syncs_of_known(false), 0, "it is on the disk since");
+    append_relaxed_elsewhere(2);
+    cr_assert_eq(syncs_of_known(true), 1, "the commit of the row is a sync");
+    cr_assert_eq(syncs_of_known(false), 0);
+}
+
+Test(append_disk, calls_no_foreign_event_known_that_cannot_be_synced)
+{
+    struct quipu_ingest_report report = {0};
+    struct quipu_appended appended;
+    append_relaxed_elsewhere(1);
+    disk.fails_syncs = true;
+    cr_assert_eq(ingest_first(false, &report), QUIPU_IO);
+    disk.fails_syncs = false;
+    cr_assert_eq(ingest_first(false, &report), QUIPU_IO, "a second sync proves nothing");
+    cr_assert_eq(ingest_first(true, &report), QUIPU_IO, "nor does a row");
+    kit_assert_ok(&kit, append_x(2, &appended));
+    cr_assert_eq(syncs_of_known(false), 0);
+    kit_assert_sound(&kit, 2);
+}
+
+static enum quipu_status merge_x(struct quipu_merged *merged)
+{
+    struct quipu_event event = kit_event(&kit, "x", 9);
+    event.event_id = kit_uuid(9);
+    return quipu_merge(kit.engine, &event, merged, &kit.err);
+}
+
+/* Another process merges the branches of "x" relaxed, and ends. */
+static void merge_relaxed_elsewhere(void)
+{
+    (void)fflush(NULL);
+    kit_shut(&kit);
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        struct quipu_store_options options = QUIPU_STORE_OPTIONS_INIT;
+        struct quipu_merged merged;
+        options.durability = QUIPU_RELAXED;
+        bool is_good = quipu_store_open(kit.path, &options, &kit.store, &kit.err) == QUIPU_OK &&
+                       quipu_engine_open(kit.store, NULL, &kit.engine, &kit.err) == QUIPU_OK &&
+                       merge_x(&merged) == QUIPU_OK && merged.tips_joined == 2;
+        quipu_engine_close(&kit.engine);
+        quipu_store_close(&kit.store);
+        _exit(is_good ? 0 : 1);
+    }
+    int how = -1;
+    cr_assert_eq(waitpid(pid, &how, 0), pid);
+    cr_assert(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    kit_reopen(&kit);
+}
+
+Test(append_disk, syncs_before_it_answers_a_merge_that_was_written_relaxed)
+{
+    struct kit other;
+    struct quipu_merged merged;
+    kit_open(&other);
+    other.random_state = 1000;
+    kit_append(&kit, "x", 1);
+    kit_append(&other, "x", 2);
+    fork_kit_take_all(&kit, &other);
+    kit_close(&other);
+    merge_relaxed_elsewhere();
+
+    disk.fails_syncs = true;
+    cr_assert_eq(merge_x(&merged), QUIPU_IO);
+    disk.fails_syncs = false;
+    kit_reopen(&kit);
+    long before = disk.syncs;
+    kit_assert_ok(&kit, merge_x(&merged));
+    cr_assert(merged.event.was_duplicate);
+    cr_assert_eq(merged.tips_joined, 0u);
+    cr_assert_eq(disk.syncs - before, 1);
+    kit_assert_ok(&kit, merge_x(&merged));
+    cr_assert_eq(disk.syncs - before, 1, "it is on the disk since");
+}
+
+/* ------------------------------------------------------------------ a write that lies */
 
 /* How many events there are. */
 static uint64_t events_of(void)

@@ -260,6 +260,10 @@ struct quipu_head {
  * gap-free. */
 QUIPU_API uint64_t quipu_txn_last_position(const struct quipu_txn *txn);
 
+/** About how much memory this write transaction holds with what it has changed, in bytes: rather too
+ * much than too little. 0 for a read transaction. @cost a few reads in memory */
+QUIPU_API uint64_t quipu_txn_bytes_held(const struct quipu_txn *txn);
+
 /**
  * Append one event at the next position, update the aggregate's head and the indexes. The caller
  * has looked before: that event_id is new, and that version follows the head (or, for a fork that
