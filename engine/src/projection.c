@@ -1,5 +1,6 @@
 /*
- * Reading a projection's rows: the walk and the digest, each in one snapshot. Never changes a row.
+ * Reading a projection's rows: the walk, the look at some of them and the digest, each in one
+ * snapshot. Never changes a row.
  *
  * Specification: docs/SPEC.md §7.
  *
@@ -8,6 +9,7 @@
 #include "engine_impl.h"
 #include "internal/bytes.h"
 #include "registry.h"
+#include "rows.h"
 
 /* ------------------------------------------------------------------ reading rows */
 
@@ -46,6 +48,31 @@ enum quipu_status quipu_projection_each_row(struct quipu_engine *engine, const c
     }
     quipu_txn_abort(&txn);
     return status;
+}
+
+enum quipu_status quipu_projection_read_rows(struct quipu_engine *engine, const char *name,
+                                             quipu_rows_fn look, void *ctx, struct quipu_error *err)
+{
+    if (engine == NULL || name == NULL || look == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "reading rows needs an engine, a name and a "
+                                                  "callback");
+    }
+    struct quipu_txn *txn = NULL;
+    struct quipu_rows rows;
+    struct registry_row row;
+    rows_init(&rows);
+    enum quipu_status status = quipu_txn_begin_read(engine->store, &txn, err);
+    if (status == QUIPU_OK) {
+        status = registry_get(txn, name, &row, err);
+    }
+    if (status == QUIPU_OK) {
+        rows_attach(&rows, txn, (struct quipu_table){row.table});
+        rows.is_read_only = true;
+        status = look(ctx, &rows, err);
+    }
+    rows_release(&rows);
+    quipu_txn_abort(&txn);
+    return status == QUIPU_DONE ? QUIPU_OK : status;
 }
 
 /* ------------------------------------------------------------------ the digest */

@@ -28,18 +28,6 @@
 #define SLOTS_KEPT 65536
 #define NO_SAVED   SIZE_MAX
 
-enum row_state { ROW_UNCHANGED, ROW_PUT, ROW_DELETED };
-
-struct row_change {
-    const uint8_t *key;
-    uint8_t *value;
-    uint32_t value_len;
-    uint32_t value_cap;
-    uint32_t hash;
-    uint16_t key_len; /* at most QUIPU_TABLE_KEY_BYTES_MAX */
-    uint8_t state;    /* enum row_state */
-};
-
 struct row_undo {
     size_t index;
     struct row_change change; /* as it was */
@@ -83,6 +71,7 @@ void rows_discard(struct quipu_rows *rows)
         rows->chunks = next;
     }
     slots_clear(rows);
+    rows_order_discard(rows);
     rows->bytes = 0;
     rows->changes_len = 0;
     rows->undos_len = 0;
@@ -92,6 +81,7 @@ void rows_discard(struct quipu_rows *rows)
 void rows_release(struct quipu_rows *rows)
 {
     rows_discard(rows);
+    rows_order_release(rows);
     quipu_free(rows->changes);
     quipu_free(rows->slots);
     quipu_free(rows->undos);
@@ -338,6 +328,15 @@ static enum quipu_status key_check(struct quipu_slice key, struct quipu_error *e
     return QUIPU_OK;
 }
 
+static enum quipu_status writable_check(const struct quipu_rows *rows, struct quipu_slice key,
+                                        struct quipu_error *err)
+{
+    return rows->is_read_only ? quipu_error_set(err, QUIPU_MISUSE,
+                                                "row: a reader changes no rows; have the "
+                                                "projection's `apply` do it")
+                              : key_check(key, err);
+}
+
 enum quipu_status quipu_rows_get(struct quipu_rows *rows, struct quipu_slice key,
                                  struct quipu_slice *value, struct quipu_error *err)
 {
@@ -359,7 +358,7 @@ enum quipu_status quipu_rows_get(struct quipu_rows *rows, struct quipu_slice key
 enum quipu_status quipu_rows_put(struct quipu_rows *rows, struct quipu_slice key,
                                  struct quipu_slice value, struct quipu_error *err)
 {
-    enum quipu_status status = key_check(key, err);
+    enum quipu_status status = writable_check(rows, key, err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -379,7 +378,10 @@ enum quipu_status quipu_rows_delete(struct quipu_rows *rows, struct quipu_slice 
                                     struct quipu_error *err)
 {
     struct quipu_slice value;
-    enum quipu_status status = quipu_rows_get(rows, key, &value, err);
+    enum quipu_status status = writable_check(rows, key, err);
+    if (status == QUIPU_OK) {
+        status = quipu_rows_get(rows, key, &value, err);
+    }
     if (status != QUIPU_OK) {
         return status;
     }

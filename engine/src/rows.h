@@ -17,9 +17,21 @@
 /* A slice ends when the changes of its projections take this much. */
 #define ROWS_CHANGES_BYTES_MAX ((size_t)32 << 20)
 
-struct row_change;
+enum row_state { ROW_UNCHANGED, ROW_PUT, ROW_DELETED };
+
+struct row_change {
+    const uint8_t *key;
+    uint8_t *value;
+    uint32_t value_len;
+    uint32_t value_cap;
+    uint32_t hash;
+    uint16_t key_len; /* at most QUIPU_TABLE_KEY_BYTES_MAX */
+    uint8_t state;    /* enum row_state; a change that was taken back is ROW_UNCHANGED */
+};
+
 struct row_undo;
 struct rows_chunk;
+struct rows_order; /* rows_seek.c */
 
 /* Changes are kept here, by key, until rows_flush writes them in the order of their keys: hot rows
  * are written once a slice, and an event that fails is taken back without a trace. */
@@ -37,7 +49,9 @@ struct quipu_rows {
     size_t undos_cap;
     struct quipu_buf undo_bytes; /* values that this event wrote over */
     struct rows_chunk *chunks;   /* keys and values; they never move */
-    size_t bytes;                /* in chunks, changes and slots */
+    struct rows_order *order;    /* changes in the order of keys, NULL: nobody has sought yet */
+    size_t bytes;                /* in chunks, changes, slots and order */
+    bool is_read_only;           /* a reader's: put and delete refuse */
 };
 
 void rows_init(struct quipu_rows *rows);
@@ -56,5 +70,9 @@ QUIPU_MUST_CHECK enum quipu_status rows_flush(struct quipu_rows *rows, struct qu
 
 /* Forget all changes. */
 void rows_discard(struct quipu_rows *rows);
+
+/* The same for their order; release frees it. */
+void rows_order_discard(struct quipu_rows *rows);
+void rows_order_release(struct quipu_rows *rows);
 
 #endif

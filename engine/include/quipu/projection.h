@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "quipu/engine.h"
+#include "quipu/store.h"
 #include "quipu/watch.h"
 
 #ifdef __cplusplus
@@ -33,7 +34,8 @@ extern "C" {
 
 /* ------------------------------------------------------------------ rows */
 
-/** The rows of one projection, ordered bytewise by key, for the time of a callback. */
+/** The rows of one projection, ordered bytewise by key, for the time of a callback: of `apply`, or
+ * of a reader (quipu_projection_read_rows), who changes none. */
 struct quipu_rows;
 
 /** @retval QUIPU_NOT_FOUND, QUIPU_TOO_LARGE, QUIPU_INVALID (an empty key). The value lives until
@@ -42,13 +44,32 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_rows_get(struct quipu_rows *r
                                                             struct quipu_slice key,
                                                             struct quipu_slice *value,
                                                             struct quipu_error *err);
+/** Insert or replace. @retval QUIPU_TOO_LARGE, QUIPU_INVALID (an empty key), QUIPU_NO_MEMORY,
+ * QUIPU_MISUSE (a reader) */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_rows_put(struct quipu_rows *rows,
                                                             struct quipu_slice key,
                                                             struct quipu_slice value,
                                                             struct quipu_error *err);
-/** @retval QUIPU_NOT_FOUND */
+/** @retval QUIPU_NOT_FOUND, otherwise as quipu_rows_put */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_rows_delete(struct quipu_rows *rows, struct quipu_slice key, struct quipu_error *err);
+
+/**
+ * The row nearest to `key` on one side, as the caller sees the rows: in `apply` with all that was
+ * put and deleted before. An empty key stands before every row; with LE and LT it stands behind
+ * every row. Stepping on with GT from the key that was found walks over the rows, also while they
+ * are changed; who wants those with a prefix begins with GE of the prefix and ends where a key does
+ * not begin with it.
+ * @param found_key  lives, like `value`, until the next put or delete
+ * @retval QUIPU_DONE       none
+ * @retval QUIPU_TOO_LARGE  a key of more than QUIPU_TABLE_KEY_BYTES_MAX bytes
+ * @retval QUIPU_NO_MEMORY, QUIPU_CORRUPT, QUIPU_IO
+ * @cost a look into the store and one among the changes of the slice, and one of each for every row
+ * in between that the slice has deleted. The first seek of a slice sorts its changes.
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_rows_seek(struct quipu_rows *rows, struct quipu_slice key, enum quipu_seek seek,
+                struct quipu_slice *found_key, struct quipu_slice *value, struct quipu_error *err);
 
 /* ------------------------------------------------------------------ what a projection is */
 
@@ -261,6 +282,20 @@ typedef enum quipu_status (*quipu_row_fn)(void *ctx, struct quipu_slice key,
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_projection_each_row(struct quipu_engine *engine, const char *name, struct quipu_slice prefix,
                           quipu_row_fn visit, void *ctx, struct quipu_error *err);
+
+typedef enum quipu_status (*quipu_rows_fn)(void *ctx, struct quipu_rows *rows,
+                                           struct quipu_error *err);
+
+/** Call `look` once with the rows as they are committed, all of them in one snapshot, for
+ * quipu_rows_get and quipu_rows_seek; put and delete say QUIPU_MISUSE. Keys and values live until
+ * `look` returns. While it runs, the store's file cannot use freed pages again, so it should not
+ * wait for anything. QUIPU_DONE from the callback ends well.
+ * @retval QUIPU_NOT_FOUND  never replayed in this store, or what `look` says
+ * @retval QUIPU_MISUSE     no engine, name or callback
+ * @threads any */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_projection_read_rows(struct quipu_engine *engine, const char *name, quipu_rows_fn look,
+                           void *ctx, struct quipu_error *err);
 
 /* ------------------------------------------------------------------ how they are */
 
