@@ -1,7 +1,8 @@
 /*
  * Bits that flip on the disk. Makes a small store with events, indexes, receipts and a projection,
  * flips one bit of data.mdb after the other, and after each asks what a user would ask: does it
- * open, what does verify say, what is read at each position, by each CID, by each event_id?
+ * open, what does verify say, what is read at each position, by each CID, by each event_id, and
+ * what does quipu_each_event show?
  *
  * What must be true wherever the bit is: nothing that is read differs from what was appended
  * without quipu_event_view_verify or quipu_verify saying so. And where it is in a record of the
@@ -12,8 +13,9 @@
  * it can. LMDB's own pages carry no checksums and LMDB trusts them, so a bit in its structure
  * (headers, offsets, branches, roots) may end a process that reads on: after verify has found it,
  * and never before. Neither opening nor verify nor repair ends the process, and what they find in a
- * page of the log has the page's positions. Rows of tables have no hashes: that theirs are changed
- * unseen is counted.
+ * page of the log has the page's positions. quipu_each_event shows an event as it was appended or
+ * refuses it; only with skips_hashing does it show other bytes, and verify has said so then. Rows
+ * of tables have no hashes: that theirs are changed unseen is counted.
  *
  * usage: crash_bits [--every-bit] [--stride N] [--sparse]
  *   One bit of each byte or all eight; outside of the log, heads and indexes (--sparse: anywhere)
@@ -66,6 +68,7 @@ struct board {
     bool is_found; /* verify has said that something is wrong */
     uint64_t counts[PLACES][OUTCOMES];
     uint64_t mended[PLACES];
+    uint64_t served[PLACES][SERVED_WAYS][SERVED_KINDS];
     uint64_t wrong;
     char why[600];
 };
@@ -188,6 +191,27 @@ static struct seen expected_at(const struct bits *bits, size_t at)
     return seen;
 }
 
+/* Is what quipu_each_event shows as it must be? Verify has looked before. */
+static bool serves_well(const struct bits *bits, size_t at, struct quipu_engine *engine)
+{
+    struct board *board = bits->board;
+    enum served served[SERVED_WAYS];
+    for (size_t way = 0; way < SERVED_WAYS; way++) {
+        served[way] = bits_serve(bits, engine, way == 1);
+        board->served[bits->places[at]][way][served[way]]++;
+    }
+    if (served[0] == SERVED_OTHER) {
+        (void)snprintf(board->why, sizeof board->why, "quipu_each_event shows other bytes");
+        return false;
+    }
+    if (!board->is_found && (served[0] != SERVED_ALL || served[1] != SERVED_ALL)) {
+        (void)snprintf(board->why, sizeof board->why,
+                       "verify is content, and quipu_each_event does not show all as it was");
+        return false;
+    }
+    return true;
+}
+
 /* What an open store with the flip is like. */
 static enum outcome look_inside(const struct bits *bits, size_t at, struct quipu_engine *engine,
                                 bool *is_mendable)
@@ -226,6 +250,9 @@ static enum outcome look_inside(const struct bits *bits, size_t at, struct quipu
                    : seen.is_same     ? "events read as before"
                                       : "events do not all read");
     if (place == PLACE_LOG_RECORD && seen.is_other_good) {
+        return OUTCOME_WRONG;
+    }
+    if (!serves_well(bits, at, engine)) {
         return OUTCOME_WRONG;
     }
     if (status != QUIPU_OK) {
@@ -389,6 +416,8 @@ int main(int argc, char **argv)
     bits_make(&bits);
     flip_all(&bits);
     print(bits.board);
+    bits_print_served(place_names,
+                      (const uint64_t(*)[SERVED_WAYS][SERVED_KINDS])bits.board->served);
     temp_dir_release(&bits.dir);
     bits_release(&bits);
     return bits.board->wrong == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

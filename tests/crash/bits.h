@@ -69,6 +69,21 @@ enum quipu_status store_open(const struct bits *bits, struct quipu_store **store
  * something is wrong. */
 uint64_t rows_hash(struct quipu_txn *txn, uint64_t hash);
 
+/* What quipu_each_event does with the events of a store with a flip. */
+enum served {
+    SERVED_ALL = 0, /* every one, as it was appended */
+    SERVED_REFUSED, /* those in front of one that is damaged */
+    SERVED_FEWER,   /* not all, and nothing is said */
+    SERVED_MOVED,   /* one as it was appended, but at another position */
+    SERVED_OTHER,   /* bytes that were not appended */
+    SERVED_KINDS,
+};
+#define SERVED_WAYS 2 /* blocks are hashed, or not */
+
+enum served bits_serve(const struct bits *bits, struct quipu_engine *engine, bool skips_hashing);
+void bits_print_served(const char *const names[PLACES],
+                       const uint64_t counts[PLACES][SERVED_WAYS][SERVED_KINDS]);
+
 /* Make the store in bits->path with its events, read it, and find out what each byte is. */
 void bits_make(struct bits *bits);
 void bits_release(struct bits *bits);
