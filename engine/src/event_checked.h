@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "quipu/engine.h"
+#include "read_ahead.h"
 
 /* quipu_event_view_of and quipu_event_view_verify. On failure `*out` is undefined.
  * @retval QUIPU_CORRUPT  names the position, and the block where it is one */
@@ -24,5 +25,11 @@ QUIPU_MUST_CHECK enum quipu_status event_view_checked(const struct quipu_record 
 QUIPU_MUST_CHECK enum quipu_status event_view_read(const struct quipu_record *record,
                                                    bool skips_hashing, struct quipu_event_view *out,
                                                    struct quipu_error *err);
+
+/* The same with digests that were made beforehand, of the bytes that the record has now. */
+QUIPU_MUST_CHECK enum quipu_status event_view_hashed(const struct quipu_record *record,
+                                                     const struct block_digests *digests,
+                                                     struct quipu_event_view *out,
+                                                     struct quipu_error *err);
 
 #endif

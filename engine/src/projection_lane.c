@@ -168,7 +168,8 @@ static enum quipu_status lanes_load(struct slice *slice, struct quipu_txn *txn,
 /* An event of the pass: decoded when the first lane wants it. */
 struct passing {
     struct quipu_txn *txn;
-    struct quipu_record record;
+    const struct quipu_record *record;   /* NULL where it cannot be read */
+    const struct block_digests *digests; /* NULL: not hashed */
     struct quipu_event_view view;
     bool has_view;
 };
@@ -193,7 +194,9 @@ static enum quipu_status event_view(const struct lane *lane, struct passing *eve
         return QUIPU_OK;
     }
     enum quipu_status status =
-        event_view_read(&event->record, lane->skips_hashing, &event->view, why);
+        event->digests != NULL
+            ? event_view_hashed(event->record, event->digests, &event->view, why)
+            : event_view_read(event->record, lane->skips_hashing, &event->view, why);
     event->has_view = status == QUIPU_OK;
     return status;
 }
@@ -237,13 +240,13 @@ static void lane_stop(struct lane *lane, uint64_t position, bool is_of_handler,
 /* Move the lane over the event. */
 static void lane_pass(struct lane *lane, struct passing *event, struct slice *slice)
 {
-    uint64_t position = event->record.position;
+    uint64_t position = event->record->position;
     struct quipu_error why;
     enum quipu_status status = QUIPU_OK;
     bool is_of_handler = false;
     if (position == lane->next_skip) {
         status = skip_load(lane, event->txn, position, &lane->next_skip, &why);
-    } else if (lane_wants(lane, &event->record)) {
+    } else if (lane_wants(lane, event->record)) {
         size_t before = lane->rows.bytes;
         status = event_view(lane, event, &why);
         if (status == QUIPU_OK) {
@@ -277,12 +280,29 @@ static uint64_t pass_from(const struct slice *slice)
     return from;
 }
 
+/* Will a lane look at the record? */
+static bool slice_hashes(const void *ctx, const struct quipu_record *record)
+{
+    const struct slice *slice = ctx;
+    for (size_t i = 0; i < slice->count; i++) {
+        const struct lane *lane = &slice->lanes[i];
+        if (lane->is_in && !lane->is_spent && !lane->skips_hashing &&
+            lane->position < record->position && lane_wants(lane, record)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Show one event to the lanes in front of it. False where none goes on. */
 static bool event_pass(struct slice *slice, struct passing *event, uint64_t position)
 {
+    const struct read_ahead_plan plan = {.last = slice->end, .hashes = slice_hashes, .ctx = slice};
     struct quipu_error why;
-    enum quipu_status status = quipu_txn_record_at(event->txn, position, &event->record, &why);
+    enum quipu_status status =
+        read_ahead_at(&slice->ahead, event->txn, position, &plan, &event->record, &why);
     bool goes_on = false;
+    event->digests = read_ahead_digests(&slice->ahead, position);
     event->has_view = false;
     for (size_t i = 0; i < slice->count; i++) {
         struct lane *lane = &slice->lanes[i];
@@ -309,6 +329,7 @@ static enum quipu_status snapshot_renew(struct slice *slice, struct quipu_txn **
                                         struct slice_budget *budget, struct quipu_error *err)
 {
     quipu_txn_abort(txn);
+    read_ahead_drop(&slice->ahead);
     slice_budget_start(budget);
     enum quipu_status status = quipu_txn_begin_read(slice->engine->store, txn, err);
     for (size_t i = 0; i < slice->count && status == QUIPU_OK; i++) {
@@ -334,6 +355,7 @@ static enum quipu_status lanes_apply(struct slice *slice, struct quipu_txn **txn
     int64_t began_ns = budget.started_ns;
     slice->events = 0;
     slice->bytes = 0;
+    read_ahead_drop(&slice->ahead);
     for (uint64_t position = from; from != UINT64_MAX && position < slice->end;) {
         event.txn = *txn;
         bool goes_on = event_pass(slice, &event, ++position);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "quipu/projection.h"
+#include "read_ahead.h"
 #include "registry.h"
 #include "rows.h"
 
@@ -89,6 +90,8 @@ struct slice {
     uint64_t events; /* gone over */
     bool is_at_end;  /* no lane that can go on is behind */
     size_t bytes;    /* of changes */
+
+    struct read_ahead ahead; /* of the transaction that it reads in */
 };
 
 /* @retval QUIPU_OK  also where lanes are held: each says why. A failure is one of all lanes;

@@ -20,7 +20,7 @@
 #include "engine_impl.h"
 #include "event_check.h"
 #include "event_checked.h"
-#include "quipu/sha256.h"
+#include "read_ahead.h"
 #include "slice_budget.h"
 
 /* ------------------------------------------------------------------ one event */
@@ -80,20 +80,37 @@ static enum quipu_status block_verify(const struct quipu_cid *cid, struct quipu_
                            position, what, expected_text, found_text);
 }
 
+static enum quipu_status blocks_verify(const struct quipu_event_view *event,
+                                       const struct block_digests *digests, struct quipu_error *err)
+{
+    enum quipu_status status = block_verify(&event->cid, event->envelope_block, digests->envelope,
+                                            event->position, "envelope", err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    return block_verify(&event->envelope.payload, event->payload, digests->payload, event->position,
+                        "payload", err);
+}
+
 enum quipu_status quipu_event_view_verify(const struct quipu_event_view *event,
                                           struct quipu_error *err)
 {
     /* In one call, as the processor can do more than one at a time. */
     const struct quipu_slice blocks[] = {event->envelope_block, event->payload};
-    uint8_t digests[2][QUIPU_SHA256_BYTES];
-    quipu_sha256_batch(blocks, 2, digests);
-    enum quipu_status status = block_verify(&event->cid, event->envelope_block, digests[0],
-                                            event->position, "envelope", err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    return block_verify(&event->envelope.payload, event->payload, digests[1], event->position,
-                        "payload", err);
+    uint8_t found[2][QUIPU_SHA256_BYTES];
+    struct block_digests digests;
+    quipu_sha256_batch(blocks, 2, found);
+    memcpy(digests.envelope, found[0], QUIPU_SHA256_BYTES);
+    memcpy(digests.payload, found[1], QUIPU_SHA256_BYTES);
+    return blocks_verify(event, &digests, err);
+}
+
+enum quipu_status event_view_hashed(const struct quipu_record *record,
+                                    const struct block_digests *digests,
+                                    struct quipu_event_view *out, struct quipu_error *err)
+{
+    enum quipu_status status = quipu_event_view_of(record, out, err);
+    return status == QUIPU_OK ? blocks_verify(out, digests, err) : status;
 }
 
 enum quipu_status event_view_read(const struct quipu_record *record, bool skips_hashing,
@@ -125,6 +142,7 @@ struct event_walk {
     void *ctx;
     struct quipu_txn *txn; /* NULL between slices */
     struct slice_budget budget;
+    struct read_ahead ahead; /* of `txn` */
 };
 
 /* A transaction to read one more record in. `*is_new` may be NULL. */
@@ -139,6 +157,7 @@ static enum quipu_status walk_txn(struct event_walk *walk, bool *is_new, struct 
     if (walk->txn != NULL) {
         return QUIPU_OK;
     }
+    read_ahead_drop(&walk->ahead);
     slice_budget_start(&walk->budget);
     return quipu_txn_begin_read(walk->engine->store, &walk->txn, err);
 }
@@ -161,6 +180,18 @@ static bool walk_lets_through(const struct event_walk *walk, const struct quipu_
             quipu_uuid_equal(walk->correlation_id, record->correlation_id));
 }
 
+/* Show an event to the visitor. @retval QUIPU_DONE  no more */
+static enum quipu_status walk_visit(struct event_walk *walk, const struct quipu_event_view *view,
+                                    struct quipu_error *err)
+{
+    enum quipu_status status = walk->visit(walk->ctx, view, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    walk->left--;
+    return walk->left == 0 ? QUIPU_DONE : QUIPU_OK;
+}
+
 /* Show one record to the visitor if the filter lets it through. @retval QUIPU_DONE  no more */
 static enum quipu_status walk_record(struct event_walk *walk, const struct quipu_record *record,
                                      struct quipu_error *err)
@@ -170,23 +201,47 @@ static enum quipu_status walk_record(struct event_walk *walk, const struct quipu
     }
     struct quipu_event_view view;
     enum quipu_status status = event_view_read(record, walk->skips_hashing, &view, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    status = walk->visit(walk->ctx, &view, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    walk->left--;
-    return walk->left == 0 ? QUIPU_DONE : QUIPU_OK;
+    return status == QUIPU_OK ? walk_visit(walk, &view, err) : status;
 }
 
-static enum quipu_status walk_log(struct event_walk *walk, bool is_forwards,
-                                  struct quipu_error *err)
+static bool walk_hashes(const void *ctx, const struct quipu_record *record)
 {
-    uint64_t count = walk->last - walk->first + 1;
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t position = is_forwards ? walk->first + i : walk->last - i;
+    const struct event_walk *walk = ctx;
+    return !walk->skips_hashing && walk_lets_through(walk, record);
+}
+
+static enum quipu_status walk_log_forwards(struct event_walk *walk, struct quipu_error *err)
+{
+    struct read_ahead_plan plan = {.last = walk->last, .hashes = walk_hashes, .ctx = walk};
+    for (uint64_t position = walk->first; position <= walk->last; position++) {
+        const struct quipu_record *record = NULL;
+        enum quipu_status status = walk_txn(walk, NULL, err);
+        if (status == QUIPU_OK) {
+            bool ends_before = walk->left - 1 < walk->last - position;
+            plan.last = ends_before ? position + walk->left - 1 : walk->last;
+            status = read_ahead_at(&walk->ahead, walk->txn, position, &plan, &record, err);
+        }
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        const struct block_digests *digests = read_ahead_digests(&walk->ahead, position);
+        if (digests == NULL) {
+            status = walk_record(walk, record, err);
+        } else {
+            struct quipu_event_view view;
+            status = event_view_hashed(record, digests, &view, err);
+            status = status == QUIPU_OK ? walk_visit(walk, &view, err) : status;
+        }
+        if (status != QUIPU_OK) {
+            return status;
+        }
+    }
+    return QUIPU_OK;
+}
+
+static enum quipu_status walk_log_backwards(struct event_walk *walk, struct quipu_error *err)
+{
+    for (uint64_t position = walk->last; position >= walk->first; position--) {
         struct quipu_record record;
         enum quipu_status status = walk_txn(walk, NULL, err);
         if (status == QUIPU_OK) {
@@ -388,7 +443,7 @@ enum quipu_status quipu_each_event(struct quipu_engine *engine, const struct qui
                (walk.event_type.len > 0 || !quipu_uuid_is_nil(walk.correlation_id))) {
         status = walk_term(&walk, is_forwards, err);
     } else if (status == QUIPU_OK) {
-        status = walk_log(&walk, is_forwards, err);
+        status = is_forwards ? walk_log_forwards(&walk, err) : walk_log_backwards(&walk, err);
     }
     quipu_txn_abort(&walk.txn);
     return status == QUIPU_DONE ? QUIPU_OK : status;
