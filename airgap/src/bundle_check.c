@@ -170,26 +170,23 @@ enum quipu_status quipu_bundle_read_path(const char *path, const struct quipu_ag
 
 /* ------------------------------------------------------------------ check */
 
-static enum quipu_status check_options(const struct quipu_bundle_check_options *options,
-                                       struct quipu_error *err)
+enum quipu_status quipu_bundle_policy_of(const struct quipu_bundle_check_options *options,
+                                         struct quipu_signer_policy *policy,
+                                         struct quipu_error *err)
 {
     if (options->size != sizeof *options) {
         return quipu_error_set(err, QUIPU_MISUSE, "check options of %zu bytes, not %zu",
                                options->size, sizeof *options);
     }
-    if (options->trusted == NULL && options->trusted_count > 0) {
-        return quipu_error_set(err, QUIPU_MISUSE, "%zu trusted signers, but no texts",
-                               options->trusted_count);
-    }
-    for (size_t i = 0; i < options->trusted_count; i++) {
-        uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
-        enum quipu_status status =
-            quipu_source_public_key(quipu_slice_text(options->trusted[i]), key, err);
-        if (status != QUIPU_OK) {
-            return quipu_error_wrap(err, status, "trusted signer %zu", i + 1);
-        }
-    }
-    return QUIPU_OK;
+    struct quipu_clock clock = options->clock == NULL ? quipu_clock_system() : *options->clock;
+    *policy = (struct quipu_signer_policy){
+        .trusted = options->trusted,
+        .trusted_count = options->trusted_count,
+        .trust = options->trust,
+        .unix_us = clock.unix_us(clock.ctx),
+        .required = options->required_signers,
+    };
+    return quipu_signer_policy_check(policy, QUIPU_BUNDLE_NAMESPACE, err);
 }
 
 enum quipu_status quipu_bundle_check_with(const char *path,
@@ -199,19 +196,17 @@ enum quipu_status quipu_bundle_check_with(const char *path,
 {
     static const struct quipu_bundle_check_options defaults = QUIPU_BUNDLE_CHECK_OPTIONS_INIT;
     struct quipu_bundle_report found;
+    struct quipu_bundle_pass pass = {.name = path};
     if (path == NULL) {
         return quipu_error_set(err, QUIPU_MISUSE, "check needs a path");
     }
     if (options == NULL) {
         options = &defaults;
     }
-    enum quipu_status status = check_options(options, err);
-    if (status != QUIPU_OK) {
-        return status;
+    enum quipu_status status = quipu_bundle_policy_of(options, &pass.policy, err);
+    if (status == QUIPU_OK) {
+        status = quipu_bundle_read_path(path, options->secrets, &pass, &found, err);
     }
-    struct quipu_bundle_pass pass = {
-        .name = path, .trusted = options->trusted, .trusted_count = options->trusted_count};
-    status = quipu_bundle_read_path(path, options->secrets, &pass, &found, err);
     if (status == QUIPU_OK && report != NULL) {
         *report = found;
     }

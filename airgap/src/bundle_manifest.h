@@ -24,7 +24,7 @@
 /* Up to this many events the manifest links them itself; above, through chunks. */
 #define QUIPU_BUNDLE_INLINE_EVENTS_MAX 25000u
 #define QUIPU_BUNDLE_CHUNK_LINKS_MAX   8192u
-#define QUIPU_BUNDLE_SIGNATURES_MAX    64u
+#define QUIPU_BUNDLE_SIGNATURES_MAX    QUIPU_SIGNERS_MAX
 #define QUIPU_BUNDLE_TOOL_BYTES_MAX    64u
 
 /* The proof of inclusion lies in raw blocks of this many hashes; the last one has the rest. */

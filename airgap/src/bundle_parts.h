@@ -38,7 +38,8 @@ struct quipu_bundle_reader {
     struct quipu_buf manifest_block;
     struct quipu_bundle_root root;
     struct quipu_bundle_manifest manifest;
-    char signer[QUIPU_SOURCE_TEXT_BYTES];
+    uint64_t manifest_offset; /* of its section */
+    struct quipu_signer_group group;
 
     struct quipu_buf proof_hashes; /* what the proof reader borrows from */
     struct quipu_proof_reader proof;

@@ -25,7 +25,6 @@
 
 #include "bundle_parts.h"
 #include "quipu/alloc.h"
-#include "quipu/sshsig.h"
 
 /* A bundle's header names one root: 59 bytes. A larger one is not read. */
 #define HEADER_BYTES_MAX 4096u
@@ -200,6 +199,7 @@ static enum quipu_status read_manifest(struct quipu_bundle_reader *reader)
         status = quipu_bundle_expect(reader, &reader->root.manifest, "the manifest");
     }
     if (status == QUIPU_OK) {
+        reader->manifest_offset = reader->offset;
         status = keep_block(reader, &reader->manifest_block);
     }
     if (status != QUIPU_OK) {
@@ -212,72 +212,16 @@ static enum quipu_status read_manifest(struct quipu_bundle_reader *reader)
 
 /* ------------------------------------------------------------------ signatures */
 
-static bool is_trusted(const struct quipu_bundle_pass *pass, const char *signer)
-{
-    for (size_t i = 0; i < pass->trusted_count; i++) {
-        if (strcmp(pass->trusted[i], signer) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Who is reported: a trusted signer where trust was asked for, else the store itself. */
-static enum quipu_status judge_signers(struct quipu_bundle_reader *reader,
-                                       const uint8_t (*keys)[QUIPU_PUBLIC_KEY_BYTES])
-{
-    const struct quipu_bundle_pass *pass = reader->pass;
-    bool has_source = false;
-    bool has_trusted = pass->trusted_count == 0;
-    char signer[QUIPU_SOURCE_TEXT_BYTES];
-    char stranger[QUIPU_SOURCE_TEXT_BYTES] = "";
-    for (size_t i = 0; i < reader->root.signature_count; i++) {
-        quipu_nkey_format('U', keys[i], signer);
-        bool is_source = quipu_slice_equal(quipu_slice_text(signer), reader->manifest.source);
-        has_source = has_source || is_source;
-        if (pass->trusted_count == 0 ? is_source : !has_trusted && is_trusted(pass, signer)) {
-            memcpy(reader->signer, signer, sizeof signer);
-            has_trusted = true;
-        }
-        memcpy(stranger, signer, sizeof signer);
-    }
-    if (!has_source) {
-        return quipu_error_set(reader->err, QUIPU_BAD_SIGNATURE,
-                               "the manifest says that store %.*s made it, but that store did not "
-                               "sign it: %s did",
-                               QUIPU_SLICE_FMT(reader->manifest.source), stranger);
-    }
-    if (!has_trusted) {
-        return quipu_error_set(reader->err, QUIPU_UNTRUSTED,
-                               "signed by %s, which is not among the %zu trusted signers", stranger,
-                               pass->trusted_count);
-    }
-    return QUIPU_OK;
-}
-
 static enum quipu_status check_signatures(struct quipu_bundle_reader *reader)
 {
-    uint8_t keys[QUIPU_BUNDLE_SIGNATURES_MAX][QUIPU_PUBLIC_KEY_BYTES];
     const struct quipu_bundle_root *root = &reader->root;
-    if (root->signature_count == 0) {
-        return quipu_error_set(reader->err, QUIPU_UNSIGNED, "nobody has signed it");
-    }
-    for (size_t i = 0; i < root->signature_count; i++) {
-        enum quipu_status status =
-            quipu_sshsig_verify(root->signatures[i], QUIPU_BUNDLE_NAMESPACE,
-                                quipu_buf_slice(&reader->manifest_block), keys[i], reader->err);
-        if (status != QUIPU_OK) {
-            return quipu_error_wrap(reader->err, status, "signature %zu of %zu", i + 1,
-                                    root->signature_count);
-        }
-        for (size_t other = 0; other < i; other++) {
-            if (memcmp(keys[other], keys[i], sizeof keys[i]) == 0) {
-                return quipu_error_set(reader->err, QUIPU_BUNDLE,
-                                       "signatures %zu and %zu are by one key", other + 1, i + 1);
-            }
-        }
-    }
-    return judge_signers(reader, (const uint8_t(*)[QUIPU_PUBLIC_KEY_BYTES])keys);
+    enum quipu_status status = quipu_signers_verify(
+        &reader->group, root->signatures, root->signature_count, QUIPU_BUNDLE_NAMESPACE,
+        quipu_buf_slice(&reader->manifest_block), reader->err);
+    return status != QUIPU_OK
+               ? status
+               : quipu_signers_judge(&reader->group, &reader->pass->policy, QUIPU_BUNDLE_NAMESPACE,
+                                     reader->manifest.source, reader->err);
 }
 
 /* ------------------------------------------------------------------ the pass */
@@ -316,6 +260,8 @@ static enum quipu_status show_front(struct quipu_bundle_reader *reader)
         .source = reader->manifest.source,
         .signatures = reader->root.signatures,
         .signature_count = reader->root.signature_count,
+        .signer_keys = reader->group.keys,
+        .manifest_offset = reader->manifest_offset,
     };
     return reader->pass->front == NULL
                ? QUIPU_OK
@@ -386,10 +332,13 @@ static void fill_report(struct quipu_bundle_reader *reader, struct quipu_bundle_
         .log_previous_size = manifest->log.previous.size,
         .proven = reader->proven,
         .signatures = reader->root.signature_count,
+        .people = reader->group.people,
     };
     memcpy(filled.log_root, reader->log_tree.root, sizeof filled.log_root);
     memcpy(filled.log_previous_root, manifest->log.previous.root, sizeof filled.log_previous_root);
-    memcpy(filled.signer, reader->signer, sizeof filled.signer);
+    memcpy(filled.signer, reader->group.signers[reader->group.told].name, sizeof filled.signer);
+    memcpy(filled.signers, reader->group.signers,
+           reader->group.count * sizeof reader->group.signers[0]);
     memcpy(filled.tree_root, manifest->tree_root, sizeof filled.tree_root);
     copy_text(filled.source, sizeof filled.source, manifest->source);
     copy_text(filled.operator_name, sizeof filled.operator_name, manifest->operator_name);

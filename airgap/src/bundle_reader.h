@@ -8,6 +8,7 @@
 #define QUIPU_AIRGAP_BUNDLE_READER_H
 
 #include "quipu/bundle.h"
+#include "signers_judge.h"
 
 /* One event of the bundle, borrowed for the callback. */
 struct quipu_bundle_event {
@@ -29,14 +30,15 @@ struct quipu_bundle_front {
     struct quipu_slice source;
     const struct quipu_slice *signatures; /* binary SSHSIGs */
     size_t signature_count;
+    const struct quipu_slice *signer_keys; /* in their wire form, one for each signature */
+    uint64_t manifest_offset;              /* of the manifest's section: behind it nothing changes
+                                              when somebody signs */
 };
 
 struct quipu_bundle_pass {
-    const char *name; /* of the file, for messages */
-    /* NKey texts, checked by the caller; count 0: any signer. */
-    const char *const *trusted;
-    size_t trusted_count;
-    quipu_bundle_event_fn visit; /* may be NULL; a failure of it ends the pass with it */
+    const char *name;                  /* of the file, for messages */
+    struct quipu_signer_policy policy; /* checked by the caller; zeroed: any signer */
+    quipu_bundle_event_fn visit;       /* may be NULL; a failure of it ends the pass with it */
     void *ctx;
     /* Called once, when root, manifest and signatures hold; borrowed for the call. May be NULL. */
     enum quipu_status (*front)(void *ctx, const struct quipu_bundle_front *front,
@@ -76,6 +78,11 @@ QUIPU_MUST_CHECK enum quipu_status quipu_bundle_stream_open(const char *path,
                                                             struct quipu_source *source,
                                                             struct quipu_error *err);
 void quipu_bundle_stream_close(struct quipu_bundle_stream **stream);
+
+/* Who must have signed, as the options say. Statuses as quipu_signer_policy_check. */
+QUIPU_MUST_CHECK enum quipu_status
+quipu_bundle_policy_of(const struct quipu_bundle_check_options *options,
+                       struct quipu_signer_policy *policy, struct quipu_error *err);
 
 /* One pass over a stream: open, read, hold what its volumes' index says against it, close. */
 QUIPU_MUST_CHECK enum quipu_status quipu_bundle_read_path(const char *path,

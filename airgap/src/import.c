@@ -38,61 +38,25 @@ static enum quipu_status check_options(const struct quipu_import_options *option
         return quipu_error_set(err, QUIPU_MISUSE, "import options of %zu bytes, not %zu",
                                options->size, sizeof *options);
     }
-    if (options->trusted == NULL && options->trusted_count > 0) {
-        return quipu_error_set(err, QUIPU_MISUSE, "%zu trusted signers, but no texts",
-                               options->trusted_count);
-    }
     enum quipu_status status =
         check_said("reason of the gap", options->accept_gap, QUIPU_BUNDLE_REASON_BYTES_MAX, err);
     if (status == QUIPU_OK) {
         status =
             check_said("operator", options->operator_name, QUIPU_BUNDLE_OPERATOR_BYTES_MAX, err);
     }
-    /* A mistyped key would trust nobody, which is safe but hard to understand. */
-    for (size_t i = 0; i < options->trusted_count && status == QUIPU_OK; i++) {
-        uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
-        status = quipu_source_public_key(quipu_slice_text(options->trusted[i]), key, err);
-        if (status != QUIPU_OK) {
-            return quipu_error_wrap(err, status, "trusted signer %zu", i + 1);
-        }
-    }
     return status;
 }
 
-/* All who are trusted, by option and by file, in one list. */
-static enum quipu_status gather_trusted(struct quipu_import *import, const char *name_space,
-                                        struct quipu_error *err)
+static struct quipu_signer_policy policy_of(const struct quipu_import *import)
 {
     const struct quipu_import_options *options = &import->options;
-    size_t signers = options->trust == NULL ? 0 : quipu_trust_count(options->trust);
-    int64_t now = import->clock.unix_us(import->clock.ctx);
-    size_t most = options->trusted_count + signers;
-    if (most > 0) {
-        import->trusted = quipu_alloc_zero(most, sizeof *import->trusted);
-        import->trusted_texts = quipu_alloc_zero(most, sizeof *import->trusted_texts);
-        if (import->trusted == NULL || import->trusted_texts == NULL) {
-            return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for %zu signers", most);
-        }
-    }
-    for (size_t i = 0; i < options->trusted_count; i++) {
-        import->trusted[import->trusted_count++] = options->trusted[i];
-    }
-    for (size_t i = 0; i < signers; i++) {
-        const struct quipu_trust_signer *signer = quipu_trust_signer_at(options->trust, i);
-        if (quipu_trust_signer_may(signer, name_space, now)) {
-            char *text = import->trusted_texts[i];
-            quipu_nkey_format('U', signer->public_key, text);
-            import->trusted[import->trusted_count++] = text;
-        }
-    }
-    if (options->trust != NULL && import->trusted_count == 0) {
-        /* An empty list would mean: anybody. */
-        return quipu_error_set(err, QUIPU_UNTRUSTED,
-                               "none of the %zu allowed signers may sign in the namespace "
-                               "%s at this time",
-                               signers, name_space);
-    }
-    return QUIPU_OK;
+    return (struct quipu_signer_policy){
+        .trusted = options->trusted,
+        .trusted_count = options->trusted_count,
+        .trust = options->trust,
+        .unix_us = import->clock.unix_us(import->clock.ctx),
+        .required = options->required_signers,
+    };
 }
 
 /* ------------------------------------------------------------------ first pass */
@@ -129,7 +93,8 @@ enum quipu_status quipu_import_prepare(struct quipu_engine *engine, const char *
     import->path = path;
     import->clock = import->options.clock == NULL ? quipu_clock_system() : *import->options.clock;
     import->input = (struct quipu_import_input)QUIPU_IMPORT_INPUT_INIT;
-    status = gather_trusted(import, name_space, err);
+    import->policy = policy_of(import);
+    status = quipu_signer_policy_check(&import->policy, name_space, err);
     if (status != QUIPU_OK) {
         quipu_import_close(&import);
         return status;
@@ -151,8 +116,7 @@ enum quipu_status quipu_import_open(struct quipu_engine *engine, const char *pat
     struct quipu_import_from from = quipu_import_from_of(import, engine);
     status = quipu_import_input_open(&import->input, &from, err);
     if (status == QUIPU_OK) {
-        struct quipu_bundle_pass pass = {
-            .name = path, .trusted = import->trusted, .trusted_count = import->trusted_count};
+        struct quipu_bundle_pass pass = {.name = path, .policy = import->policy};
         status = quipu_import_input_read(&import->input, &pass, &import->bundle, err);
     }
     if (status != QUIPU_OK) {
@@ -174,8 +138,6 @@ void quipu_import_close(struct quipu_import **import)
         return;
     }
     quipu_import_input_close(&(*import)->input);
-    quipu_free((*import)->trusted);
-    quipu_free((*import)->trusted_texts);
     quipu_free(*import);
     *import = NULL;
 }
@@ -196,8 +158,7 @@ enum quipu_status quipu_import_again(struct quipu_import *import, quipu_bundle_e
     struct quipu_bundle_report again;
     struct quipu_bundle_pass pass = {
         .name = import->path,
-        .trusted = import->trusted,
-        .trusted_count = import->trusted_count,
+        .policy = import->policy,
         .visit = visit,
         .ctx = ctx,
     };

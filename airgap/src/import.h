@@ -8,15 +8,14 @@
 
 #include "import_input.h"
 #include "import_place.h"
+#include "signers_judge.h"
 
 struct quipu_import {
     struct quipu_import_options options;
     const char *path;
     struct quipu_clock clock;
     struct quipu_import_input input;
-    const char **trusted; /* all of those that are trusted now; the texts of `trust` behind */
-    char (*trusted_texts)[QUIPU_SOURCE_TEXT_BYTES];
-    size_t trusted_count;
+    struct quipu_signer_policy policy; /* as of now: time does not go on between the passes */
     struct quipu_bundle_report bundle;
 };
 

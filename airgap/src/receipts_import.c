@@ -33,6 +33,7 @@ struct receiving {
     struct quipu_buf statement_block;
     struct quipu_receipts_root root;
     struct quipu_receipts_statement statement;
+    struct quipu_signer_group group;
     struct quipu_travelled *items;
     struct quipu_ack *acks;
     bool is_marking;
@@ -107,50 +108,22 @@ static enum quipu_status judge_decoded(enum quipu_status status, struct quipu_er
 
 /* ------------------------------------------------------------------ who signed */
 
-static bool is_trusted(const struct quipu_import *import, const char *signer)
-{
-    for (size_t i = 0; i < import->trusted_count; i++) {
-        if (strcmp(import->trusted[i], signer) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Every signature holds, the store that it names has signed, and one signer is trusted. */
 static enum quipu_status check_signatures(struct receiving *run, struct quipu_error *err)
 {
-    const struct quipu_import *import = run->import;
-    bool has_source = false;
-    bool has_trusted = import->trusted_count == 0;
-    char signer[QUIPU_SOURCE_TEXT_BYTES] = "";
-    for (size_t i = 0; i < run->root.signature_count; i++) {
-        uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
-        enum quipu_status status =
-            quipu_sshsig_verify(run->root.signatures[i], QUIPU_RECEIPTS_NAMESPACE,
-                                quipu_buf_slice(&run->statement_block), key, err);
-        if (status != QUIPU_OK) {
-            return quipu_error_wrap(err, status, "signature %zu of %zu", i + 1,
-                                    run->root.signature_count);
-        }
-        quipu_nkey_format('U', key, signer);
-        bool is_source = quipu_slice_equal(quipu_slice_text(signer), run->statement.source);
-        has_source = has_source || is_source;
-        if (import->trusted_count == 0 ? is_source : !has_trusted && is_trusted(import, signer)) {
-            memcpy(run->report.signer, signer, sizeof signer);
-            has_trusted = true;
-        }
+    struct quipu_signer_group *group = &run->group;
+    enum quipu_status status =
+        quipu_signers_verify(group, run->root.signatures, run->root.signature_count,
+                             QUIPU_RECEIPTS_NAMESPACE, quipu_buf_slice(&run->statement_block), err);
+    if (status == QUIPU_OK) {
+        status = quipu_signers_judge(group, &run->import->policy, QUIPU_RECEIPTS_NAMESPACE,
+                                     run->statement.source, err);
     }
-    if (!has_source) {
-        return quipu_error_set(err, QUIPU_BAD_SIGNATURE,
-                               "the receipts say that store %.*s made them, but that store did not "
-                               "sign them: %s did",
-                               QUIPU_SLICE_FMT(run->statement.source), signer);
+    if (status == QUIPU_OK) {
+        const char *signer = group->signers[group->told].name;
+        memcpy(run->report.signer, signer, sizeof run->report.signer);
     }
-    return has_trusted ? QUIPU_OK
-                       : quipu_error_set(err, QUIPU_UNTRUSTED,
-                                         "signed by %s, which is not among the %zu trusted signers",
-                                         signer, import->trusted_count);
+    return status;
 }
 
 /* ------------------------------------------------------------------ marking */

@@ -23,12 +23,11 @@
 #include "quipu/text.h"
 #include "ssh_wire.h"
 
-#define KEY_BYTES_MAX 8192u /* of a public key's wire form: RSA of 16,384 bits has 2,071 */
-
 #define US_PER_SECOND INT64_C(1000000)
 
 struct quipu_trust {
     struct quipu_buf text; /* what the slices borrow from */
+    struct quipu_buf keys; /* the same; never grows behind its beginning */
     struct quipu_trust_signer *signers;
     size_t count;
     size_t cap;
@@ -41,6 +40,7 @@ struct line {
     uint64_t number;
     struct quipu_trust_signer signer;
     unsigned seen; /* options, as bits */
+    struct quipu_buf *keys;
     struct quipu_error *err;
 };
 
@@ -240,63 +240,52 @@ static enum quipu_status take_options(struct line *line)
 
 /* ------------------------------------------------------------------ the key */
 
-/* Types that OpenSSH has, besides Ed25519. */
-static bool is_other_type(struct quipu_slice word)
+/* DSA keys sign with SHA-1, so they trust nobody. */
+#define IGNORED_TYPE "ssh-dss"
+
+static bool is_key_type(struct quipu_slice word)
 {
-    static const char *const types[] = {
-        "ssh-rsa",
-        "ssh-dss",
-        "ecdsa-sha2-nistp256",
-        "ecdsa-sha2-nistp384",
-        "ecdsa-sha2-nistp521",
-        "sk-ssh-ed25519@openssh.com",
-        "sk-ecdsa-sha2-nistp256@openssh.com",
+    static const enum quipu_ssh_key_type types[] = {
+        QUIPU_SSH_KEY_ED25519,       QUIPU_SSH_KEY_ECDSA_P256, QUIPU_SSH_KEY_ECDSA_P384,
+        QUIPU_SSH_KEY_ECDSA_P521,    QUIPU_SSH_KEY_RSA,        QUIPU_SSH_KEY_SK_ED25519,
+        QUIPU_SSH_KEY_SK_ECDSA_P256,
     };
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        if (is_text(word, types[i])) {
+        if (is_text(word, quipu_ssh_key_type_name(types[i]))) {
             return true;
         }
     }
-    return false;
-}
-
-/* A wire string at the beginning of `rest`. */
-static bool take_string(struct quipu_slice *rest, struct quipu_slice *out)
-{
-    if (rest->len < 4) {
-        return false;
-    }
-    uint32_t len = quipu_load_be32(rest->data);
-    if (len > rest->len - 4) {
-        return false;
-    }
-    (void)take(rest, 4);
-    *out = take(rest, len);
-    return true;
+    return is_text(word, IGNORED_TYPE);
 }
 
 /* Base64 of the wire form, whose first string is the type once more. */
 static enum quipu_status read_key(struct line *line, struct quipu_slice type,
                                   struct quipu_slice text)
 {
-    uint8_t wire[KEY_BYTES_MAX];
-    size_t len = 0;
     struct quipu_slice named = {0};
-    struct quipu_slice key = {0};
-    if (!age_base64_decode(text, true, wire, sizeof wire, &len)) {
+    struct quipu_ssh_key key;
+    size_t len = 0;
+    uint8_t *wire = quipu_buf_reserve(line->keys, text.len); /* there is room: see parse */
+    if (wire == NULL) {
+        return quipu_error_set(line->err, line->keys->status, "no memory for a key");
+    }
+    if (!age_base64_decode(text, true, wire, text.len, &len)) {
         return refuse(line, "the key is not canonical base64");
     }
     struct quipu_slice rest = quipu_slice(wire, len);
-    if (!take_string(&rest, &named) || !quipu_slice_equal(named, type)) {
+    if (!quipu_ssh_take_string(&rest, &named) || !quipu_slice_equal(named, type)) {
         return refuse(line, "the key is not of the type in front of it");
     }
-    if (!is_text(type, QUIPU_SSH_ED25519)) {
+    if (is_text(type, IGNORED_TYPE)) {
         return QUIPU_OK;
     }
-    if (!take_string(&rest, &key) || key.len != QUIPU_PUBLIC_KEY_BYTES || rest.len != 0) {
-        return refuse(line, "the key is not an Ed25519 key of 32 bytes");
+    const char *wrong = quipu_ssh_key_decode(quipu_slice(wire, len), &key);
+    if (wrong != NULL) {
+        return refuse(line, wrong);
     }
-    memcpy(line->signer.public_key, key.data, key.len);
+    line->signer.key = quipu_slice(wire, len);
+    line->signer.type = key.type;
+    line->keys->len += len;
     return QUIPU_OK;
 }
 
@@ -315,7 +304,7 @@ static enum quipu_status read_line(struct line *line, bool *is_ours)
     }
     struct quipu_slice ahead = line->rest;
     struct quipu_slice type = take_word(&ahead);
-    if (!is_text(type, QUIPU_SSH_ED25519) && !is_other_type(type)) {
+    if (!is_key_type(type)) {
         enum quipu_status status = take_options(line);
         if (status != QUIPU_OK) {
             return status;
@@ -324,8 +313,8 @@ static enum quipu_status read_line(struct line *line, bool *is_ours)
         type = take_word(&ahead);
     }
     line->rest = ahead;
-    *is_ours = is_text(type, QUIPU_SSH_ED25519);
-    if (!*is_ours && !is_other_type(type)) {
+    *is_ours = !is_text(type, IGNORED_TYPE);
+    if (!is_key_type(type)) {
         return refuse(line, "a key type such as ssh-ed25519 is missing, or is unknown");
     }
     return read_key(line, type, take_word(&line->rest)); /* what is left is a comment */
@@ -354,7 +343,7 @@ static enum quipu_status keep(struct quipu_trust *trust, const struct quipu_trus
 static enum quipu_status parse_line(struct quipu_trust *trust, struct quipu_slice text,
                                     uint64_t number, struct quipu_error *err)
 {
-    struct line line = {.rest = text, .number = number, .err = err};
+    struct line line = {.rest = text, .number = number, .keys = &trust->keys, .err = err};
     bool is_ours = false;
     if (text.len > 0 && text.data[text.len - 1] == '\r') {
         line.rest.len--;
@@ -407,9 +396,11 @@ enum quipu_status quipu_trust_parse(struct quipu_slice text, struct quipu_trust 
         return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for the allowed signers");
     }
     quipu_buf_append_slice(&trust->text, text);
-    enum quipu_status status = trust->text.status;
-    if (status != QUIPU_OK) {
-        status = quipu_error_set(err, status, "no memory for the allowed signers");
+    /* All keys are shorter than their text, so those that are read stay where they are. */
+    bool has_room = quipu_buf_reserve(&trust->keys, text.len + 1) != NULL;
+    enum quipu_status status = QUIPU_OK;
+    if (!has_room || trust->text.status != QUIPU_OK) {
+        status = quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for the allowed signers");
     } else {
         status = parse_all(trust, err);
     }
@@ -480,6 +471,7 @@ void quipu_trust_free(struct quipu_trust **trust)
         return;
     }
     quipu_buf_release(&(*trust)->text);
+    quipu_buf_release(&(*trust)->keys);
     quipu_free((*trust)->signers);
     quipu_free(*trust);
     *trust = NULL;
@@ -565,12 +557,12 @@ bool quipu_trust_signer_may(const struct quipu_trust_signer *signer, const char 
 }
 
 const struct quipu_trust_signer *quipu_trust_find(const struct quipu_trust *trust,
-                                                  const uint8_t public_key[QUIPU_PUBLIC_KEY_BYTES],
-                                                  const char *name_space, int64_t unix_us)
+                                                  struct quipu_slice key, const char *name_space,
+                                                  int64_t unix_us)
 {
     for (size_t i = 0; i < trust->count; i++) {
         const struct quipu_trust_signer *signer = &trust->signers[i];
-        if (memcmp(signer->public_key, public_key, sizeof signer->public_key) == 0 &&
+        if (quipu_slice_equal(signer->key, key) &&
             quipu_trust_signer_may(signer, name_space, unix_us)) {
             return signer;
         }

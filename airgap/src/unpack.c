@@ -22,7 +22,6 @@
 #include "quipu/dagjson.h"
 #include "quipu/sshsig.h"
 #include "quipu/text.h"
-#include "ssh_wire.h"
 #include "unpack_text.h"
 
 #define PENDING_BYTES ((size_t)256 << 10)
@@ -141,51 +140,29 @@ static void file_release(struct unpack_file *file)
 
 /* ------------------------------------------------------------------ what the reader shows */
 
-/* Type and blob of the key in a binary SSHSIG: magic, version, string(key). */
-static bool key_of(struct quipu_slice signature, struct quipu_slice *type, struct quipu_slice *key)
-{
-    static const size_t head = 6 + 4;
-    if (signature.len < head + 4) {
-        return false;
-    }
-    uint32_t len = quipu_load_be32(signature.data + head);
-    if (len > signature.len - head - 4 || len < 4) {
-        return false;
-    }
-    *key = quipu_slice(signature.data + head + 4, len);
-    uint32_t type_len = quipu_load_be32(key->data);
-    if (type_len > key->len - 4) {
-        return false;
-    }
-    *type = quipu_slice(key->data + 4, type_len);
-    return true;
-}
-
 /* Signature, public key and line of allowed_signers of one who signed. */
 static enum quipu_status put_signer(struct unpack *unpack, size_t index,
-                                    struct quipu_slice signature, struct quipu_error *err)
+                                    struct quipu_slice signature, struct quipu_slice key,
+                                    struct quipu_error *err)
 {
     char name[NAME_BYTES];
+    char *principal = unpack->facts.principals[index];
     struct quipu_buf text = QUIPU_BUF_INIT;
     struct quipu_buf line = QUIPU_BUF_INIT;
-    struct quipu_slice type = {0};
-    struct quipu_slice key = {0};
     (void)snprintf(name, sizeof name, "signature-%zu.sig", index + 1);
     quipu_sshsig_armor(signature, &text);
     enum quipu_status status = put(unpack, name, &text, err);
-    if (status == QUIPU_OK && !key_of(signature, &type, &key)) {
-        status = quipu_error_set(err, QUIPU_BAD_SIGNATURE, "signature %zu names no key", index + 1);
+    if (status == QUIPU_OK) {
+        status = quipu_ssh_key_line(key, NULL, &line, err);
     }
     if (status == QUIPU_OK) {
-        quipu_unpack_key_line(type, key, &line);
         (void)snprintf(name, sizeof name, "signer-%zu.pub", index + 1);
         status = put(unpack, name, &line, err);
     }
     if (status == QUIPU_OK) {
-        quipu_unpack_principal(type, key, unpack->facts.principals[index]);
-        quipu_buf_printf(&unpack->signers, "%s namespaces=\"%s\" ", unpack->facts.principals[index],
-                         QUIPU_BUNDLE_NAMESPACE);
-        quipu_buf_append_slice(&unpack->signers, quipu_buf_slice(&line));
+        quipu_unpack_principal(key, principal);
+        status = quipu_ssh_key_allowed_line(principal, QUIPU_BUNDLE_NAMESPACE, key,
+                                            &unpack->signers, err);
         unpack->facts.signers = index + 1;
     }
     quipu_buf_release(&text);
@@ -217,7 +194,7 @@ static enum quipu_status put_front(void *ctx, const struct quipu_bundle_front *f
         status = put(unpack, "checkpoint.vkey", &text, err);
     }
     for (size_t i = 0; status == QUIPU_OK && i < front->signature_count; i++) {
-        status = put_signer(unpack, i, front->signatures[i], err);
+        status = put_signer(unpack, i, front->signatures[i], front->signer_keys[i], err);
     }
     if (status == QUIPU_OK) {
         status = put(unpack, "allowed_signers", &unpack->signers, err);

@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "quipu/text.h"
-#include "ssh_wire.h"
 
 static void append_base64(struct quipu_slice bytes, int variant, struct quipu_buf *out)
 {
@@ -26,23 +25,13 @@ static void append_base64(struct quipu_slice bytes, int variant, struct quipu_bu
     }
 }
 
-void quipu_unpack_key_line(struct quipu_slice type, struct quipu_slice key, struct quipu_buf *out)
+void quipu_unpack_principal(struct quipu_slice key, char out[QUIPU_UNPACK_PRINCIPAL_BYTES])
 {
-    quipu_buf_append_slice(out, type);
-    quipu_buf_append_byte(out, ' ');
-    append_base64(key, sodium_base64_VARIANT_ORIGINAL, out);
-    quipu_buf_append_byte(out, '\n');
-}
-
-void quipu_unpack_principal(struct quipu_slice type, struct quipu_slice key,
-                            char out[QUIPU_UNPACK_PRINCIPAL_BYTES])
-{
+    uint8_t public_key[QUIPU_PUBLIC_KEY_BYTES];
     uint8_t digest[QUIPU_SHA256_BYTES];
     struct quipu_buf text;
-    size_t head = 4 + type.len + 4;
-    if (quipu_slice_equal(type, quipu_slice_text(QUIPU_SSH_ED25519)) &&
-        key.len == head + QUIPU_PUBLIC_KEY_BYTES) {
-        quipu_nkey_format('U', key.data + head, out);
+    if (quipu_ssh_key_ed25519(key, public_key)) {
+        quipu_nkey_format('U', public_key, out);
         return;
     }
     quipu_sha256(key, digest);
@@ -84,12 +73,34 @@ static void write_facts(const struct quipu_bundle_report *report, struct quipu_b
              "in this folder.\n\n");
 }
 
+/* ssh-keygen knows hardware keys since 8.2. */
+static bool has_sk(const struct quipu_bundle_report *report)
+{
+    for (size_t i = 0; i < report->signatures; i++) {
+        enum quipu_ssh_key_type type = report->signers[i].type;
+        if (type == QUIPU_SSH_KEY_SK_ED25519 || type == QUIPU_SSH_KEY_SK_ECDSA_P256) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void write_signatures(const struct quipu_unpack_facts *facts, struct quipu_buf *out)
 {
-    quipu_buf_append_text(
-        out, "2. The manifest is signed by these keys (allowed_signers; signer-N.pub are the same "
-             "keys). Who they\n   belong to is for you to know: compare them with what you were "
-             "given. Needs ssh-keygen (OpenSSH 8.1).\n\n");
+    const struct quipu_bundle_report *report = facts->report;
+    quipu_buf_printf(
+        out,
+        "2. The manifest is signed by these keys (allowed_signers; signer-N.pub are the same "
+        "keys). Who they\n   belong to is for you to know: compare them with what you were "
+        "given. Needs ssh-keygen (OpenSSH %s).\n\n",
+        has_sk(report) ? "8.2" : "8.1");
+    for (size_t i = 0; i < facts->signers; i++) {
+        const struct quipu_signer *signer = &report->signers[i];
+        quipu_buf_printf(out, "   signer-%zu.pub  %s  %s%s\n", i + 1,
+                         quipu_ssh_key_type_name(signer->type), signer->fingerprint,
+                         signer->is_source ? "  (the source)" : "");
+    }
+    quipu_buf_append_byte(out, '\n');
     for (size_t i = 0; i < facts->signers; i++) {
         quipu_buf_printf(out,
                          "$ ssh-keygen -Y verify -f allowed_signers -I %s -n %s "

@@ -16,13 +16,9 @@ struct quipu_unpack_facts {
     char principals[QUIPU_BUNDLE_SIGNATURES_MAX][QUIPU_UNPACK_PRINCIPAL_BYTES];
 };
 
-/* "type base64\n". Failures stick in `out`. */
-void quipu_unpack_key_line(struct quipu_slice type, struct quipu_slice key, struct quipu_buf *out);
-
 /* Whom ssh-keygen is asked for: the NKey text of an Ed25519 key, else "key-" and the first 32
  * digits of the key's SHA-256. */
-void quipu_unpack_principal(struct quipu_slice type, struct quipu_slice key,
-                            char out[QUIPU_UNPACK_PRINCIPAL_BYTES]);
+void quipu_unpack_principal(struct quipu_slice key, char out[QUIPU_UNPACK_PRINCIPAL_BYTES]);
 
 /* DAG-JSON of bytes. */
 void quipu_unpack_bytes(struct quipu_slice bytes, struct quipu_buf *out);

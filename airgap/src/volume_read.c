@@ -188,8 +188,10 @@ static bool read_armor(struct quipu_slice armor, struct quipu_buf *blob)
 static enum quipu_status check_index_signature(struct quipu_volume_reader *reader,
                                                struct quipu_slice armor, struct quipu_error *err)
 {
-    uint8_t signer[QUIPU_PUBLIC_KEY_BYTES];
+    uint8_t signer[QUIPU_PUBLIC_KEY_BYTES] = {0};
     uint8_t wanted[QUIPU_PUBLIC_KEY_BYTES];
+    struct quipu_sshsig sshsig;
+    bool is_ed25519 = false;
     struct quipu_buf blob = QUIPU_BUF_INIT;
     enum quipu_status status =
         quipu_source_public_key(quipu_slice_text(reader->source), wanted, err);
@@ -199,10 +201,13 @@ static enum quipu_status check_index_signature(struct quipu_volume_reader *reade
     }
     if (status == QUIPU_OK) {
         status = quipu_sshsig_verify(quipu_buf_slice(&blob), QUIPU_VOLUME_NAMESPACE,
-                                     quipu_buf_slice(&reader->index), signer, err);
+                                     quipu_buf_slice(&reader->index), &sshsig, err);
+    }
+    if (status == QUIPU_OK) {
+        is_ed25519 = quipu_ssh_key_ed25519(sshsig.key, signer);
     }
     quipu_buf_release(&blob);
-    if (status == QUIPU_OK && memcmp(signer, wanted, sizeof signer) != 0) {
+    if (status == QUIPU_OK && (!is_ed25519 || memcmp(signer, wanted, sizeof signer) != 0)) {
         status = quipu_error_set(err, QUIPU_BAD_SIGNATURE,
                                  "it names source %s, but another key signed it", reader->source);
     }

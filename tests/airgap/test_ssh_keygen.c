@@ -9,6 +9,7 @@
 
 #include "bundle_kit.h"
 #include "run.h"
+#include "ssh_kit.h"
 
 #define NAME_SPACE "quipu-bundle@v1"
 #define PRINCIPAL  "vault-7"
@@ -140,16 +141,8 @@ Test(ssh_keygen, verifies_the_manifest_of_a_bundle_against_its_source)
 static void dearmor(const char *path, struct quipu_buf *out)
 {
     struct quipu_slice text = read_file(path);
-    uint8_t storage[QUIPU_SSHSIG_BYTES_MAX];
-    size_t len = 0;
-    const char *head = "-----BEGIN SSH SIGNATURE-----\n";
-    const char *end = NULL;
-    cr_assert_eq(memcmp(text.data, head, strlen(head)), 0);
-    cr_assert_eq(sodium_base642bin(storage, sizeof storage, (const char *)text.data + strlen(head),
-                                   text.len - strlen(head), "\n", &len, &end,
-                                   sodium_base64_VARIANT_ORIGINAL),
-                 0);
-    quipu_buf_append(out, storage, len);
+    cr_assert(quipu_sshsig_is_armor(text));
+    cr_assert_eq(quipu_sshsig_dearmor(text, out, NULL), QUIPU_OK);
 
     /* Our armor of the same bytes is what ssh-keygen wrote. */
     struct quipu_buf armored = QUIPU_BUF_INIT;
@@ -159,9 +152,10 @@ static void dearmor(const char *path, struct quipu_buf *out)
     free_file(&text);
 }
 
-static void key_of_ssh_keygen(const char *type, const char *path)
+static void key_of_ssh_keygen(const char *type, const char *bits, const char *path)
 {
-    const char *argv[] = {"ssh-keygen", "-q", "-t", type, "-N", "", "-C", "", "-f", path, NULL};
+    const char *argv[] = {"ssh-keygen", "-q", "-t", type, "-b", bits, "-N",
+                          "",           "-C", "",   "-f", path, NULL};
     cr_assert_eq(run(argv, NULL), 0);
 }
 
@@ -173,49 +167,111 @@ static void sign_by_ssh_keygen(const char *key, const char *option)
     cr_assert_eq(run(argv, NULL), 0);
 }
 
+/* Every type of key that can be made without hardware. */
+static const struct {
+    const char *type;
+    const char *bits;
+    enum quipu_ssh_key_type expected;
+} key_types[] = {
+    {"ed25519", "256", QUIPU_SSH_KEY_ED25519},  {"ecdsa", "256", QUIPU_SSH_KEY_ECDSA_P256},
+    {"ecdsa", "384", QUIPU_SSH_KEY_ECDSA_P384}, {"ecdsa", "521", QUIPU_SSH_KEY_ECDSA_P521},
+    {"rsa", "2048", QUIPU_SSH_KEY_RSA},         {"rsa", "4096", QUIPU_SSH_KEY_RSA},
+};
+
 Test(ssh_keygen, makes_signatures_that_we_verify)
 {
-    char key[2 * TEMP_DIR_BYTES];
-    char public_path[2 * TEMP_DIR_BYTES];
-    struct quipu_buf blob = QUIPU_BUF_INIT;
-    struct quipu_buf line = QUIPU_BUF_INIT;
-    uint8_t found[QUIPU_PUBLIC_KEY_BYTES];
     static const char *const options[] = {"hashalg=sha512", "hashalg=sha256"};
-    temp_dir_join(&dir, "key", key);
-    temp_dir_join(&dir, "key.pub", public_path);
-    key_of_ssh_keygen("ed25519", key);
+    for (size_t i = 0; i < sizeof key_types / sizeof key_types[0]; i++) {
+        char name[16];
+        char key[2 * TEMP_DIR_BYTES];
+        char public_path[2 * TEMP_DIR_BYTES];
+        struct quipu_sshsig found;
+        struct quipu_buf blob = QUIPU_BUF_INIT;
+        struct quipu_buf line = QUIPU_BUF_INIT;
+        (void)snprintf(name, sizeof name, "key%zu", i);
+        temp_dir_join(&dir, name, key);
+        (void)snprintf(name, sizeof name, "key%zu.pub", i);
+        temp_dir_join(&dir, name, public_path);
+        key_of_ssh_keygen(key_types[i].type, key_types[i].bits, key);
 
-    for (size_t i = 0; i < 2; i++) {
-        sign_by_ssh_keygen(key, options[i]);
-        quipu_buf_reset(&blob);
-        dearmor(signature_path, &blob);
-        cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE,
-                                         quipu_slice_text("the manifest\n"), found, NULL),
-                     QUIPU_OK, "%s", options[i]);
+        for (size_t hash = 0; hash < 2; hash++) {
+            sign_by_ssh_keygen(key, options[hash]);
+            quipu_buf_reset(&blob);
+            dearmor(signature_path, &blob);
+            cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE,
+                                             quipu_slice_text("the manifest\n"), &found, NULL),
+                         QUIPU_OK, "%s %s, %s", key_types[i].type, key_types[i].bits,
+                         options[hash]);
+            cr_assert_eq(found.type, key_types[i].expected);
+            cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE,
+                                             quipu_slice_text("the manifesT\n"), NULL, NULL),
+                         QUIPU_BAD_SIGNATURE);
+        }
+
+        /* And the public key is the one in its .pub file, as we would write it. */
+        struct quipu_slice text = read_file(public_path);
+        cr_assert_eq(quipu_ssh_key_line(found.key, NULL, &line, NULL), QUIPU_OK);
+        cr_assert_eq(memcmp(text.data, line.data, line.len - 1), 0);
+        free_file(&text);
+        quipu_buf_release(&blob);
+        quipu_buf_release(&line);
     }
-
-    /* And the public key is the one in its .pub file, as we would write it. */
-    struct quipu_slice text = read_file(public_path);
-    cr_assert_eq(quipu_ssh_public_key_line(found, NULL, &line, NULL), QUIPU_OK);
-    cr_assert_eq(memcmp(text.data, line.data, line.len - 1), 0);
-    free_file(&text);
-    quipu_buf_release(&blob);
-    quipu_buf_release(&line);
 }
 
-Test(ssh_keygen, a_signature_by_another_kind_of_key_is_refused)
+/* Signatures by keys of the test's own, of every type; the hardware keys are the test's too. */
+Test(ssh_keygen, verifies_signatures_by_every_type_of_key)
+{
+    for (int type = QUIPU_SSH_KEY_ED25519; type <= QUIPU_SSH_KEY_SK_ECDSA_P256; type++) {
+        struct ssh_kit kit;
+        struct quipu_buf blob = QUIPU_BUF_INIT;
+        struct quipu_buf text = QUIPU_BUF_INIT;
+        struct quipu_slice message = quipu_slice_text("the manifest\n");
+        ssh_kit_init(&kit, (enum quipu_ssh_key_type)type);
+        ssh_kit_sign(&kit, NAME_SPACE, message, &blob);
+        cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE, message, NULL, NULL),
+                     QUIPU_OK, "type %d", type);
+        quipu_sshsig_armor(quipu_buf_slice(&blob), &text);
+        write_file(signature_path, quipu_buf_slice(&text));
+        quipu_buf_reset(&text);
+        cr_assert_eq(quipu_ssh_key_allowed_line(PRINCIPAL, NAME_SPACE, quipu_buf_slice(&kit.key),
+                                                &text, NULL),
+                     QUIPU_OK);
+        write_file(signers_path, quipu_buf_slice(&text));
+        cr_assert_eq(verify(NAME_SPACE), 0, "type %d", type);
+        write_file(message_path, quipu_slice_text("the manifesT\n"));
+        cr_assert_neq(verify(NAME_SPACE), 0, "type %d", type);
+        write_file(message_path, message);
+        quipu_buf_release(&blob);
+        quipu_buf_release(&text);
+        ssh_kit_release(&kit);
+    }
+}
+
+/* What `ssh-keygen -l` prints holds the fingerprint that we show. */
+Test(ssh_keygen, shows_our_fingerprints)
 {
     char key[2 * TEMP_DIR_BYTES];
+    char shown[2 * TEMP_DIR_BYTES];
+    char command[8 * TEMP_DIR_BYTES];
+    struct quipu_sshsig found;
     struct quipu_buf blob = QUIPU_BUF_INIT;
-    uint8_t found[QUIPU_PUBLIC_KEY_BYTES];
+    char fingerprint[QUIPU_SSH_FINGERPRINT_BYTES];
     temp_dir_join(&dir, "key", key);
-    key_of_ssh_keygen("ecdsa", key);
+    temp_dir_join(&dir, "shown", shown);
+    key_of_ssh_keygen("ecdsa", "256", key);
     sign_by_ssh_keygen(key, "hashalg=sha512");
     dearmor(signature_path, &blob);
+    cr_assert_eq(quipu_sshsig_decode(quipu_buf_slice(&blob), &found, NULL), QUIPU_OK);
+    quipu_ssh_key_fingerprint(found.key, fingerprint);
 
-    cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE,
-                                     quipu_slice_text("the manifest\n"), found, NULL),
-                 QUIPU_BAD_SIGNATURE);
+    (void)snprintf(command, sizeof command, "ssh-keygen -l -f '%s' > '%s'", key, shown);
+    const char *argv[] = {"sh", "-c", command, NULL};
+    cr_assert_eq(run(argv, NULL), 0);
+    struct quipu_slice text = read_file(shown);
+    char line[512];
+    (void)snprintf(line, sizeof line, "%.*s", (int)text.len, (const char *)text.data);
+    cr_assert_not_null(strstr(line, fingerprint), "%s is not in %s", fingerprint, line);
+    free_file(&text);
     quipu_buf_release(&blob);
 }
 

@@ -15,15 +15,18 @@ Test(sshsig, verifies_what_was_signed_and_names_the_key)
     struct sign_kit kit;
     struct quipu_buf blob = QUIPU_BUF_INIT;
     struct quipu_slice message = quipu_slice_text("the manifest");
-    uint8_t found[QUIPU_PUBLIC_KEY_BYTES] = {0};
+    uint8_t found[QUIPU_PUBLIC_KEY_BYTES];
+    struct quipu_sshsig out;
     sign_kit_init(&kit);
 
     for (int hash = QUIPU_SSHSIG_SHA512; hash <= QUIPU_SSHSIG_SHA256; hash++) {
         quipu_buf_reset(&blob);
         memset(found, 0, sizeof found);
         sign_kit_sign(&kit, NAME_SPACE, (enum quipu_sshsig_hash)hash, message, &blob);
-        cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE, message, found, NULL),
+        cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE, message, &out, NULL),
                      QUIPU_OK);
+        cr_assert_eq(out.type, QUIPU_SSH_KEY_ED25519);
+        cr_assert(quipu_ssh_key_ed25519(out.key, found));
         cr_assert_arr_eq(found, kit.public_key, sizeof found);
     }
 
@@ -35,20 +38,19 @@ Test(sshsig, one_flipped_bit_anywhere_is_refused)
     struct sign_kit kit;
     struct quipu_buf blob = QUIPU_BUF_INIT;
     struct quipu_slice message = quipu_slice_text("the manifest");
-    uint8_t untouched[QUIPU_PUBLIC_KEY_BYTES] = {0};
-    uint8_t found[QUIPU_PUBLIC_KEY_BYTES] = {0};
+    struct quipu_sshsig out = {.key = {NULL, 77}};
     sign_kit_init(&kit);
     sign_kit_sign(&kit, NAME_SPACE, QUIPU_SSHSIG_SHA512, message, &blob);
 
     for (size_t bit = 0; bit < blob.len * 8; bit++) {
         blob.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
         enum quipu_status status =
-            quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE, message, found, NULL);
+            quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE, message, &out, NULL);
         cr_assert(status == QUIPU_BAD_SIGNATURE || status == QUIPU_FORMAT_NEWER, "bit %zu: %s", bit,
                   quipu_status_name(status));
         blob.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
-    cr_assert_arr_eq(found, untouched, sizeof found);
+    cr_assert_eq(out.key.len, 77u, "untouched");
 
     quipu_buf_release(&blob);
 }
@@ -77,21 +79,21 @@ Test(sshsig, another_namespace_message_or_version_is_refused)
     struct quipu_error err;
     struct quipu_buf blob = QUIPU_BUF_INIT;
     struct quipu_slice message = quipu_slice_text("the manifest");
-    uint8_t found[QUIPU_PUBLIC_KEY_BYTES];
+    struct quipu_sshsig found;
     sign_kit_init(&kit);
     sign_kit_sign(&kit, "git", QUIPU_SSHSIG_SHA512, message, &blob);
 
-    cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE, message, found, &err),
+    cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE, message, &found, &err),
                  QUIPU_BAD_SIGNATURE);
     cr_assert_not_null(strstr(err.message, "namespace"), "%s", err.message);
     cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), "git", quipu_slice_text("another"),
-                                     found, &err),
+                                     &found, &err),
                  QUIPU_BAD_SIGNATURE);
     blob.data[9] = 2; /* the version's last byte */
-    cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), "git", message, found, &err),
+    cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), "git", message, &found, &err),
                  QUIPU_FORMAT_NEWER);
     blob.data[9] = 0;
-    cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), "git", message, found, &err),
+    cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), "git", message, &found, &err),
                  QUIPU_BAD_SIGNATURE);
 
     quipu_buf_release(&blob);
@@ -135,20 +137,26 @@ Test(sshsig, another_kind_of_key_is_refused)
 
 Test(sshsig, limit_is_held_at_its_last_byte)
 {
-    struct quipu_sshsig sshsig = {0};
+    struct sign_kit kit;
     struct quipu_sshsig out;
+    struct quipu_sshsig longer;
     char name_space[QUIPU_SSHSIG_BYTES_MAX] = "";
+    struct quipu_buf blob = QUIPU_BUF_INIT;
     memset(name_space, 'n', sizeof name_space);
+    sign_kit_init(&kit);
+    sign_kit_sign(&kit, NAME_SPACE, QUIPU_SSHSIG_SHA512, quipu_slice_text("m"), &blob);
+    cr_assert_eq(quipu_sshsig_decode(quipu_buf_slice(&blob), &longer, NULL), QUIPU_OK);
     for (int more = -1; more <= 1; more++) {
-        struct quipu_buf blob = QUIPU_BUF_INIT;
+        struct quipu_buf changed = QUIPU_BUF_INIT;
         size_t fixed = 6 + 4 + 4 + 51 + 4 + 4 + 4 + 6 + 4 + 83;
-        sshsig.name_space = quipu_slice(name_space, QUIPU_SSHSIG_BYTES_MAX - fixed + (size_t)more);
-        quipu_sshsig_encode(&sshsig, &blob);
-        cr_assert_eq(blob.len, (size_t)(QUIPU_SSHSIG_BYTES_MAX + more));
-        cr_assert_eq(quipu_sshsig_decode(quipu_buf_slice(&blob), &out, NULL),
+        longer.name_space = quipu_slice(name_space, QUIPU_SSHSIG_BYTES_MAX - fixed + (size_t)more);
+        quipu_sshsig_encode(&longer, &changed);
+        cr_assert_eq(changed.len, (size_t)(QUIPU_SSHSIG_BYTES_MAX + more));
+        cr_assert_eq(quipu_sshsig_decode(quipu_buf_slice(&changed), &out, NULL),
                      more <= 0 ? QUIPU_OK : QUIPU_BAD_SIGNATURE);
-        quipu_buf_release(&blob);
+        quipu_buf_release(&changed);
     }
+    quipu_buf_release(&blob);
 }
 
 Test(sshsig, encode_gives_back_what_decode_took)

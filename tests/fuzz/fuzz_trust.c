@@ -29,7 +29,7 @@ static void require_the_same_alone(const struct quipu_trust_signer *signer, stru
     const struct quipu_trust_signer *same = quipu_trust_signer_at(alone, 0);
     FUZZ_REQUIRE(quipu_slice_equal(same->principals, signer->principals));
     FUZZ_REQUIRE(quipu_slice_equal(same->namespaces, signer->namespaces));
-    FUZZ_REQUIRE(memcmp(same->public_key, signer->public_key, sizeof same->public_key) == 0);
+    FUZZ_REQUIRE(quipu_slice_equal(same->key, signer->key) && same->type == signer->type);
     FUZZ_REQUIRE(same->valid_after_unix_us == signer->valid_after_unix_us);
     FUZZ_REQUIRE(same->valid_before_unix_us == signer->valid_before_unix_us);
     quipu_trust_free(&alone);
@@ -51,10 +51,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_REQUIRE(signer->principals.len > 0 && signer->line > 0);
         require_the_same_alone(signer, text);
         const struct quipu_trust_signer *found =
-            quipu_trust_find(trust, signer->public_key, "quipu-bundle@v1", 0);
+            quipu_trust_find(trust, signer->key, "quipu-bundle@v1", 0);
         FUZZ_REQUIRE(found != NULL || !quipu_trust_signer_may(signer, "quipu-bundle@v1", 0));
         FUZZ_REQUIRE(found == NULL ||
-                     memcmp(found->public_key, signer->public_key, sizeof found->public_key) == 0);
+                     quipu_slice_equal(found->key, signer->key));
     }
     FUZZ_REQUIRE(quipu_trust_signer_at(trust, quipu_trust_count(trust)) == NULL);
     quipu_trust_free(&trust);

@@ -17,6 +17,7 @@
 #include "quipu/engine.h"
 #include "quipu/ingest.h"
 #include "quipu/io.h"
+#include "quipu/signers.h"
 #include "quipu/trust.h"
 
 #ifdef __cplusplus
@@ -122,7 +123,9 @@ struct quipu_bundle_report {
     uint64_t blocks;
     uint64_t file_bytes; /* of the CAR */
     struct quipu_cid manifest;
-    char signer[QUIPU_SOURCE_TEXT_BYTES]; /* NKey text of the key whose signature holds */
+    /** One whose signature holds, as in `signers`: trusted where that was asked for, else the
+     * store itself. */
+    char signer[QUIPU_SOURCE_TEXT_BYTES];
     char source[QUIPU_SOURCE_TEXT_BYTES]; /* store that exported it, as its manifest says */
     int64_t created_unix_us;
     uint8_t file_sha256[QUIPU_SHA256_BYTES]; /* of the CAR */
@@ -144,6 +147,9 @@ struct quipu_bundle_report {
     uint8_t log_previous_root[QUIPU_SHA256_BYTES];
     uint64_t proven;     /* events that are proven to be in that tree, each at its number */
     uint64_t signatures; /* all of them hold */
+    /** How many people of those whom the caller trusts have signed; 0 where it named nobody. */
+    uint32_t people;
+    struct quipu_signer signers[QUIPU_SIGNERS_MAX]; /* `signatures` of them, in the file's order */
     uint64_t volumes;    /* 0: one file */
     bool was_encrypted;  /* then the two below are those of the CAR inside */
 };
@@ -156,6 +162,12 @@ struct quipu_bundle_check_options {
     /** NKey texts "U…" of the signers that are trusted; NULL with count 0: any valid signature. */
     const char *const *trusted;
     size_t trusted_count;
+    /** Signers that are trusted besides, as allowed_signers says for the namespace of bundles and
+     * the time of the check. NULL: none. */
+    const struct quipu_trust *trust;
+    /** How many people of them must have signed (signers.h); 0: one trusted signer is enough. */
+    uint64_t required_signers;
+    const struct quipu_clock *clock; /* NULL: the system's */
 };
 
 #define QUIPU_BUNDLE_CHECK_OPTIONS_INIT                                                            \
@@ -178,9 +190,12 @@ struct quipu_bundle_check_options {
  * @retval QUIPU_UNSIGNED       nobody has signed it
  * @retval QUIPU_BAD_SIGNATURE  a signature does not hold, or the store that the manifest names did
  *                              not sign
- * @retval QUIPU_UNTRUSTED      no signer is one of `trusted`
+ * @retval QUIPU_UNTRUSTED      no signer is one of `trusted` and `trust`
+ * @retval QUIPU_TOO_FEW_SIGNERS  fewer people of them than `required_signers` have signed; err says
+ *                              who has, and how many are missing
  * @retval QUIPU_MISSING        volumes, or what says which there are, are not in the folder
- * @retval QUIPU_INVALID        a special file, or a folder without volumes; or a text in `trusted`
+ * @retval QUIPU_INVALID        a special file, or a folder without volumes; or a text in `trusted`;
+ *                              or people are asked for, and nobody is trusted
  * @retval QUIPU_TOO_LARGE      a block is over the limit of its kind
  * @retval QUIPU_AGE_*          encrypted, and nothing given opens it, or it is damaged
  * @retval QUIPU_FORMAT_NEWER, QUIPU_NOT_FOUND, QUIPU_PERMISSION, QUIPU_IO, QUIPU_NO_MEMORY,
@@ -253,6 +268,9 @@ struct quipu_import_options {
     /** Signers that are trusted besides, as allowed_signers says for the namespace of bundles and
      * the time of the import. NULL: none. */
     const struct quipu_trust *trust;
+    /** How many people of those who are trusted must have signed (signers.h); 0: one trusted signer
+     * is enough. */
+    uint64_t required_signers;
     /** Identities and passphrase for an encrypted bundle. NULL: none. */
     const struct quipu_age_secrets *secrets;
     /** Why bundles of the source that never came in may be missing before this one; kept in the
@@ -292,6 +310,7 @@ struct quipu_import_report {
  * @param report   NULL: not wanted; written on QUIPU_OK only
  * @retval as quipu_bundle_check_with and quipu_ingest_event; the store is then untouched
  * @retval QUIPU_UNTRUSTED      no signer is one of `trusted` and `trust`
+ * @retval QUIPU_TOO_FEW_SIGNERS  fewer people of them than `required_signers` have signed
  * @retval QUIPU_BUNDLE         also: the file changed between the check and the import
  * @retval QUIPU_GAP            also: bundles of its source are missing before it
  * @retval QUIPU_FORK           also: another bundle of its source has its number, or they

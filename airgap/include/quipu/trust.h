@@ -4,8 +4,8 @@
  *
  * Each line: principals, options, key type, base64, comment. Options are namespaces="…",
  * valid-after="…" and valid-before="…"; cert-authority is refused, because certificates are not
- * read. Only Ed25519 keys can sign bundles: lines with other types of keys are counted, and trust
- * nobody.
+ * read, and so is any option that is not known here. Every type of key that sshsig.h verifies may
+ * stand in a line; lines with DSA keys are counted, and trust nobody.
  *
  * Specification: ssh-keygen(1), ALLOWED SIGNERS; docs/SPEC.md §9.
  *
@@ -22,6 +22,7 @@
 #include "quipu/error.h"
 #include "quipu/export.h"
 #include "quipu/slice.h"
+#include "quipu/sshsig.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,7 +38,8 @@ struct quipu_trust;
 struct quipu_trust_signer {
     struct quipu_slice principals; /* comma-separated patterns; never empty */
     struct quipu_slice namespaces; /* the same; empty: any namespace */
-    uint8_t public_key[QUIPU_PUBLIC_KEY_BYTES];
+    struct quipu_slice key;        /* in its wire form */
+    enum quipu_ssh_key_type type;
     int64_t valid_after_unix_us;  /* INT64_MIN: not said */
     int64_t valid_before_unix_us; /* INT64_MAX: not said */
     uint64_t line;                /* from 1 */
@@ -66,10 +68,10 @@ quipu_trust_load(const char *path, struct quipu_trust **out, struct quipu_error 
 /** NULL in it is fine; becomes NULL. */
 QUIPU_API void quipu_trust_free(struct quipu_trust **trust);
 
-/** Lines with Ed25519 keys. */
+/** Lines with keys that may sign. */
 QUIPU_API size_t quipu_trust_count(const struct quipu_trust *trust);
 
-/** Lines with keys of other types, which trust nobody here. */
+/** Lines with DSA keys, which trust nobody here. */
 QUIPU_API size_t quipu_trust_ignored(const struct quipu_trust *trust);
 
 /** NULL where there is none at `index`. Borrowed from the trust. */
@@ -83,9 +85,10 @@ QUIPU_API bool quipu_trust_signer_may(const struct quipu_trust_signer *signer,
 
 /** The first line by which the key may sign in this namespace at this time; NULL: none. Any thread.
  */
-QUIPU_API const struct quipu_trust_signer *
-quipu_trust_find(const struct quipu_trust *trust, const uint8_t public_key[QUIPU_PUBLIC_KEY_BYTES],
-                 const char *name_space, int64_t unix_us);
+QUIPU_API const struct quipu_trust_signer *quipu_trust_find(const struct quipu_trust *trust,
+                                                            struct quipu_slice key,
+                                                            const char *name_space,
+                                                            int64_t unix_us);
 
 #ifdef __cplusplus
 }
