@@ -332,6 +332,7 @@ static bool is_passing(enum quipu_status status)
 enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats, struct quipu_error *err)
 {
     struct quipu_error detail; /* the report needs the line, whether the caller does or not */
+    nats->facts.is_known = false;
     if (!connection_drop(nats)) {
         return quipu_error_set(err, QUIPU_TIMEOUT,
                                "the connection to %s does not close; restart the program",
@@ -362,6 +363,14 @@ enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats, struct quipu_err
     return status;
 }
 
+/* What an earlier operation was denied says nothing about this one. */
+static void forget_denials(struct quipu_nats *nats)
+{
+    (void)pthread_mutex_lock(&nats->link.mutex);
+    nats->link.is_denied = false;
+    (void)pthread_mutex_unlock(&nats->link.mutex);
+}
+
 enum quipu_status quipu_nats_ready(struct quipu_nats *nats, struct quipu_error *err)
 {
     /* A round trip, because a connection whose other end has vanished looks well for minutes. */
@@ -370,11 +379,18 @@ enum quipu_status quipu_nats_ready(struct quipu_nats *nats, struct quipu_error *
             NATS_OK) {
         return quipu_nats_reconnect(nats, err);
     }
-    /* What an earlier operation was denied says nothing about this one. */
-    (void)pthread_mutex_lock(&nats->link.mutex);
-    nats->link.is_denied = false;
-    (void)pthread_mutex_unlock(&nats->link.mutex);
+    forget_denials(nats);
     return QUIPU_OK;
+}
+
+bool quipu_nats_stands(struct quipu_nats *nats)
+{
+    if (nats->connection == NULL || quipu_nats_identity_is_newer(nats) ||
+        natsConnection_Status(nats->connection) != NATS_CONN_STATUS_CONNECTED) {
+        return false;
+    }
+    forget_denials(nats);
+    return true;
 }
 
 static natsStatus set_callbacks(struct quipu_nats *nats)

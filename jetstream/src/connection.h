@@ -74,6 +74,25 @@ struct nats_identity {
     pthread_t watcher;
 };
 
+/* The figures of a stream that flush and pull go by. */
+struct stream_facts {
+    uint64_t messages;
+    uint64_t first_sequence; /* of an empty stream: the next one */
+    uint64_t last_sequence;
+    bool is_limited;           /* by age, number or bytes */
+    bool is_replicated;        /* several servers hold it */
+    int64_t created_unix_ns;   /* tells a stream from one of the same name that was there before */
+    int64_t message_bytes_max; /* headers and body; INT64_MAX where the stream sets none */
+};
+
+/* What the streams were like when they were last asked about, over this very connection. */
+struct nats_facts {
+    bool is_known;
+    int64_t asked_us; /* of quipu_monotonic_us */
+    struct stream_facts stream;
+    struct stream_facts bucket;
+};
+
 struct quipu_nats {
     char stream[NATS_NAME_BYTES_MAX + 1];
     char bucket[NATS_NAME_BYTES_MAX + 1];
@@ -104,6 +123,7 @@ struct quipu_nats {
     /* Every number below has been in a reply subject: an operation that ended early may leave
      * replies behind, and they must never be taken for answers to a later one. */
     uint64_t next_token;
+    struct nats_facts facts; /* flush_facts.c */
     struct nats_link link;
 };
 
@@ -112,6 +132,10 @@ struct quipu_nats {
  * @retval QUIPU_OFFLINE, QUIPU_AUTH, QUIPU_INVALID, QUIPU_TIMEOUT, QUIPU_SERVER, QUIPU_NO_MEMORY */
 enum quipu_status quipu_nats_ready(struct quipu_nats *nats,
                                    struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* Does a connection stand, as far as is known without asking, made with the newest credentials?
+ * What an earlier operation was denied is then forgotten, as quipu_nats_ready does. */
+bool quipu_nats_stands(struct quipu_nats *nats);
 
 /* Drop what is there of a connection and connect once. */
 enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats,

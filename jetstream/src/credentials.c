@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "connection_state.h"
+#include "quipu/clock.h"
 #include "quipu/jetstream.h"
 
 #define FILE_BYTES_MAX     (JWT_BYTES_MAX + 4096)
@@ -286,4 +288,30 @@ enum quipu_status quipu_nats_credentials_default(struct quipu_buf *path, struct 
         return quipu_error_set(err, path->status, "out of memory naming the credentials file");
     }
     return QUIPU_OK;
+}
+
+enum quipu_status quipu_nats_credentials_read(const char *path,
+                                              struct quipu_nats_credentials_info *out,
+                                              struct quipu_error *err)
+{
+    struct quipu_buf text = QUIPU_BUF_INIT;
+    struct nats_credentials found = {.is_there = false};
+    if (path == NULL || out == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "a credentials file needs a path");
+    }
+    enum quipu_status status = quipu_secret_read("credentials file", path, &text, err);
+    if (status == QUIPU_OK) {
+        status = quipu_credentials_parse(quipu_buf_slice(&text), path, &found, err);
+    }
+    if (status == QUIPU_OK) {
+        struct quipu_clock clock = quipu_clock_system();
+        int64_t expires_us = found.claims.expires_unix_us;
+        memcpy(out->user, found.public_text, sizeof out->user);
+        out->expires_unix_us = expires_us;
+        out->is_refresh_due =
+            expires_us != 0 && expires_us - clock.unix_us(clock.ctx) < NATS_REFRESH_BEFORE_US;
+    }
+    quipu_credentials_release(&found);
+    quipu_secret_release(&text);
+    return status;
 }

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "quipu/alloc.h"
 
@@ -27,17 +27,24 @@
 
 typedef void (*socket_fn)(struct dial_guard *guard, int fd, ino_t inode);
 
+/* By the name that its link has: other threads open and close theirs meanwhile, and must not find
+ * us at what is no longer what it was. */
 static void each_socket(struct dial_guard *guard, socket_fn visit)
 {
+    static const char prefix[] = "socket:[";
     DIR *folder = opendir("/proc/self/fd");
     struct dirent *entry = NULL;
     while (folder != NULL && (entry = readdir(folder)) != NULL) {
         char *end = NULL;
+        char target[64];
         long fd = strtol(entry->d_name, &end, 10);
-        struct stat info;
-        if (end != entry->d_name && *end == 0 && fstat((int)fd, &info) == 0 &&
-            S_ISSOCK(info.st_mode)) {
-            visit(guard, (int)fd, info.st_ino);
+        ssize_t len = readlinkat(dirfd(folder), entry->d_name, target, sizeof target - 1);
+        if (end == entry->d_name || *end != 0 || len < (ssize_t)sizeof prefix - 1) {
+            continue;
+        }
+        target[len] = 0;
+        if (strncmp(target, prefix, sizeof prefix - 1) == 0) {
+            visit(guard, (int)fd, (ino_t)strtoull(target + sizeof prefix - 1, NULL, 10));
         }
     }
     if (folder != NULL) {

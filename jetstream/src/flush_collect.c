@@ -62,6 +62,7 @@ static enum quipu_status item_fill(struct flusher *flusher, const struct quipu_e
     item->payload_cid = event->envelope.payload;
     item->chunk_sequence = 0;
     item->has_meta_existed = false;
+    item->stored_unix_us = 0;
     item->reason = QUIPU_OK;
     item->line[0] = 0;
     item->is_chained = event->payload.len > flusher->chunk_bytes_max;

@@ -64,13 +64,15 @@ static void hold(struct flusher *flusher, const struct flush_slot *slot)
     }
 }
 
-static void keep_ack(struct flusher *flusher, const struct flush_slot *slot)
+static void keep_ack(struct flusher *flusher, const struct flush_slot *slot,
+                     const struct flush_item *item)
 {
     QUIPU_INVARIANT(flusher->ack_count < FLUSH_RECORD_AT + (size_t)flusher->window.capacity);
     struct quipu_ack *ack = &flusher->acks[flusher->ack_count++];
     ack->position = slot->position;
     ack->sequence = slot->sequence;
     ack->was_duplicate = slot->outcome == FLUSH_DUPLICATE;
+    ack->stored_unix_us = item->stored_unix_us;
 }
 
 void quipu_flusher_settle(struct flusher *flusher)
@@ -82,11 +84,11 @@ void quipu_flusher_settle(struct flusher *flusher)
         switch (slot.outcome) {
         case FLUSH_PUBLISHED:
             flusher->report.published++;
-            keep_ack(flusher, &slot);
+            keep_ack(flusher, &slot, item);
             break;
         case FLUSH_DUPLICATE:
             flusher->report.duplicates++;
-            keep_ack(flusher, &slot);
+            keep_ack(flusher, &slot, item);
             break;
         case FLUSH_CONFLICT:
         case FLUSH_REFUSED:
@@ -114,8 +116,9 @@ void quipu_flusher_record(struct flusher *flusher, bool is_final)
     }
     enum quipu_status status = quipu_failpoint("jetstream.flush.commit", &flusher->trouble);
     if (status == QUIPU_OK) {
-        status = quipu_outbox_acknowledge(flusher->engine, quipu_slice_text(flusher->nats->stream),
-                                          flusher->acks, flusher->ack_count, &flusher->trouble);
+        status = quipu_outbox_acknowledge_with(
+            flusher->engine, quipu_slice_text(flusher->nats->stream), flusher->acks,
+            flusher->ack_count, quipu_flusher_figures_write, flusher, &flusher->trouble);
     }
     flusher->ack_count = 0;
     flusher->recorded_us = now;

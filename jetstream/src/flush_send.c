@@ -268,6 +268,7 @@ static void answer_check(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
     const char *number = quipu_msg_header(msg, "Nats-Sequence");
     uint64_t sequence = number == NULL ? 0 : strtoull(number, NULL, 10);
     if (quipu_slice_equal(quipu_msg_body(msg), quipu_buf_slice(&item->envelope))) {
+        item->stored_unix_us = quipu_msg_stored_us(msg);
         answer(flusher, ticket, FLUSH_CHECK, FLUSH_OURS, sequence);
         return;
     }

@@ -265,13 +265,7 @@ static void flusher_release(struct flusher *flusher)
 static enum quipu_status prepare(struct flusher *flusher, struct quipu_error *err)
 {
     struct quipu_nats *nats = flusher->nats;
-    enum quipu_status status = quipu_nats_ready(nats, err);
-    if (status == QUIPU_OK) {
-        status = quipu_event_stream_facts(nats, &flusher->stream, err);
-    }
-    if (status == QUIPU_OK) {
-        status = quipu_bucket_facts(nats, &flusher->bucket, err);
-    }
+    enum quipu_status status = quipu_flusher_facts(flusher, err);
     if (status == QUIPU_OK) {
         flusher->server_bytes_max = natsConnection_GetMaxPayload(nats->connection);
         flusher->chunk_bytes_max =
@@ -295,18 +289,21 @@ static enum quipu_status prepare(struct flusher *flusher, struct quipu_error *er
 
 static enum quipu_status flush(struct flusher *flusher, struct quipu_error *err)
 {
-    enum quipu_status status = flusher_allocate(flusher, err);
+    enum quipu_status status = prepare(flusher, err);
     if (status == QUIPU_OK) {
-        status = prepare(flusher, err);
+        status = flusher_allocate(flusher, err);
     }
     if (status != QUIPU_OK) {
+        flusher->nats->facts.is_known = false;
         return status;
     }
-    int64_t began_us = quipu_monotonic_us();
+    flusher->began_us = quipu_monotonic_us();
     run(flusher);
     flusher->report.ahead = flusher->window.ahead;
-    flusher->report.took_us = quipu_monotonic_us() - began_us;
+    flusher->report.took_us = quipu_monotonic_us() - flusher->began_us;
     flusher->nats->next_token = flusher->window.next;
+    quipu_flusher_figures_end(flusher);
+    quipu_flusher_facts_keep(flusher);
     if (flusher->status != QUIPU_OK && err != NULL) {
         *err = flusher->err;
     }

@@ -40,6 +40,7 @@ struct flush_item {
     bool is_chained;         /* the payload does not fit into one message */
     uint64_t chunk_sequence; /* the chunk was stored now, under this; 0: not known */
     bool has_meta_existed;   /* the server had a meta */
+    int64_t stored_unix_us;  /* of an event that was there; an ack does not say it: 0 */
     /* Why it is refused or in conflict, where it is. */
     enum quipu_status reason;
     char line[FLUSH_LINE_BYTES];
@@ -93,6 +94,11 @@ struct flusher {
     bool has_replies; /* that were there and have not been taken yet */
 
     struct backoff backoff;
+    int64_t began_us;
+    struct quipu_flush_history history; /* of this store: flush_figures.c */
+    bool has_history;
+    struct quipu_flush_report told; /* as far as `history` counts it in */
+
     int64_t heard_us;   /* when the server last said anything, or had nothing to say */
     int64_t doubted_us; /* when the streams were last looked after in mid-flush */
     /* The first thing that ends the flush; `is_draining`: once what is in flight is answered. */
@@ -115,6 +121,14 @@ static inline struct flush_item *flusher_item(const struct flusher *flusher, uin
 /* End the flush with this failure, whose line is in flusher->trouble. The first one counts. Returns
  * `status`. */
 enum quipu_status quipu_flusher_end(struct flusher *flusher, enum quipu_status status);
+
+/* Make sure of the connection, and fill in flusher->stream and ->bucket. @retval as
+ * quipu_event_stream_facts, and what the store says */
+enum quipu_status quipu_flusher_facts(struct flusher *flusher,
+                                      struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* The flush has ended: what was found may hold for the next one, if all went well. */
+void quipu_flusher_facts_keep(struct flusher *flusher);
 
 /* Admit as many pending events as there is room for. Where one is damaged, what is in flight is
  * still answered before the flush ends (is_draining). */
@@ -139,6 +153,15 @@ void quipu_flusher_settle(struct flusher *flusher);
 
 /* Record acks: where enough have come together, or `is_final`. */
 void quipu_flusher_record(struct flusher *flusher, bool is_final);
+
+/* Count what this flush has done so far into the store's row; for quipu_outbox_acknowledge_with,
+ * `ctx` the flusher. */
+enum quipu_status quipu_flusher_figures_write(void *ctx, struct quipu_txn *txn,
+                                              struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* The same in a transaction of its own, where something is not counted in yet. Figures are no
+ * reason to fail a flush. */
+void quipu_flusher_figures_end(struct flusher *flusher);
 
 /* Acks that are recorded together: a commit costs a sync, in which nothing is sent. What a crash
  * loses of them is found in the stream by the next flush. */

@@ -71,10 +71,17 @@ enum quipu_status quipu_payload_meta(const char *bucket, const struct payload_na
     return status;
 }
 
+/* Where nothing may be there, there is nothing to roll up either; and servers leave what has that
+ * header out of mirrors and sources. */
 static void add_guard(struct nats_outgoing *message, enum payload_guard guard)
 {
-    if (guard == PAYLOAD_EXPECT_NOTHING) {
+    switch (guard) {
+    case PAYLOAD_EXPECT_NOTHING:
         quipu_outgoing_add(message, "Nats-Expected-Last-Subject-Sequence", "0");
+        break;
+    case PAYLOAD_REPLACE:
+        quipu_outgoing_add(message, "Nats-Rollup", "sub");
+        break;
     }
 }
 
@@ -84,9 +91,6 @@ void quipu_payload_chunk_message(const struct payload_names *names, struct quipu
     memset(out, 0, sizeof *out);
     out->subject = names->chunk_subject;
     out->body = payload;
-    if (guard == PAYLOAD_REPLACE) {
-        quipu_outgoing_add(out, "Nats-Rollup", "sub");
-    }
     add_guard(out, guard);
 }
 
@@ -96,7 +100,6 @@ void quipu_payload_meta_message(const struct payload_names *names, struct quipu_
     memset(out, 0, sizeof *out);
     out->subject = names->meta_subject;
     out->body = meta;
-    quipu_outgoing_add(out, "Nats-Rollup", "sub");
     add_guard(out, guard);
 }
 

@@ -91,7 +91,6 @@ struct object_message {
     const char *subject;
     struct quipu_slice body;
     uint64_t expected; /* last sequence on the subject; 0: none */
-    bool is_rollup;
 };
 
 /* Publish and wait. @retval QUIPU_EXISTS  the subject has moved on */
@@ -106,9 +105,6 @@ static enum quipu_status publish_wait(struct quipu_nats *nats, const struct obje
     if (s == NATS_OK) {
         s = natsMsg_Create(&msg, message->subject, NULL, (const char *)message->body.data,
                            (int)message->body.len);
-    }
-    if (s == NATS_OK && message->is_rollup) {
-        s = natsMsgHeader_Set(msg, JSMsgRollup, JSMsgRollupSubject);
     }
     if (s == NATS_OK) {
         options.ExpectLastSubjectSeq = message->expected;
@@ -276,8 +272,8 @@ static enum quipu_status put_round(struct quipu_nats *nats, const struct quipu_c
         status = quipu_payload_meta(nats->bucket, &names, cid, &object, &meta, err);
     }
     if (status == QUIPU_OK) {
-        struct object_message message = {
-            .subject = names.meta_subject, .body = quipu_buf_slice(&meta), .is_rollup = true};
+        struct object_message message = {.subject = names.meta_subject,
+                                         .body = quipu_buf_slice(&meta)};
         status = publish_wait(nats, &message, &ignored, err);
     }
     if (status == QUIPU_OK) {

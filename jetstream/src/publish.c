@@ -14,6 +14,7 @@
 #include "internal/invariant.h"
 #include "json_view.h"
 #include "nats_status.h"
+#include "quipu/clock.h"
 
 #define TOKEN_DIGITS 16
 #define KIND_MAX     15
@@ -195,6 +196,15 @@ const char *quipu_msg_header(natsMsg *msg, const char *name)
 {
     const char *value = NULL;
     return natsMsgHeader_Get(msg, name, &value) == NATS_OK ? value : NULL;
+}
+
+int64_t quipu_msg_stored_us(natsMsg *msg)
+{
+    const char *text = quipu_msg_header(msg, "Nats-Time-Stamp");
+    int64_t unix_us = 0;
+    bool is_known =
+        text != NULL && quipu_rfc3339_parse(quipu_slice_text(text), &unix_us) == QUIPU_OK;
+    return is_known && unix_us > 0 ? unix_us : 0;
 }
 
 int quipu_msg_status(natsMsg *msg)

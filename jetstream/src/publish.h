@@ -77,6 +77,10 @@ struct quipu_slice quipu_msg_body(const natsMsg *msg);
 /* Value of a header, or NULL. Borrowed from the message. */
 const char *quipu_msg_header(natsMsg *msg, const char *name);
 
+/* When the server stored the message that a direct get has answered with, by its clock, in
+ * microseconds since 1970 UTC; 0 where it does not say. */
+int64_t quipu_msg_stored_us(natsMsg *msg);
+
 /* Number in a "Status" header (404, 408, 503, …); 0 where there is none: a real message. */
 int quipu_msg_status(natsMsg *msg);
 

@@ -21,6 +21,7 @@
 #define BATCH_MAX     10000
 #define PLACE_EVERY   8 /* batches; a crash takes in so many again, as known ones */
 #define SHOW_EVERY_US ((int64_t)100 * 1000)
+#define ROUNDS_MAX    8 /* see pull_to_the_end */
 
 static enum quipu_status ingest_item(struct puller *puller, struct quipu_ingest *ingest,
                                      const struct pulled *item, struct quipu_error *err)
@@ -31,7 +32,8 @@ static enum quipu_status ingest_item(struct puller *puller, struct quipu_ingest 
                                   .stream = puller->has_receipts
                                                 ? quipu_slice_text(puller->nats->stream)
                                                 : quipu_slice(NULL, 0),
-                                  .sequence = item->sequence};
+                                  .sequence = item->sequence,
+                                  .stored_unix_us = item->stored_unix_us};
     enum quipu_ingest_outcome outcome;
     enum quipu_status status = quipu_ingest_event(ingest, &event, &outcome, err);
     if (status != QUIPU_OK) {
@@ -227,6 +229,23 @@ static enum quipu_status prepare(struct puller *puller, struct quipu_error *err)
     return status;
 }
 
+/* A leader that is new may not have applied yet all that the old one had stored, and says a last
+ * sequence that is too small. So a stream with replicas is asked again behind the end, until it
+ * names nothing more; not for ever, since others may be publishing. */
+static enum quipu_status pull_to_the_end(struct puller *puller, struct quipu_error *err)
+{
+    for (int round = 1;; round++) {
+        enum quipu_status status = run(puller, err);
+        if (status != QUIPU_OK || !puller->stream.is_replicated || round == ROUNDS_MAX) {
+            return status;
+        }
+        status = quipu_event_stream_facts(puller->nats, &puller->stream, err);
+        if (status != QUIPU_OK || puller->stream.last_sequence <= puller->place) {
+            return status;
+        }
+    }
+}
+
 static enum quipu_status pull(struct puller *puller, struct quipu_error *err)
 {
     puller->batch = quipu_alloc_zero(puller->options.batch, sizeof *puller->batch);
@@ -241,7 +260,7 @@ static enum quipu_status pull(struct puller *puller, struct quipu_error *err)
     }
     status = quipu_pull_missing(puller, err);
     if (status == QUIPU_OK) {
-        status = run(puller, err);
+        status = pull_to_the_end(puller, err);
     }
     /* On the way out of a failure too: what is in the store need not come again. */
     struct quipu_error place_err;

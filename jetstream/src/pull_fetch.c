@@ -12,12 +12,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "backoff.h"
+#include "json_view.h"
 #include "nats_status.h"
 #include "publish.h"
 #include "puller.h"
 
 #define NS_PER_S         ((int64_t)1000 * 1000 * 1000)
+#define NS_PER_US        1000
+#define US_PER_S         1000000
 #define ACK_WAIT_NS      (300 * NS_PER_S)
 #define ACK_PENDING_MAX  20000
 #define FETCH_BYTES_MIN  ((int64_t)8 << 20)
@@ -56,6 +61,7 @@ static enum quipu_status consumer_create(struct puller *puller, struct quipu_err
         return quipu_js_failure(nats, s, (int)number, "making consumer", puller->consumer, err);
     }
     puller->total = info->NumPending;
+    puller->delivery = info->Delivered.Consumer;
     jsConsumerInfo_Destroy(info);
     return QUIPU_OK;
 }
@@ -109,6 +115,7 @@ enum quipu_status quipu_pull_consumer(struct puller *puller, struct quipu_error 
     bool is_in_place = info->AckFloor.Stream == puller->place && info->NumAckPending == 0 &&
                        info->Config->AckPolicy == js_AckAll;
     puller->total = info->NumPending;
+    puller->delivery = info->Delivered.Consumer;
     jsConsumerInfo_Destroy(info);
     if (is_in_place) {
         return QUIPU_OK;
@@ -119,10 +126,12 @@ enum quipu_status quipu_pull_consumer(struct puller *puller, struct quipu_error 
 
 /* ------------------------------------------------------------------ fetching */
 
-uint64_t quipu_ack_subject_sequence(const char *reply)
+/* The number that stands `behind` the consumer's name: 2 the stream's sequence, 3 that of the
+ * delivery, 4 the time.
+ * $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<delivery>.<time>.…, and from 11 tokens on
+ * with domain and account between ACK and stream. 0 where it is none. */
+static uint64_t ack_subject_number(const char *reply, int behind)
 {
-    /* $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.…, and from 11 tokens on with domain and
-     * account between ACK and stream. */
     if (reply == NULL || strncmp(reply, "$JS.ACK.", 8) != 0) {
         return 0;
     }
@@ -133,15 +142,31 @@ uint64_t quipu_ack_subject_sequence(const char *reply)
     if (tokens != ACK_TOKENS_PLAIN && tokens < ACK_TOKENS_LONG) {
         return 0;
     }
-    int skip = tokens == ACK_TOKENS_PLAIN ? 5 : 7;
+    int skip = (tokens == ACK_TOKENS_PLAIN ? 3 : 5) + behind;
     const char *p = reply;
     while (skip > 0) {
         skip -= *p == '.';
         p++;
     }
     char *end = NULL;
-    uint64_t sequence = strtoull(p, &end, 10);
-    return *p >= '0' && *p <= '9' && *end == '.' ? sequence : 0;
+    uint64_t number = strtoull(p, &end, 10);
+    return *p >= '0' && *p <= '9' && *end == '.' ? number : 0;
+}
+
+uint64_t quipu_ack_subject_sequence(const char *reply)
+{
+    return ack_subject_number(reply, 2);
+}
+
+uint64_t quipu_ack_subject_delivery(const char *reply)
+{
+    return ack_subject_number(reply, 3);
+}
+
+int64_t quipu_ack_subject_time(const char *reply)
+{
+    uint64_t unix_ns = ack_subject_number(reply, 4);
+    return unix_ns > INT64_MAX ? 0 : (int64_t)(unix_ns / NS_PER_US);
 }
 
 /* `bytes_max` 0: no bound but the number of messages. */
@@ -163,6 +188,30 @@ static enum quipu_status fetch_request(struct puller *puller, int64_t bytes_max,
     return s == NATS_OK ? QUIPU_OK : quipu_error_nats(err, s, 0, "fetching from %s", nats->stream);
 }
 
+/* Takes ownership of `msg`. Deliveries are numbered without gaps: one that got lost between servers
+ * must not be acknowledged with those behind it. */
+static enum quipu_status take_message(struct puller *puller, natsMsg *msg, uint64_t sequence,
+                                      struct quipu_error *err)
+{
+    const char *reply = natsMsg_GetReply(msg);
+    uint64_t delivery = quipu_ack_subject_delivery(reply);
+    if (delivery != puller->delivery + 1) {
+        enum quipu_status status =
+            quipu_error_set(err, QUIPU_SERVER,
+                            "stream %s: delivery %" PRIu64 " came behind %" PRIu64
+                            ", what is between got lost; pull again",
+                            puller->nats->stream, delivery, puller->delivery);
+        natsMsg_Destroy(msg);
+        return status;
+    }
+    puller->delivery = delivery;
+    struct pulled *item = &puller->batch[puller->count++];
+    item->msg = msg;
+    item->sequence = sequence;
+    item->stored_unix_us = quipu_ack_subject_time(reply);
+    return QUIPU_OK;
+}
+
 /* Takes ownership of `msg`. `*is_over`: it was the server's last word on this request. */
 static enum quipu_status take_fetched(struct puller *puller, natsMsg *msg, bool *is_over,
                                       struct quipu_error *err)
@@ -170,10 +219,7 @@ static enum quipu_status take_fetched(struct puller *puller, natsMsg *msg, bool 
     enum quipu_status status = QUIPU_OK;
     uint64_t sequence = quipu_ack_subject_sequence(natsMsg_GetReply(msg));
     if (sequence != 0) {
-        struct pulled *item = &puller->batch[puller->count++];
-        item->msg = msg;
-        item->sequence = sequence;
-        return QUIPU_OK;
+        return take_message(puller, msg, sequence, err);
     }
     int code = quipu_msg_status(msg);
     switch (code) {
@@ -224,20 +270,68 @@ static enum quipu_status fetch_once(struct puller *puller, int64_t bytes_max,
     return status;
 }
 
-static enum quipu_status consumer_pending(struct puller *puller, uint64_t *pending,
-                                          struct quipu_error *err)
+/* Of {"message":{…"seq":N…}}, or the error's number. */
+static bool next_read(struct quipu_slice body, uint64_t *sequence, int *refusal)
+{
+    struct nats_ack ack;
+    *sequence = 0;
+    *refusal = 0;
+    if (quipu_nats_ack_read(body, &ack)) {
+        *refusal = ack.refusal;
+        return ack.refusal != 0;
+    }
+    struct json_view view = quipu_json_view(body);
+    struct json_member member;
+    while (quipu_json_next(&view, &member)) {
+        if (!quipu_json_key_is(&member, "message") || member.kind != JSON_NESTED) {
+            continue;
+        }
+        struct json_view message = quipu_json_view(member.raw);
+        struct json_member of_message;
+        while (quipu_json_next(&message, &of_message)) {
+            if (quipu_json_key_is(&of_message, "seq") && !quipu_json_u64(&of_message, sequence)) {
+                return false;
+            }
+        }
+    }
+    return view.state == JSON_AT_END && *sequence != 0;
+}
+
+/* The first message behind our place, as the stream's leader knows it; 0: there is none. A direct
+ * get would be answered by whichever replica comes first. */
+static enum quipu_status next_sequence(struct puller *puller, uint64_t *out,
+                                       struct quipu_error *err)
 {
     struct quipu_nats *nats = puller->nats;
-    jsErrCode number = 0;
-    jsConsumerInfo *info = NULL;
-    natsStatus s =
-        js_GetConsumerInfo(&info, nats->js, nats->stream, puller->consumer, NULL, &number);
-    if (s != NATS_OK) {
-        return quipu_js_failure(nats, s, (int)number, "asking for consumer", puller->consumer, err);
+    char subject[NATS_NAME_BYTES_MAX + 32];
+    char body[64];
+    (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.%s", nats->stream);
+    (void)snprintf(body, sizeof body, "{\"seq\":%" PRIu64 ",\"next_by_subj\":\">\"}",
+                   puller->place + 1);
+    enum quipu_status status = quipu_nats_may_publish(nats, subject, err);
+    if (status != QUIPU_OK) {
+        return status;
     }
-    *pending = info->NumPending;
-    jsConsumerInfo_Destroy(info);
-    return QUIPU_OK;
+    natsMsg *reply = NULL;
+    natsStatus s = natsConnection_RequestString(&reply, nats->connection, subject, body,
+                                                quipu_nats_ms(nats->request_timeout_us));
+    if (s != NATS_OK) {
+        return quipu_js_failure(nats, s, 0, "reading stream", nats->stream, err);
+    }
+    int refusal = 0;
+    if (!next_read(quipu_msg_body(reply), out, &refusal)) {
+        status = quipu_error_set(err, QUIPU_SERVER,
+                                 "stream %s answers a question for its next message with something "
+                                 "else",
+                                 nats->stream);
+    } else if (refusal != 0 && refusal != JSNoMessageFoundErr) {
+        status = quipu_error_set(err, quipu_status_from_js(refusal),
+                                 "stream %s does not say its next message (JetStream error %d); "
+                                 "pull again later",
+                                 nats->stream, refusal);
+    }
+    natsMsg_Destroy(reply);
+    return status;
 }
 
 static int64_t fetch_bytes_max(const struct puller *puller)
@@ -253,27 +347,45 @@ enum quipu_status quipu_pull_fetch_ahead(struct puller *puller, struct quipu_err
     return status;
 }
 
-/* That nothing came is not yet the end: the server also sends nothing where the next message is
- * longer than the bound. The end is where it says that nothing is pending. */
+/*
+ * That nothing came is not yet the end. The server sends nothing where the next message is longer
+ * than the bound; and a consumer whose leader is new in a cluster delivers, and counts as pending,
+ * what its own server holds by then. So the stream is asked whether there is more, and the consumer
+ * again, for a while.
+ */
 enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *err)
 {
-    int64_t bytes_max = fetch_bytes_max(puller);
-    uint64_t pending = 0;
-    for (int attempt = 0; attempt < 2; attempt++) {
-        enum quipu_status status = fetch_once(puller, attempt == 0 ? bytes_max : 0, err);
+    int64_t until_us = quipu_monotonic_us() + 2 * puller->nats->request_timeout_us;
+    struct backoff backoff = {0};
+    uint64_t next = 0;
+    for (;;) {
+        enum quipu_status status = fetch_once(puller, fetch_bytes_max(puller), err);
         if (status != QUIPU_OK || puller->count > 0) {
             return status;
         }
-        status = consumer_pending(puller, &pending, err);
-        if (status != QUIPU_OK || pending == 0) {
-            return status == QUIPU_OK ? QUIPU_DONE : status;
+        status = next_sequence(puller, &next, err);
+        if (status != QUIPU_OK) {
+            return status;
         }
+        if (next == 0 || next > puller->stream.last_sequence) {
+            return QUIPU_DONE;
+        }
+        status = fetch_once(puller, 0, err);
+        if (status != QUIPU_OK || puller->count > 0) {
+            return status;
+        }
+        int64_t pause_us = quipu_backoff_next(&backoff, 0);
+        if (quipu_monotonic_us() + pause_us >= until_us) {
+            break;
+        }
+        struct timespec pause = {(time_t)(pause_us / US_PER_S),
+                                 (long)(pause_us % US_PER_S) * NS_PER_US};
+        (void)nanosleep(&pause, NULL); /* woken early is no harm */
     }
     return quipu_error_set(err, QUIPU_SERVER,
-                           "stream %s has %" PRIu64
-                           " messages for us and delivers none; pull again "
-                           "later",
-                           puller->nats->stream, pending);
+                           "stream %s has message %" PRIu64
+                           " for us and its consumer delivers none; pull again later",
+                           puller->nats->stream, next);
 }
 
 enum quipu_status quipu_pull_acknowledge(struct puller *puller, size_t from, size_t to,

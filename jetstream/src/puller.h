@@ -18,6 +18,7 @@
 struct pulled {
     natsMsg *msg;
     uint64_t sequence;
+    int64_t stored_unix_us;       /* by the server's clock; 0: not known */
     struct quipu_cid cid;         /* what the message says it is */
     struct quipu_cid payload_cid; /* where is_envelope */
     bool is_envelope;             /* its body decodes as one */
@@ -44,6 +45,7 @@ struct puller {
 
     uint64_t place;        /* everything up to here is in the store */
     uint64_t stored_place; /* what the store's row says */
+    uint64_t delivery;     /* the consumer's number of its last one */
     uint64_t done;
     uint64_t total;
     int64_t shown_us;
@@ -89,6 +91,12 @@ void quipu_pull_batch_clear(struct puller *puller);
 
 /* Stream sequence in the reply subject of a delivered message; 0 where it is none. */
 uint64_t quipu_ack_subject_sequence(const char *reply);
+
+/* Which delivery of its consumer it is, from 1, without gaps; 0 where it is none. */
+uint64_t quipu_ack_subject_delivery(const char *reply);
+
+/* When the stream got that message, in microseconds since 1970 UTC; 0 where it is none. */
+int64_t quipu_ack_subject_time(const char *reply);
 
 /* A transaction that takes events in: forks kept, as much waiting as the options say. */
 QUIPU_MUST_CHECK enum quipu_status quipu_pull_ingest_begin(const struct puller *puller,

@@ -131,33 +131,72 @@ static enum quipu_status another_stream(const struct receipt_stream *theirs,
                            theirs->name, then, ours->name, now);
 }
 
+/* The last receipt of a message in `stream` at or a little before `position`. */
+static enum quipu_status known_before(struct quipu_txn *txn, const char *stream, uint64_t position,
+                                      struct known_receipt *out, struct quipu_error *err)
+{
+    for (int i = 0; position > 0 && i < RECENT_MAX; i++, position--) {
+        struct quipu_receipt receipt;
+        struct quipu_record record;
+        enum quipu_status status = quipu_receipt_at(txn, position, &receipt, err);
+        if (status == QUIPU_NOT_FOUND) {
+            continue;
+        }
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        if (receipt.sequence == 0 || !quipu_slice_equal(receipt.stream, quipu_slice_text(stream))) {
+            continue;
+        }
+        status = quipu_txn_record_at(txn, position, &record, err);
+        if (status == QUIPU_OK) {
+            *out = (struct known_receipt){receipt.sequence, record.envelope_cid};
+        }
+        return status;
+    }
+    return QUIPU_OK;
+}
+
+enum quipu_status quipu_receipt_known(struct quipu_engine *engine, const char *stream,
+                                      struct known_receipt *out, struct quipu_error *err)
+{
+    struct quipu_outbox_status outbox;
+    struct quipu_txn *txn = NULL;
+    struct known_receipt found = {.sequence = 0};
+    enum quipu_status status = quipu_outbox_status(engine, &outbox, err);
+    if (status == QUIPU_OK) {
+        status = quipu_txn_begin_read(quipu_engine_store(engine), &txn, err);
+    }
+    if (status == QUIPU_OK) {
+        status = known_before(txn, stream, quipu_txn_last_position(txn), &found, err);
+    }
+    if (status == QUIPU_OK && found.sequence == 0) {
+        status = known_before(txn, stream, outbox.cursor, &found, err);
+    }
+    quipu_txn_abort(&txn);
+    if (status == QUIPU_OK) {
+        *out = found;
+    }
+    return status;
+}
+
 /* Has the stream been emptied since our last receipts? One that drops old messages by its own
  * limits is not judged, nor are single messages that somebody has deleted. */
 static enum quipu_status emptied_check(struct quipu_engine *engine, const char *stream,
                                        const struct stream_facts *facts, struct quipu_error *err)
 {
+    struct known_receipt known;
     if (facts->is_limited) {
         return QUIPU_OK;
     }
-    struct quipu_txn *txn = NULL;
-    enum quipu_status status = quipu_txn_begin_read(quipu_engine_store(engine), &txn, err);
-    struct quipu_receipt receipt = {.sequence = 0};
-    uint64_t position = status == QUIPU_OK ? quipu_txn_last_position(txn) : 0;
-    for (int i = 0; position > 0 && i < RECENT_MAX && receipt.sequence == 0; i++, position--) {
-        status = quipu_receipt_at(txn, position, &receipt, err);
-        if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
-            break;
-        }
-        status = QUIPU_OK;
-    }
-    if (status == QUIPU_OK && receipt.sequence != 0 && receipt.sequence < facts->first_sequence) {
+    enum quipu_status status = quipu_receipt_known(engine, stream, &known, err);
+    if (status == QUIPU_OK && known.sequence != 0 && known.sequence < facts->first_sequence) {
         status = quipu_error_set(err, QUIPU_DRIFT,
                                  "stream %s has been emptied: it begins at sequence %" PRIu64
                                  ", our last event went to %" PRIu64
                                  "; quipu flush --again publishes everything once more",
-                                 stream, facts->first_sequence, receipt.sequence);
+                                 stream, facts->first_sequence, known.sequence);
     }
-    quipu_txn_abort(&txn);
     return status;
 }
 

@@ -19,6 +19,18 @@
 #define FLUSHER_LOCK_NAME "flusher"
 #define PULLER_LOCK_NAME  "puller"
 
+/* A receipt that names a sequence, and which event it is of. */
+struct known_receipt {
+    uint64_t sequence; /* 0: none was found */
+    struct quipu_cid cid;
+};
+
+/* A late receipt of a message in `stream`: near the log's end, or near the outbox's cursor where
+ * much is pending. */
+enum quipu_status quipu_receipt_known(struct quipu_engine *engine, const char *stream,
+                                      struct known_receipt *out,
+                                      struct quipu_error *err) QUIPU_MUST_CHECK;
+
 /* Make this stream ready for a flush's receipts: it is the one that they speak of, or there are
  * none, or `restart` says that they are to be forgotten. The caller holds the "flusher" lock.
  * @retval QUIPU_DRIFT  they speak of another stream, or this one has been emptied since

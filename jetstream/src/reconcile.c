@@ -1,5 +1,5 @@
 /*
- * Log and stream held against each other, without writing to either.
+ * Log and stream held against each other, without writing to either (but for times in receipts).
  *
  * First the stream: every sequence up to the last one as of the call is asked for, a batch at a
  * time, and its event looked up here by event_id and compared by CID; a bit notes each event that
@@ -31,6 +31,7 @@ struct found {
     enum { FOUND_NOTHING, FOUND_ANOTHER_SUBJECT, FOUND_NO_EVENT, FOUND_EVENT } kind;
     struct quipu_uuid event_id;
     struct quipu_cid cid;
+    int64_t stored_unix_us;
 };
 
 struct reading {
@@ -100,6 +101,7 @@ static enum quipu_status answer_sequence(void *ctx, size_t index, natsMsg *msg, 
         return QUIPU_OK;
     }
     found->cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_msg_body(msg));
+    found->stored_unix_us = quipu_msg_stored_us(msg);
     struct quipu_slice id = quipu_slice_text(strrchr(subject, '.') + 1);
     bool is_event = quipu_uuid_parse(id, &found->event_id) == QUIPU_OK;
     found->kind = is_event ? FOUND_EVENT : FOUND_NO_EVENT;
@@ -132,6 +134,7 @@ static enum quipu_status compare(struct reconcile *reconcile, struct quipu_txn *
                                     err, "sequence %" PRIu64 ": event %s once more", sequence, id);
     }
     reconcile->seen[record->position / 8] |= (uint8_t)(1u << (record->position % 8));
+    quipu_reconcile_times_add(reconcile, record->position, sequence, found->stored_unix_us);
     return QUIPU_OK;
 }
 
@@ -231,6 +234,9 @@ static enum quipu_status read_stream(struct reconcile *reconcile, struct quipu_e
         if (status == QUIPU_OK) {
             status = place_all(reading, batch.count, &was_any, err);
         }
+        if (status == QUIPU_OK) {
+            status = quipu_reconcile_times_write(reconcile, false, err);
+        }
         sequence += batch.count;
         if (status == QUIPU_OK && !was_any && sequence <= last) {
             status = skip_gap(reconcile, &sequence, err);
@@ -268,7 +274,7 @@ static enum quipu_status prepare(struct reconcile *reconcile, struct quipu_error
     size_t bytes = (size_t)(reconcile->last_position / 8) + 1;
     reconcile->seen = quipu_alloc_zero(bytes, 1);
     return reconcile->seen != NULL
-               ? QUIPU_OK
+               ? quipu_reconcile_times_open(reconcile, err)
                : quipu_error_set(err, QUIPU_NO_MEMORY,
                                  "out of memory for a bit for each of %" PRIu64 " events",
                                  reconcile->last_position);
@@ -306,12 +312,16 @@ enum quipu_status quipu_reconcile(struct quipu_engine *engine, struct quipu_nats
         status = read_stream(&reconcile, err);
     }
     if (status == QUIPU_OK) {
+        status = quipu_reconcile_times_write(&reconcile, true, err);
+    }
+    if (status == QUIPU_OK) {
         status = quipu_reconcile_log(&reconcile, err);
     }
     if (status == QUIPU_OK) {
         status = verdict(&reconcile, err);
     }
     quipu_free(reconcile.seen);
+    quipu_free(reconcile.times);
     if (report != NULL) {
         *report = reconcile.report;
     }

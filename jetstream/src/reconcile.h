@@ -1,6 +1,7 @@
 /*
  * A reconciliation, as its files share it: the stream is read (reconcile.c), then the log
- * (reconcile_log.c); both ask the server in batches (ask.c). Nothing is written anywhere.
+ * (reconcile_log.c); both ask the server in batches (ask.c). Nothing is written anywhere but, where
+ * that is asked for, when the stream got what it has (reconcile_times.c).
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -47,14 +48,32 @@ struct reconcile {
     struct quipu_reconcile_options options;
     struct quipu_reconcile_report report;
     struct stream_facts facts;
-    uint64_t last_position; /* of the log, before the stream was looked at */
-    uint8_t *seen;          /* a bit for each position: the event is in the stream */
+    uint64_t last_position;  /* of the log, before the stream was looked at */
+    uint8_t *seen;           /* a bit for each position: the event is in the stream */
+    struct quipu_ack *times; /* to note; NULL: none are */
+    size_t time_count;
 };
 
 static inline bool reconcile_is_seen(const struct reconcile *reconcile, uint64_t position)
 {
     return (reconcile->seen[position / 8] >> (position % 8) & 1) != 0;
 }
+
+/* Times that are written together. */
+#define RECONCILE_TIMES_AT 4096
+
+/* Get room for times, where they are wanted. @retval QUIPU_NO_MEMORY */
+enum quipu_status quipu_reconcile_times_open(struct reconcile *reconcile,
+                                             struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* The event at `position` is in the stream. Written later. */
+void quipu_reconcile_times_add(struct reconcile *reconcile, uint64_t position, uint64_t sequence,
+                               int64_t stored_unix_us);
+
+/* Write those that have come together: where there is no room for another batch, or `is_final`. No
+ * transaction may be open. */
+enum quipu_status quipu_reconcile_times_write(struct reconcile *reconcile, bool is_final,
+                                              struct quipu_error *err) QUIPU_MUST_CHECK;
 
 /* Count a difference and tell the caller. @retval what the caller returns */
 enum quipu_status quipu_reconcile_tell(struct reconcile *reconcile, enum quipu_difference what,

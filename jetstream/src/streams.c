@@ -118,6 +118,7 @@ static void facts_from(const jsStreamInfo *info, struct stream_facts *out)
     out->first_sequence = info->State.FirstSeq;
     out->is_limited =
         info->Config->MaxAge > 0 || info->Config->MaxMsgs > 0 || info->Config->MaxBytes > 0;
+    out->is_replicated = info->Config->Replicas > 1;
     out->last_sequence = info->State.LastSeq;
     out->created_unix_ns = info->Created;
     out->message_bytes_max = info->Config->MaxMsgSize > 0 ? info->Config->MaxMsgSize : INT64_MAX;

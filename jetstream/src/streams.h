@@ -17,16 +17,6 @@
 enum quipu_status quipu_stream_info(struct quipu_nats *nats, const char *stream, jsStreamInfo **out,
                                     struct quipu_error *err) QUIPU_MUST_CHECK;
 
-/* The figures of a stream that flush and pull go by. */
-struct stream_facts {
-    uint64_t messages;
-    uint64_t first_sequence; /* of an empty stream: the next one */
-    uint64_t last_sequence;
-    bool is_limited;           /* by age, number or bytes */
-    int64_t created_unix_ns;   /* tells a stream from one of the same name that was there before */
-    int64_t message_bytes_max; /* headers and body; INT64_MAX where the stream sets none */
-};
-
 /* Facts of the event stream: it takes "<prefix>.>" and answers direct gets. @retval also
  * QUIPU_DRIFT  it is there, but cannot be used as it is */
 enum quipu_status quipu_event_stream_facts(struct quipu_nats *nats, struct stream_facts *out,

@@ -231,6 +231,26 @@ Test(ack_subject, gives_the_stream_sequence_with_and_without_a_domain)
     cr_assert_eq(quipu_ack_subject_sequence(NULL), 0);
 }
 
+Test(ack_subject, gives_the_time_that_the_stream_got_it)
+{
+    cr_assert_eq(quipu_ack_subject_time("$JS.ACK.S.C.1.42.7.1795264906821090022.3"),
+                 INT64_C(1795264906821090));
+    cr_assert_eq(quipu_ack_subject_time("$JS.ACK.hub.ACCT.S.C.1.43.7.1795264906821090999.3"),
+                 INT64_C(1795264906821090));
+    cr_assert_eq(quipu_ack_subject_time("$JS.ACK.hub.ACCT.S.C.1.44.7.17952649068.3.rand"),
+                 17952649);
+    static const char *const bad[] = {"",
+                                      "_INBOX.x",
+                                      "$JS.ACK.S.C.1.42.7.x.3",
+                                      "$JS.ACK.S.C.1.42.7.-1.3",
+                                      "$JS.ACK.S.C.1.42.7..3",
+                                      "$JS.ACK.S.C.1.42.7.18446744073709551615.3"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        cr_assert_eq(quipu_ack_subject_time(bad[i]), 0, "%s", bad[i]);
+    }
+    cr_assert_eq(quipu_ack_subject_time(NULL), 0);
+}
+
 /* ------------------------------------------------------------------ objects */
 
 Test(payload, has_the_names_that_official_clients_look_under)

@@ -118,6 +118,22 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_flush(struct quipu_engine *en
                                                          struct quipu_flush_report *report,
                                                          struct quipu_error *err);
 
+/** What all flushes of a store have come to, by whichever process: kept in the store. */
+struct quipu_flush_history {
+    int64_t last_unix_us;       /* when one last did something; 0: none has */
+    uint64_t events_per_second; /* of that one */
+    uint64_t published;
+    uint64_t duplicates; /* the stream had them already */
+    uint64_t dead;
+    uint64_t resent; /* messages that were sent again */
+    uint64_t reconnects;
+};
+
+/** Needs no server. @retval QUIPU_CORRUPT, and what the store says. @threads any */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_flush_history_read(struct quipu_engine *engine, struct quipu_flush_history *out,
+                         struct quipu_error *err);
+
 /* ------------------------------------------------------------------ going on by itself */
 
 struct quipu_flusher_options {
@@ -210,6 +226,9 @@ struct quipu_reconcile_options {
                               struct quipu_error *err);
     void (*progress)(void *ctx, uint64_t done, uint64_t total); /* may be NULL */
     void *ctx;
+    /** Note in receipts that name no time when the stream got their events. Nothing else is ever
+     * written. */
+    bool notes_times;
 };
 
 #define QUIPU_RECONCILE_OPTIONS_INIT                                                               \
@@ -227,13 +246,15 @@ struct quipu_reconcile_report {
     uint64_t extra;
     uint64_t copies;
     uint64_t payloads;                      /* events whose payload is missing or other */
+    uint64_t times;                         /* receipts that have a time now and had none */
     uint64_t first_sequence, last_sequence; /* of the stream, as of the call */
 };
 
 /**
  * Hold the log against the stream, both ways: every event that counts as published is asked for
  * under its subject and compared byte by byte, and every message of the stream is looked up here.
- * Writes nothing, here or there. Memory is bounded whatever the sizes. What others publish while it
+ * Writes nothing, here or there, but for options->notes_times. Memory is bounded whatever the
+ * sizes. What others publish while it
  * runs is not looked at; what this store publishes meanwhile may be.
  * @retval QUIPU_OK     log and stream agree, but for `extra` (which a pull brings in) and `waiting`
  * @retval QUIPU_DRIFT  they do not; the report says how

@@ -146,6 +146,22 @@ QUIPU_API void quipu_nats_state(struct quipu_nats *nats, struct quipu_nats_repor
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_nats_credentials_default(struct quipu_buf *path, struct quipu_error *err);
 
+/** What a credentials file says about itself. */
+struct quipu_nats_credentials_info {
+    char user[QUIPU_SOURCE_TEXT_BYTES]; /* the user's public key, U… */
+    int64_t expires_unix_us;            /* by its JWT; 0: never */
+    bool is_refresh_due;                /* less than an hour is left, or nothing */
+};
+
+/**
+ * Read a .creds file as quipu_nats_open would, and ask no server.
+ * @retval QUIPU_INVALID  it cannot be read, or is malformed. @retval QUIPU_PERMISSION  others may
+ * read it. @retval QUIPU_NO_MEMORY, QUIPU_MISUSE
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_nats_credentials_read(const char *path, struct quipu_nats_credentials_info *out,
+                            struct quipu_error *err);
+
 /**
  * May this user publish to `subject` (wildcards: to all that it matches), as far as its JWT says?
  * Every publish and request is held against that before it is sent. The server's own rules may be
