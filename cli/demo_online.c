@@ -93,6 +93,7 @@ static enum quipu_status play(struct demo *demo, const struct demo_server *serve
     struct quipu_nats *nats = NULL;
     struct quipu_nats_options options = QUIPU_NATS_OPTIONS_INIT;
     options.url = server->url;
+    options.credentials_file = ""; /* the operator's own have no business at the demo's server */
     enum quipu_status status = count_events(demo, &events, err);
     if (status == QUIPU_OK) {
         status = quipu_nats_open(&options, &nats, err);

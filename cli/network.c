@@ -81,8 +81,18 @@ static void trim_slashes(char *url)
 /* Options that cannot be meant together, before anything is asked of the store or the server. */
 static int check_options(const struct cli *cli, const struct network_values *values)
 {
-    if (values->user != NULL && values->creds != NULL) {
-        return cli_usage(cli, "--user and --creds say two identities, and one is wanted");
+    const char *const ways[] = {values->creds, values->nkey, values->user};
+    static const char *const names[] = {"--creds", "--nkey", "--user"};
+    const char *first = NULL;
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        if (ways[i] != NULL && first != NULL) {
+            return cli_usage(cli, "%s and %s say two identities, and one is wanted", names[i],
+                             first);
+        }
+        first = ways[i] != NULL ? names[i] : first;
+    }
+    if ((values->tls_cert == NULL) != (values->tls_key == NULL)) {
+        return cli_usage(cli, "--tls-cert and --tls-key belong together, and one is given");
     }
     if (values->password_fd.is_set && values->user == NULL &&
         cli->config->values.nats.user == NULL) {
@@ -97,21 +107,39 @@ void cli_network_options(const struct cli *cli, const struct network_values *val
                          struct quipu_nats_options *options)
 {
     quipu_config_nats_options(&cli->config->values, options);
-    if (values->creds != NULL || values->user != NULL) {
+    if (values->creds != NULL || values->nkey != NULL || values->user != NULL) {
         options->credentials_file = values->creds;
-        options->nkey_file = NULL;
+        options->nkey_file = values->nkey;
         options->token = NULL;
         options->user = values->user;
         options->password = values->user != NULL ? getenv("QUIPU_NATS_PASSWORD") : NULL;
     }
     options->tls_ca_file = values->tls_ca != NULL ? values->tls_ca : options->tls_ca_file;
+    if (values->tls_cert != NULL) {
+        options->tls_cert_file = values->tls_cert;
+        options->tls_key_file = values->tls_key;
+    }
+    options->tls_host = values->tls_name != NULL ? values->tls_name : options->tls_host;
     options->stream = values->stream != NULL ? values->stream : options->stream;
     options->bucket = values->bucket != NULL ? values->bucket : options->bucket;
     options->subject_prefix = values->prefix != NULL ? values->prefix : options->subject_prefix;
     options->engine = cli->engine;
 }
 
-int cli_connect(const struct cli *cli, const struct network_values *values,
+/* On whichever thread notices. */
+static void log_state(void *ctx, const struct quipu_nats_report *now)
+{
+    const struct quipu_log *log = ctx;
+    struct quipu_log_field fields[] = {quipu_log_text("state", quipu_nats_state_name(now->state)),
+                                       quipu_log_number("connects", now->connects),
+                                       quipu_log_bool("refresh_due", now->is_refresh_due),
+                                       quipu_log_text("line", now->message)};
+    bool is_well = now->status == QUIPU_OK;
+    quipu_log_write(log, is_well ? QUIPU_LOG_INFO : QUIPU_LOG_WARN, "nats.state", fields,
+                    now->message[0] == 0 ? 3 : 4);
+}
+
+int cli_connect(const struct cli *cli, const struct network_values *values, struct quipu_log *log,
                 struct quipu_nats **nats)
 {
     char password[PASSWORD_BYTES_MAX];
@@ -127,6 +155,10 @@ int cli_connect(const struct cli *cli, const struct network_values *values,
     trim_slashes(url);
     cli_network_options(cli, values, &options);
     options.url = url;
+    if (log != NULL && log->fd >= 0) {
+        options.on_state = log_state;
+        options.on_state_ctx = log;
+    }
     if (values->password_fd.is_set) {
         code = read_password(cli, values->password_fd.value, password);
         options.password = password;
@@ -143,13 +175,27 @@ int cli_connect(const struct cli *cli, const struct network_values *values,
 }
 
 int cli_open_and_connect(struct cli *cli, const struct network_values *values,
-                         struct quipu_nats **nats)
+                         struct quipu_log *log, struct quipu_nats **nats)
 {
     int code = check_options(cli, values);
     if (code == 0) {
         code = cli_open(cli);
     }
-    return code != 0 ? code : cli_connect(cli, values, nats);
+    return code != 0 ? code : cli_connect(cli, values, log, nats);
+}
+
+int cli_log_open(const struct cli *cli, const char *format, struct quipu_log *out)
+{
+    struct quipu_error err;
+    *out = (struct quipu_log){.fd = -1, .clock = quipu_clock_system()};
+    if (format == NULL) {
+        return 0;
+    }
+    out->fd = STDERR_FILENO;
+    out->level_min = cli->is_quiet ? QUIPU_LOG_WARN : QUIPU_LOG_INFO;
+    return quipu_log_format_parse(format, &out->format, &err) == QUIPU_OK
+               ? 0
+               : cli_usage(cli, "%s", err.message);
 }
 
 void cli_copy_reason(char into[QUIPU_ERROR_MESSAGE_BYTES], struct quipu_slice line)

@@ -97,8 +97,45 @@ struct stretch {
     uint64_t first; /* 0: none */
     uint64_t last;
     uint64_t sequence;
+    int64_t stored_first_us; /* the earliest and the latest time that is known; 0: none is */
+    int64_t stored_last_us;
     struct quipu_buf stream;
 };
+
+static void put_stored(const struct stretch *stretch)
+{
+    char first[QUIPU_RFC3339_BYTES];
+    char last[QUIPU_RFC3339_BYTES];
+    if (stretch->stored_first_us == 0) {
+        return;
+    }
+    quipu_rfc3339_format(stretch->stored_first_us, first);
+    quipu_rfc3339_format(stretch->stored_last_us, last);
+    bool is_one = stretch->stored_first_us == stretch->stored_last_us;
+    (void)printf(", stored %s%s%s", first, is_one ? "" : " to ", is_one ? "" : last);
+}
+
+static void put_stored_json(struct cli_json *json, const char *key, int64_t unix_us)
+{
+    if (unix_us == 0) {
+        cli_json_null(json, key);
+    } else {
+        cli_json_time(json, key, unix_us);
+    }
+}
+
+static void note_stored(struct stretch *stretch, int64_t unix_us)
+{
+    if (unix_us == 0) {
+        return;
+    }
+    if (stretch->stored_first_us == 0 || unix_us < stretch->stored_first_us) {
+        stretch->stored_first_us = unix_us;
+    }
+    if (unix_us > stretch->stored_last_us) {
+        stretch->stored_last_us = unix_us;
+    }
+}
 
 static enum quipu_status say_stretch(const struct cli *cli, const struct stretch *stretch,
                                      struct quipu_error *err)
@@ -112,10 +149,12 @@ static enum quipu_status say_stretch(const struct cli *cli, const struct stretch
         (void)printf("positions %" PRIu64 " to %" PRIu64 "  ", stretch->first, stretch->last);
         cli_put_plain(stream);
         if (stretch->sequence == 0) {
-            (void)printf(", sequences not named\n");
+            (void)printf(", sequences not named");
         } else {
-            (void)printf(" %" PRIu64 " to %" PRIu64 "\n", stretch->sequence, last);
+            (void)printf(" %" PRIu64 " to %" PRIu64, stretch->sequence, last);
         }
+        put_stored(stretch);
+        (void)putchar('\n');
         return QUIPU_OK;
     }
     struct cli_json json = {0};
@@ -125,6 +164,8 @@ static enum quipu_status say_stretch(const struct cli *cli, const struct stretch
     cli_json_text(&json, "stream", stream);
     cli_json_number(&json, "first_sequence", stretch->sequence);
     cli_json_number(&json, "last_sequence", last);
+    put_stored_json(&json, "first_stored_at", stretch->stored_first_us);
+    put_stored_json(&json, "last_stored_at", stretch->stored_last_us);
     enum quipu_status status = cli_json_end(&json, err);
     cli_json_release(&json);
     return status;
@@ -151,11 +192,14 @@ static enum quipu_status list_one(const struct cli *cli, struct quipu_txn *txn, 
     }
     if (continues(stretch, position, &receipt)) {
         stretch->last = position;
+        note_stored(stretch, receipt.stored_unix_us);
         return QUIPU_OK;
     }
     status = say_stretch(cli, stretch, err);
     stretch->first = stretch->last = position;
     stretch->sequence = receipt.sequence;
+    stretch->stored_first_us = stretch->stored_last_us = 0;
+    note_stored(stretch, receipt.stored_unix_us);
     quipu_buf_reset(&stretch->stream);
     quipu_buf_append_slice(&stretch->stream, receipt.stream);
     return status == QUIPU_OK && stretch->stream.status != QUIPU_OK

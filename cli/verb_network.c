@@ -62,7 +62,7 @@ static int run_provision(struct cli *cli, const void *values, int argc, char **a
         return cli_usage(cli, "--replicas wants 1 to 5, found %" PRIu64, provision->replicas.value);
     }
     struct quipu_nats *nats = NULL;
-    int code = cli_connect(cli, &provision->network, &nats);
+    int code = cli_connect(cli, &provision->network, NULL, &nats);
     if (code != 0) {
         return code;
     }
@@ -127,7 +127,22 @@ const struct cli_verb cli_verb_provision = {
 struct pull_values {
     struct network_values network;
     struct cli_number pending;
+    const char *log_format;
 };
+
+static void log_pull(const struct quipu_log *log, const struct quipu_pull_report *report,
+                     int64_t took_us)
+{
+    struct quipu_log_field fields[] = {
+        quipu_log_number("added", report->events.added),
+        quipu_log_number("known", report->events.known),
+        quipu_log_number("quarantined", report->events.quarantined),
+        quipu_log_number("forks", report->events.forks),
+        quipu_log_number("last_sequence", report->last_sequence),
+        quipu_log_signed("took_us", took_us),
+    };
+    quipu_log_write(log, QUIPU_LOG_INFO, "pull.done", fields, sizeof fields / sizeof fields[0]);
+}
 
 static enum quipu_status say_pull(const struct cli *cli, const struct quipu_pull_report *report,
                                   int64_t took_us, struct quipu_error *err)
@@ -220,14 +235,18 @@ static int run_pull(struct cli *cli, const void *values, int argc, char **argv)
     (void)argv;
     const struct pull_values *pull = values;
     struct quipu_nats *nats = NULL;
-    int code = cli_open_and_connect(cli, &pull->network, &nats);
+    struct quipu_log log;
+    int code = cli_log_open(cli, pull->log_format, &log);
+    if (code == 0) {
+        code = cli_open_and_connect(cli, &pull->network, &log, &nats);
+    }
     if (code != 0) {
         return code;
     }
     struct cli_progress progress = {.cli = cli, .what = "messages pulled"};
     struct quipu_error err;
     struct quipu_pull_options options = {.size = sizeof options};
-    options.progress = cli_progress;
+    options.progress = log.fd < 0 ? cli_progress : NULL; /* one or the other on stderr */
     options.ctx = &progress;
     options.pending_events_max = pull->pending.is_set ? pull->pending.value : 0;
     struct quipu_pull_report report = {0};
@@ -237,7 +256,9 @@ static int run_pull(struct cli *cli, const void *values, int argc, char **argv)
     cli_progress_end(&progress);
     cli_done(cli, report.events.added, "added");
     if (status == QUIPU_OK) {
-        status = say_pull(cli, &report, cli_now_us() - began_us, &err);
+        int64_t took_us = cli_now_us() - began_us;
+        log_pull(&log, &report, took_us);
+        status = say_pull(cli, &report, took_us, &err);
     }
     code = status == QUIPU_OK ? answer_for_quarantine(cli, report.events.quarantined, began_unix_us)
                               : cli_fail_network(cli, status, &err);
@@ -249,6 +270,8 @@ static const struct cli_option pull_options[] = {
     NETWORK_OPTIONS(pull_values, network),
     {"pending", CLI_NUMBER, offsetof(struct pull_values, pending), "N",
      "events that may wait in quarantine for others (100,000)"},
+    {"log-format", CLI_TEXT, offsetof(struct pull_values, log_format), "FORMAT",
+     "lines about the run on stderr: text or json"},
 };
 
 const struct cli_verb cli_verb_pull = {

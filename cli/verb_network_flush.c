@@ -18,6 +18,7 @@ struct flush_values {
     bool is_watch;
     int64_t interval_us;
     const char *dedup;
+    const char *log_format;
 };
 
 static uint64_t rate_of(const struct quipu_flush_report *report)
@@ -62,6 +63,27 @@ static enum quipu_status say_flush(const struct cli *cli, const struct quipu_flu
     enum quipu_status status = cli_json_end(&json, err);
     cli_json_release(&json);
     return status;
+}
+
+static void log_flush(const struct quipu_log *log, enum quipu_status status,
+                      const struct quipu_flush_report *report, const struct quipu_error *err)
+{
+    struct quipu_log_field fields[] = {
+        quipu_log_number("published", report->published),
+        quipu_log_number("duplicates", report->duplicates),
+        quipu_log_number("dead", report->dead),
+        quipu_log_number("pending", report->pending),
+        quipu_log_number("resent", report->resent),
+        quipu_log_number("reconnects", report->reconnects),
+        quipu_log_number("events_per_second", rate_of(report)),
+        quipu_log_signed("took_us", report->took_us),
+        quipu_log_text("status", quipu_status_name(status)),
+        quipu_log_text("line", err == NULL ? "" : err->message),
+    };
+    size_t count = sizeof fields / sizeof fields[0];
+    quipu_log_write(log, err == NULL ? QUIPU_LOG_INFO : QUIPU_LOG_WARN,
+                    err == NULL ? "flush.done" : "flush.failed", fields,
+                    err == NULL ? count - 2 : count);
 }
 
 /* The dead letters that a person has not decided on: each holds back what follows it. */
@@ -114,6 +136,7 @@ static int answer_for_dead(const struct cli *cli)
 
 struct watching {
     struct cli *cli;
+    const struct quipu_log *log;
     bool is_shown;
     int64_t shown_us;
     uint64_t published; /* by flushes that have ended */
@@ -138,7 +161,8 @@ static void show_live(void *ctx, const struct quipu_flush_live *live)
 {
     struct watching *watching = ctx;
     int64_t now_us = cli_now_us();
-    if (!watching->cli->has_progress || now_us - watching->shown_us < LIVE_EVERY_US) {
+    if (!watching->cli->has_progress || watching->log->fd >= 0 ||
+        now_us - watching->shown_us < LIVE_EVERY_US) {
         return;
     }
     char pending[CLI_COUNT_BYTES];
@@ -168,7 +192,10 @@ static void say_flushed(void *ctx, enum quipu_status status,
     watching->duplicates += report->duplicates;
     watching->dead += report->dead;
     wipe_line(watching);
-    if (err != NULL && (!watching->is_said || watching->trouble != status)) {
+    bool is_new = err != NULL && (!watching->is_said || watching->trouble != status);
+    if (watching->log->fd >= 0) {
+        log_flush(watching->log, status, report, err);
+    } else if (is_new) {
         cli_note(watching->cli, "%s; trying again", err->message);
     }
     watching->is_said = err != NULL;
@@ -192,11 +219,12 @@ static void stop(int number)
     quipu_flusher_stop(watched);
 }
 
-static int watch(struct cli *cli, struct quipu_nats *nats,
-                 const struct quipu_flush_options *options, int64_t interval_us)
+static int watch(struct cli *cli, struct quipu_nats *nats, const struct flush_values *values,
+                 const struct quipu_flush_options *options, const struct quipu_log *log)
 {
     struct quipu_error err;
-    struct watching watching = {.cli = cli};
+    struct watching watching = {.cli = cli, .log = log};
+    int64_t interval_us = values->interval_us;
     struct quipu_flusher_options known;
     quipu_config_flusher_options(&cli->config->values, &known);
     known.flush = *options;
@@ -223,12 +251,12 @@ static int watch(struct cli *cli, struct quipu_nats *nats,
 }
 
 static int flush_once(struct cli *cli, struct quipu_nats *nats,
-                      const struct quipu_flush_options *given)
+                      const struct quipu_flush_options *given, const struct quipu_log *log)
 {
     struct cli_progress progress = {.cli = cli, .what = "events published"};
     struct quipu_error err;
     struct quipu_flush_options options = *given;
-    options.progress = cli_progress;
+    options.progress = log->fd < 0 ? cli_progress : NULL; /* one or the other on stderr */
     options.ctx = &progress;
     struct quipu_flush_report report = {0};
     int64_t began_us = cli_now_us();
@@ -236,6 +264,7 @@ static int flush_once(struct cli *cli, struct quipu_nats *nats,
     cli_progress_end(&progress);
     cli_done(cli, report.published, "published");
     if (status == QUIPU_OK) {
+        log_flush(log, status, &report, NULL);
         status = say_flush(cli, &report, cli_now_us() - began_us, &err);
     }
     return status == QUIPU_OK ? answer_for_dead(cli) : cli_fail_network(cli, status, &err);
@@ -273,15 +302,19 @@ static int run_flush(struct cli *cli, const void *values, int argc, char **argv)
     const struct flush_values *flush = values;
     struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
     struct quipu_nats *nats = NULL;
+    struct quipu_log log;
     int code = check_values(cli, flush, &options);
     if (code == 0) {
-        code = cli_open_and_connect(cli, &flush->network, &nats);
+        code = cli_log_open(cli, flush->log_format, &log);
+    }
+    if (code == 0) {
+        code = cli_open_and_connect(cli, &flush->network, &log, &nats);
     }
     if (code != 0) {
         return code;
     }
-    code = flush->is_watch ? watch(cli, nats, &options, flush->interval_us)
-                           : flush_once(cli, nats, &options);
+    code = flush->is_watch ? watch(cli, nats, flush, &options, &log)
+                           : flush_once(cli, nats, &options, &log);
     quipu_nats_close(&nats);
     return code;
 }
@@ -297,6 +330,8 @@ static const struct cli_option flush_options[] = {
      "with --watch: flush at least this often (else nats.flush_interval_secs, else 60s)"},
     {"dedup", CLI_TEXT, offsetof(struct flush_values, dedup), "HOW",
      "subject: the server expects nothing there; window: it is asked first (else nats.dedup)"},
+    {"log-format", CLI_TEXT, offsetof(struct flush_values, log_format), "FORMAT",
+     "lines about the run on stderr, in the place of progress: text or json"},
 };
 
 const struct cli_verb cli_verb_flush = {

@@ -48,7 +48,11 @@ static const struct cli_option options[] = {
     TEXT("prefix", "SUBJECT"),
     TEXT("creds", "FILE"),
     TEXT("user", "NAME"),
+    TEXT("nkey", "FILE"),
     TEXT("tls-ca", "FILE"),
+    TEXT("tls-cert", "FILE"),
+    TEXT("tls-key", "FILE"),
+    TEXT("tls-name", "NAME"),
     {"password-fd", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
     {"replicas", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
     {"window", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
@@ -67,6 +71,7 @@ static const struct cli_option options[] = {
     {"workers", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
     {"waiting", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
     {"flush", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
+    {"times", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
     {"again", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
 };
 

@@ -13,6 +13,7 @@ struct reconcile_values {
     struct network_values network;
     bool is_repair;
     bool is_without_payloads;
+    bool notes_times;
 };
 
 static const char *name_of(enum quipu_difference what)
@@ -79,6 +80,11 @@ static enum quipu_status say_report(const struct cli *cli,
                      cli_count(report->same, same), report->missing, report->other, report->copies,
                      report->payloads, report->extra, report->waiting,
                      cli_counted(report->messages, "message", messages));
+        if (report->times > 0) {
+            char receipts[CLI_COUNTED_BYTES];
+            (void)printf("when their events were stored is noted in %s\n",
+                         cli_counted(report->times, "receipt", receipts));
+        }
         return QUIPU_OK;
     }
     struct cli_json json = {0};
@@ -92,6 +98,7 @@ static enum quipu_status say_report(const struct cli *cli,
     cli_json_number(&json, "extra", report->extra);
     cli_json_number(&json, "waiting", report->waiting);
     cli_json_number(&json, "messages", report->messages);
+    cli_json_number(&json, "times", report->times);
     cli_json_number(&json, "first_sequence", report->first_sequence);
     cli_json_number(&json, "last_sequence", report->last_sequence);
     enum quipu_status status = cli_json_end(&json, err);
@@ -106,6 +113,7 @@ static enum quipu_status reconcile(struct cli *cli, struct quipu_nats *nats,
     struct telling telling = {.cli = cli, .progress = {.cli = cli, .what = "looked at"}};
     struct quipu_reconcile_options options = QUIPU_RECONCILE_OPTIONS_INIT;
     options.payloads = values->is_without_payloads ? QUIPU_PAYLOADS_SKIP : QUIPU_PAYLOADS_CHECK;
+    options.notes_times = values->notes_times;
     options.seen = tell;
     options.progress = show_progress;
     options.ctx = &telling;
@@ -146,7 +154,7 @@ static int run_reconcile(struct cli *cli, const void *values, int argc, char **a
     (void)argv;
     const struct reconcile_values *given = values;
     struct quipu_nats *nats = NULL;
-    int code = cli_open_and_connect(cli, &given->network, &nats);
+    int code = cli_open_and_connect(cli, &given->network, NULL, &nats);
     if (code != 0) {
         return code;
     }
@@ -181,6 +189,8 @@ static const struct cli_option reconcile_options[] = {
     NETWORK_OPTIONS(reconcile_values, network),
     {"repair", CLI_FLAG, offsetof(struct reconcile_values, is_repair), NULL,
      "offer every event again, so that what is missing is stored; then look again"},
+    {"times", CLI_FLAG, offsetof(struct reconcile_values, notes_times), NULL,
+     "note in receipts that lack it when the server stored their events"},
     {"no-payloads", CLI_FLAG, offsetof(struct reconcile_values, is_without_payloads), NULL,
      "leave the payloads in the object store unread"},
 };
@@ -198,7 +208,7 @@ const struct cli_verb cli_verb_reconcile = {
         "exit code is then 6. What is extra, in the stream and not here, comes with `quipu pull` "
         "and "
         "is\n"
-        "no failure. Writes nothing without --repair.",
+        "no failure. Writes nothing without --repair or --times.",
     .example = "quipu reconcile --repair",
     .is_network = true,
     .options = reconcile_options,

@@ -105,8 +105,13 @@ static void print_receipt(const struct cli *cli, struct quipu_txn *txn, uint64_t
         print_row(cli, "published", "no");
         return;
     }
-    (void)printf("%s%-12s%s %.*s, sequence %" PRIu64 "%s\n", cli_paint(cli, CLI_DIM), "published",
-                 cli_paint(cli, CLI_PLAIN), QUIPU_SLICE_FMT(receipt.stream), receipt.sequence,
+    char stored[QUIPU_RFC3339_BYTES] = "";
+    if (receipt.stored_unix_us != 0) {
+        quipu_rfc3339_format(receipt.stored_unix_us, stored);
+    }
+    (void)printf("%s%-12s%s %.*s, sequence %" PRIu64 "%s%s%s\n", cli_paint(cli, CLI_DIM),
+                 "published", cli_paint(cli, CLI_PLAIN), QUIPU_SLICE_FMT(receipt.stream),
+                 receipt.sequence, stored[0] == 0 ? "" : ", stored ", stored,
                  receipt.was_duplicate ? ", was there already" : "");
 }
 

@@ -1,6 +1,7 @@
 /*
  * quipu status: what is in the store, what waits, what was refused, how far the projections are.
- * Shows the reply to the query "status" (query.h) and has no figures of its own.
+ * Shows the reply to the query "status" (query.h), what has waited longest, and what is known about
+ * publishing without a network.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -9,9 +10,12 @@
 
 #include "catalogue.h"
 #include "cli.h"
+#include "network_figures.h"
 #include "print.h"
+#include "quipu/clock.h"
 #include "quipu/dagcbor.h"
 #include "quipu/dagjson.h"
+#include "quipu/outbox.h"
 #include "quipu/query.h"
 #include "receipts.h"
 
@@ -71,6 +75,45 @@ static enum quipu_status each_projection(struct quipu_slice reply, projection_fn
         }
     }
     return status;
+}
+
+/* ------------------------------------------------------------------ what has waited longest */
+
+struct oldest {
+    uint64_t position; /* 0: nothing waits, or it is damaged */
+    int64_t occurred_unix_us;
+    bool is_damaged;
+};
+
+static enum quipu_status take_oldest(void *ctx, const struct quipu_event_view *event,
+                                     struct quipu_error *err)
+{
+    struct oldest *oldest = ctx;
+    (void)err;
+    oldest->position = event->position;
+    oldest->occurred_unix_us = event->envelope.occurred_unix_us;
+    return QUIPU_DONE;
+}
+
+/* Damage is for `quipu verify` to tell; here it must not hide everything else. */
+static enum quipu_status find_oldest(const struct cli *cli, struct quipu_slice outbox,
+                                     struct oldest *out, struct quipu_error *err)
+{
+    *out = (struct oldest){.position = 0};
+    if (number(outbox, "pending") == 0) {
+        return QUIPU_OK;
+    }
+    enum quipu_status status = quipu_outbox_each_pending(cli->engine, number(outbox, "cursor"), 1,
+                                                         take_oldest, out, NULL, err);
+    out->is_damaged = status == QUIPU_CORRUPT;
+    return out->is_damaged ? QUIPU_OK : status;
+}
+
+static int64_t age_us(const struct oldest *oldest)
+{
+    struct quipu_clock clock = quipu_clock_system();
+    int64_t now_us = clock.unix_us(clock.ctx);
+    return oldest->occurred_unix_us < now_us ? now_us - oldest->occurred_unix_us : 0;
 }
 
 /* ------------------------------------------------------------------ for people */
@@ -146,14 +189,30 @@ static void say_store(const struct cli *cli, struct quipu_slice reply)
                  number(store, "format"));
 }
 
+static void say_oldest(const struct cli *cli, const struct oldest *oldest)
+{
+    char when[QUIPU_RFC3339_BYTES];
+    char age[CLI_COUNT_BYTES];
+    if (oldest->is_damaged) {
+        print_name(cli, "oldest");
+        (void)printf("damaged, `quipu verify` shows more\n");
+    } else if (oldest->position != 0) {
+        quipu_rfc3339_format(oldest->occurred_unix_us, when);
+        print_name(cli, "oldest");
+        (void)printf("position %" PRIu64 ", of %s, %s ago\n", oldest->position, when,
+                     cli_duration(age_us(oldest), age));
+    }
+}
+
 static enum quipu_status say_text(const struct cli *cli, struct quipu_slice reply,
-                                  struct quipu_error *err)
+                                  const struct oldest *oldest, struct quipu_error *err)
 {
     struct quipu_slice outbox = member(reply, "outbox");
     struct quipu_slice forks = member(reply, "forks");
     say_store(cli, reply);
     print_count(cli, "published", number(outbox, "published"));
     print_count(cli, "pending", number(outbox, "pending"));
+    say_oldest(cli, oldest);
     print_count(cli, "dead letters", number(outbox, "dead"));
     print_count(cli, "cursor", number(outbox, "cursor"));
     print_count(cli, "quarantine", number(reply, "quarantined"));
@@ -163,7 +222,10 @@ static enum quipu_status say_text(const struct cli *cli, struct quipu_slice repl
     if (number(forks, "sources") > 0) {
         print_count(cli, "used twice", number(forks, "sources"));
     }
-    enum quipu_status status = each_projection(reply, say_projection, &cli, err);
+    enum quipu_status status = cli_network_figures_say(cli, err);
+    if (status == QUIPU_OK) {
+        status = each_projection(reply, say_projection, &cli, err);
+    }
     for (size_t i = 0; i < catalogue_projection_count && status == QUIPU_OK; i++) {
         const char *name = catalogue_projections[i]->name;
         struct looking_for looking = {quipu_slice_text(name), false};
@@ -189,13 +251,23 @@ static enum quipu_status raw(struct cli_json *json, struct quipu_buf *storage, c
     return status;
 }
 
-static void say_outbox(struct cli_json *json, struct quipu_slice outbox)
+static void say_outbox(struct cli_json *json, struct quipu_slice outbox,
+                       const struct oldest *oldest)
 {
     cli_json_object(json, "outbox");
     cli_json_number(json, "cursor", number(outbox, "cursor"));
     cli_json_number(json, "pending", number(outbox, "pending"));
     cli_json_number(json, "published", number(outbox, "published"));
     cli_json_number(json, "dead", number(outbox, "dead"));
+    if (oldest->position == 0) {
+        cli_json_null(json, "oldest");
+    } else {
+        cli_json_object(json, "oldest");
+        cli_json_number(json, "position", oldest->position);
+        cli_json_time(json, "occurred_at", oldest->occurred_unix_us);
+        cli_json_number(json, "age_us", (uint64_t)age_us(oldest));
+        cli_json_close(json, '}');
+    }
     cli_json_close(json, '}');
 }
 
@@ -209,7 +281,7 @@ static void say_forks(struct cli_json *json, struct quipu_slice forks)
 }
 
 static enum quipu_status say_json(const struct cli *cli, struct quipu_slice reply,
-                                  struct quipu_error *err)
+                                  const struct oldest *oldest, struct quipu_error *err)
 {
     struct quipu_slice store = member(reply, "store");
     struct quipu_slice source = text(reply, "source");
@@ -226,11 +298,14 @@ static enum quipu_status say_json(const struct cli *cli, struct quipu_slice repl
     cli_json_number(&json, "aggregates", number(store, "aggregates"));
     cli_json_number(&json, "file_bytes", number(store, "file_bytes"));
     cli_json_number(&json, "format", number(store, "format"));
-    say_outbox(&json, member(reply, "outbox"));
+    say_outbox(&json, member(reply, "outbox"), oldest);
     cli_json_number(&json, "quarantined", number(reply, "quarantined"));
     say_forks(&json, member(reply, "forks"));
     enum quipu_status status =
         raw(&json, &storage, "projections", member(reply, "projections"), err);
+    if (status == QUIPU_OK) {
+        status = cli_network_figures_json(cli, &json, err);
+    }
     if (status == QUIPU_OK) {
         status = cli_json_end(&json, err);
     }
@@ -252,9 +327,14 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     struct quipu_buf reply = QUIPU_BUF_INIT;
     struct quipu_query query = {.kind = QUIPU_QUERY_STATUS};
     enum quipu_status status = quipu_query_run(cli->engine, &query, NULL, &reply, &err);
+    struct oldest oldest = {.position = 0};
     if (status == QUIPU_OK) {
-        status = cli->is_json ? say_json(cli, quipu_buf_slice(&reply), &err)
-                              : say_text(cli, quipu_buf_slice(&reply), &err);
+        struct quipu_slice outbox = member(quipu_buf_slice(&reply), "outbox");
+        status = find_oldest(cli, outbox, &oldest, &err);
+    }
+    if (status == QUIPU_OK) {
+        status = cli->is_json ? say_json(cli, quipu_buf_slice(&reply), &oldest, &err)
+                              : say_text(cli, quipu_buf_slice(&reply), &oldest, &err);
     }
     quipu_buf_release(&reply);
     return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
@@ -275,7 +355,9 @@ const struct cli_verb cli_verb_status = {
         "letters were refused for good (`quipu deadletter`); quarantine holds what `quipu pull`\n"
         "could not take in. Open forks are aggregates whose branches want `quipu merge`; used "
         "twice\n"
-        "are numbers of a source (`quipu forks`). A projection is live, or so many events behind.",
+        "are numbers of a source (`quipu forks`). A projection is live, or so many events behind.\n"
+        "What flushes have come to, and how long the credentials of the settings hold, is said\n"
+        "without asking any server.",
     .example = "quipu status --json | jq .outbox.pending",
     .options = options,
     .option_count = sizeof options / sizeof options[0],

@@ -7,6 +7,10 @@ has_server=$2
 PATH=$PATH:/usr/sbin:/usr/local/sbin
 command -v nats-server >/dev/null || has_server=without
 
+# The operator's own credentials, good or not, have no business at the demo's server.
+mkdir -p "$XDG_CONFIG_HOME/quipu"
+echo "no credentials" >"$XDG_CONFIG_HOME/quipu/nats.creds"
+chmod 600 "$XDG_CONFIG_HOME/quipu/nats.creds"
 began=$SECONDS
 "$quipu" demo --dir "$dir/demo" >"$dir/out" 2>"$dir/err"
 equal "stderr of the demo" "$(cat "$dir/err")" ""

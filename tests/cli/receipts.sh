@@ -35,7 +35,7 @@ equal "published" "$("$quipu" status --json | member published)" 3
 equal "pending" "$("$quipu" status --json | member pending)" 0
 has "where" "$("$quipu" status --receipts)" "positions 1 to 3  CIM_KEYS_EVENTS 1 to 3"
 equal "where, as JSON" "$("$quipu" status --receipts --json)" \
-    '{"first_position":1,"last_position":3,"stream":"CIM_KEYS_EVENTS","first_sequence":1,"last_sequence":3}'
+    '{"first_position":1,"last_position":3,"stream":"CIM_KEYS_EVENTS","first_sequence":1,"last_sequence":3,"first_stored_at":null,"last_stored_at":null}'
 equal "operations" "$("$quipu" operations --json | member kind | tr '\n' ' ')" "export import-receipts import-receipts "
 equal "operations there" "$("$quipu" operations --store "$office" --json | member kind | tr '\n' ' ')" "import export-receipts "
 passed
