@@ -1,13 +1,17 @@
 /*
  * Over the air gap and back: a store of many events is exported, plain and encrypted, and each file
  * is checked and imported into a fresh store. Beside that, over the same bytes: libsodium's bare
- * ChaCha20-Poly1305 in chunks of 64 KiB, and the program age where it is on PATH. Prints seconds,
- * events and MiB a second, and the greatest memory of the process's own in each step (RssAnon,
- * sampled every few milliseconds: pages of mapped files are the kernel's to take back). Fails where
- * a store does not hold all events afterwards or --memory-max is exceeded. Syncs where quipu does;
- * age and the bare AEAD do not.
+ * ChaCha20-Poly1305 in chunks of 64 KiB, and the program age where it is on PATH. Imports go the
+ * program's way: in one transaction where that stays small, else into a copy. And the plain bundle
+ * is imported once more, when all of it is known.
  *
- *   bench_airgap [--events N] [--memory-max MIB] [--folder FOLDER]
+ * All steps are done in each of --rounds. Prints the median of their seconds, events and MiB a
+ * second at it, and the greatest memory of the process's own in each step (RssAnon, sampled every
+ * few milliseconds, after the allocator gave back what was free: pages of mapped files are the
+ * kernel's to take back). Fails where a store does not hold all events afterwards or --memory-max
+ * is exceeded. Syncs where quipu does; age and the bare AEAD do not.
+ *
+ *   bench_airgap [--events N] [--rounds N] [--memory-max MIB] [--folder FOLDER]
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -15,6 +19,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <spawn.h>
@@ -30,6 +35,7 @@
 #include "quipu/dagcbor.h"
 
 #define EVENTS_DEFAULT UINT64_C(50000)
+#define ROUNDS_MAX     99
 #define BATCH          1000u
 #define AGGREGATES     1000u
 #define PAYLOAD_BYTES  240u
@@ -40,8 +46,45 @@
 
 extern char **environ;
 
+enum step {
+    STEP_EXPORT = 0,
+    STEP_EXPORT_SEALED,
+    STEP_CHECK,
+    STEP_CHECK_SEALED,
+    STEP_IMPORT,
+    STEP_IMPORT_SEALED,
+    STEP_IMPORT_KNOWN,
+    STEP_BARE,
+    STEP_AGE_SEAL,
+    STEP_AGE_OPEN,
+    STEPS,
+};
+
+static const char *const step_names[STEPS] = {
+    "export",
+    "export, encrypted",
+    "check",
+    "check, encrypted",
+    "import",
+    "import, encrypted",
+    "import, all known",
+    "bare AEAD, there and back",
+    "age -r",
+    "age -d",
+};
+
+/* What a step took, in each round. */
+struct taken {
+    double seconds[ROUNDS_MAX];
+    size_t rounds;
+    uint64_t peak_kib; /* of its own memory; 0: it has none here */
+    bool is_staged;    /* into a copy of the store */
+};
+
 struct bench {
     uint64_t events;
+    uint64_t rounds;
+    struct taken taken[STEPS];
     uint64_t memory_max_mib;
     const char *folder;
     uint64_t file_bytes;
@@ -116,23 +159,49 @@ static double step_began;
 
 static void step_begin(void)
 {
+    (void)malloc_trim(0); /* whether there was anything does not matter */
     atomic_store(&peak_kib, 0);
     step_began = now();
 }
 
-static void step_end(const struct bench *bench, const char *what, bool has_memory)
+static void step_end(struct bench *bench, enum step step)
 {
-    double seconds = now() - step_began;
-    (void)printf("%-28s %9.3f %12.0f %9.1f", what, seconds, (double)bench->events / seconds,
-                 (double)bench->file_bytes / MIB / seconds);
-    if (has_memory) {
+    struct taken *taken = &bench->taken[step];
+    taken->seconds[taken->rounds++] = now() - step_began;
+    if (step < STEP_BARE) {
         uint64_t kib = memory_kib();
         kib = kib > atomic_load(&peak_kib) ? kib : atomic_load(&peak_kib);
         greatest_kib = kib > greatest_kib ? kib : greatest_kib;
-        (void)printf(" %9.1f", (double)kib / 1024);
+        taken->peak_kib = kib > taken->peak_kib ? kib : taken->peak_kib;
     }
-    (void)printf("\n");
-    (void)fflush(stdout);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double *left = a;
+    const double *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
+static void print_step(struct bench *bench, enum step step)
+{
+    struct taken *taken = &bench->taken[step];
+    if (taken->rounds == 0) {
+        (void)printf("%-28s left out: it is not on PATH\n", step_names[step]);
+        return;
+    }
+    qsort(taken->seconds, taken->rounds, sizeof *taken->seconds, by_size);
+    size_t middle = taken->rounds / 2;
+    double seconds = taken->rounds % 2 == 1
+                         ? taken->seconds[middle]
+                         : (taken->seconds[middle - 1] + taken->seconds[middle]) / 2;
+    (void)printf("%-28s %9.3f %9.3f %9.3f %12.0f %9.1f", step_names[step], seconds,
+                 taken->seconds[0], taken->seconds[taken->rounds - 1],
+                 (double)bench->events / seconds, (double)bench->file_bytes / MIB / seconds);
+    if (taken->peak_kib > 0) {
+        (void)printf(" %9.1f", (double)taken->peak_kib / 1024);
+    }
+    (void)printf("%s\n", taken->is_staged ? "  into a copy" : "");
 }
 
 /* ------------------------------------------------------------------ stores */
@@ -214,13 +283,13 @@ static void export_to(struct bench *bench, struct quipu_engine *engine, const ch
     step_begin();
     must(quipu_export(engine, path, &options, &report, &err), "export", &err);
     bench->file_bytes = report.file_bytes;
-    step_end(bench, is_encrypted ? "export, encrypted" : "export", true);
+    step_end(bench, is_encrypted ? STEP_EXPORT_SEALED : STEP_EXPORT);
     if (report.events != bench->events) {
         die(name, "does not hold all events");
     }
 }
 
-static void check(const struct bench *bench, const char *name, bool is_encrypted)
+static void check(struct bench *bench, const char *name, bool is_encrypted)
 {
     struct quipu_bundle_check_options options = QUIPU_BUNDLE_CHECK_OPTIONS_INIT;
     struct quipu_error err;
@@ -229,13 +298,13 @@ static void check(const struct bench *bench, const char *name, bool is_encrypted
     options.secrets = bench->secrets;
     step_begin();
     must(quipu_bundle_check_with(path, &options, NULL, &err), "check", &err);
-    step_end(bench, is_encrypted ? "check, encrypted" : "check", true);
+    step_end(bench, is_encrypted ? STEP_CHECK_SEALED : STEP_CHECK);
 }
 
 /* ------------------------------------------------------------------ back */
 
-static void import_into(const struct bench *bench, const char *name, const char *store,
-                        bool is_encrypted)
+/* As the program does: see accept_it in cli/verb_import.c. */
+static void import_into(struct bench *bench, const char *name, const char *store, enum step step)
 {
     struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
     struct quipu_import *import = NULL;
@@ -243,27 +312,24 @@ static void import_into(const struct bench *bench, const char *name, const char 
     struct quipu_error err;
     char path[PATH_BYTES];
     char folder[PATH_BYTES];
-    bool is_staged = false;
     path_of(bench, name, path);
     path_of(bench, store, folder);
     options.secrets = bench->secrets;
-    options.accept_gap = "two exports of one store";
+    options.accept_gap = "several exports of one store";
     struct opened office = open_store(folder);
     step_begin();
     must(quipu_import_open(office.engine, path, &options, &import, &err), "import", &err);
-    enum quipu_status status = quipu_import_accept(import, office.engine, &report, &err);
+    enum quipu_status status = quipu_import_accept_within(
+        import, office.engine, QUIPU_IMPORT_MEMORY_DEFAULT, &report, &err);
     if (status == QUIPU_TOO_LARGE) {
-        is_staged = true;
+        bench->taken[step].is_staged = true;
         close_store(&office);
         status = quipu_import_accept_alone(import, folder, &report, &err);
     }
     must(status, "import", &err);
     quipu_import_close(&import);
-    step_end(bench, is_encrypted ? "import, encrypted" : "import", true);
-    if (is_staged) {
-        (void)printf("  (after one transaction was full, into a copy)\n");
-    }
-    if (report.events.added != bench->events) {
+    step_end(bench, step);
+    if ((step == STEP_IMPORT_KNOWN ? report.events.known : report.events.added) != bench->events) {
         die(store, "does not hold all events");
     }
     close_store(&office);
@@ -271,7 +337,7 @@ static void import_into(const struct bench *bench, const char *name, const char 
 
 /* ------------------------------------------------------------------ peers */
 
-static void bare(const struct bench *bench, const char *name)
+static void bare(struct bench *bench, const char *name)
 {
     static uint8_t plain[QUIPU_AGE_CHUNK_BYTES];
     static uint8_t sealed[QUIPU_AGE_CHUNK_BYTES + 64];
@@ -295,7 +361,7 @@ static void bare(const struct bench *bench, const char *name)
             die("bare AEAD", "does not open its own chunk");
         }
     }
-    step_end(bench, "bare AEAD, there and back", false);
+    step_end(bench, STEP_BARE);
     (void)fclose(from); /* was only read */
 }
 
@@ -317,7 +383,7 @@ static bool run(const char *const arguments[])
     return waitpid(child, &state, 0) == child && WIFEXITED(state) && WEXITSTATUS(state) == 0;
 }
 
-static void peer(const struct bench *bench, const char *name)
+static void peer(struct bench *bench, const char *name)
 {
     char from[PATH_BYTES];
     char to[PATH_BYTES];
@@ -341,18 +407,50 @@ static void peer(const struct bench *bench, const char *name)
     const char *const decrypt[] = {"age", "-d", "-i", key, "-o", back, to, NULL};
     step_begin();
     if (!run(encrypt)) {
-        (void)printf("age is not on PATH: left out\n");
-        return;
+        return; /* it is not on PATH */
     }
-    step_end(bench, "age -r", false);
+    step_end(bench, STEP_AGE_SEAL);
     step_begin();
     if (!run(decrypt)) {
         die("age -d", "failed");
     }
-    step_end(bench, "age -d", false);
+    step_end(bench, STEP_AGE_OPEN);
 }
 
 /* ------------------------------------------------------------------ main */
+
+static void remove_made(const struct bench *bench, const char *name)
+{
+    char path[PATH_BYTES];
+    path_of(bench, name, path);
+    const char *const argv[] = {"rm", "-rf", "--", path, NULL};
+    if (!run(argv)) {
+        die(path, "could not be removed");
+    }
+}
+
+static void measure_round(struct bench *bench)
+{
+    static const char *const made[] = {"plain.car", "sealed.age", "plain",   "sealed",
+                                       "peer.age",  "peer.car",   "peer.key"};
+    struct opened vault;
+    char path[PATH_BYTES];
+    path_of(bench, "vault", path);
+    vault = open_store(path);
+    export_to(bench, vault.engine, "plain.car", false);
+    export_to(bench, vault.engine, "sealed.age", true);
+    close_store(&vault);
+    check(bench, "plain.car", false);
+    check(bench, "sealed.age", true);
+    import_into(bench, "plain.car", "plain", STEP_IMPORT);
+    import_into(bench, "sealed.age", "sealed", STEP_IMPORT_SEALED);
+    import_into(bench, "plain.car", "plain", STEP_IMPORT_KNOWN);
+    bare(bench, "plain.car");
+    peer(bench, "plain.car");
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+        remove_made(bench, made[i]);
+    }
+}
 
 static void measure(struct bench *bench)
 {
@@ -360,31 +458,24 @@ static void measure(struct bench *bench)
     path_of(bench, "vault", path);
     struct opened vault = open_store(path);
     fill(bench, vault.engine);
-    (void)printf("%" PRIu64 " events of %u bytes of payload, %u aggregates\n", bench->events,
-                 PAYLOAD_BYTES, AGGREGATES);
-    (void)printf("%-28s %9s %12s %9s %9s\n", "", "s", "events/s", "MiB/s", "MiB own");
-    export_to(bench, vault.engine, "plain.car", false);
-    export_to(bench, vault.engine, "sealed.age", true);
     close_store(&vault);
-    check(bench, "plain.car", false);
-    check(bench, "sealed.age", true);
-    import_into(bench, "plain.car", "plain", false);
-    import_into(bench, "sealed.age", "sealed", true);
-    bare(bench, "plain.car");
-    peer(bench, "plain.car");
-}
-
-static void remove_folder(const struct bench *bench)
-{
-    const char *const argv[] = {"rm", "-rf", "--", bench->folder, NULL};
-    if (!run(argv)) {
-        (void)fprintf(stderr, "bench_airgap: %s could not be removed\n", bench->folder);
+    for (uint64_t round = 0; round < bench->rounds; round++) {
+        measure_round(bench);
+    }
+    (void)printf("%" PRIu64 " events of %u bytes of payload, %u aggregates, %" PRIu64 " round%s\n",
+                 bench->events, PAYLOAD_BYTES, AGGREGATES, bench->rounds,
+                 bench->rounds == 1 ? "" : "s");
+    (void)printf("%-28s %9s %9s %9s %12s %9s %9s\n", "", "median s", "least", "most", "events/s",
+                 "MiB/s", "MiB own");
+    for (size_t step = 0; step < STEPS; step++) {
+        print_step(bench, (enum step)step);
     }
 }
 
 static void read_options(struct bench *bench, int argc, char **argv)
 {
     static const struct option options[] = {{"events", required_argument, NULL, 'e'},
+                                            {"rounds", required_argument, NULL, 'r'},
                                             {"memory-max", required_argument, NULL, 'm'},
                                             {"folder", required_argument, NULL, 'f'},
                                             {NULL, 0, NULL, 0}};
@@ -392,6 +483,9 @@ static void read_options(struct bench *bench, int argc, char **argv)
         switch (found) {
         case 'e':
             bench->events = strtoull(optarg, NULL, 10);
+            break;
+        case 'r':
+            bench->rounds = strtoull(optarg, NULL, 10);
             break;
         case 'm':
             bench->memory_max_mib = strtoull(optarg, NULL, 10);
@@ -406,11 +500,14 @@ static void read_options(struct bench *bench, int argc, char **argv)
     if (bench->events == 0) {
         die("--events", "wants a number from 1 on");
     }
+    if (bench->rounds == 0 || bench->rounds > ROUNDS_MAX) {
+        die("--rounds", "wants a number from 1 to 99");
+    }
 }
 
 int main(int argc, char **argv)
 {
-    struct bench bench = {.events = EVENTS_DEFAULT, .folder = "/tmp"};
+    static struct bench bench = {.events = EVENTS_DEFAULT, .rounds = 1, .folder = "/tmp"};
     struct quipu_error err;
     pthread_t watcher;
     char folder[PATH_BYTES];
@@ -431,7 +528,7 @@ int main(int argc, char **argv)
     atomic_store(&is_watching, false);
     (void)pthread_join(watcher, NULL); /* it ends by itself */
     quipu_age_secrets_free(&bench.secrets);
-    remove_folder(&bench);
+    remove_made(&bench, "");
     if (bench.memory_max_mib > 0 && greatest_kib > bench.memory_max_mib * 1024) {
         die("memory", "more than --memory-max");
     }

@@ -250,19 +250,38 @@ static enum quipu_status say_json(struct import_run *run, const struct quipu_imp
     return status == QUIPU_OK ? cli_json_end(json, err) : status;
 }
 
-/* More than one transaction takes: into a copy of the store, with the store closed meanwhile. */
+/* Others use the store, or the disk has no room for a copy: in one transaction after all, which may
+ * hold ten times as much memory. Where that does not go either, `why` is what is told. */
+static enum quipu_status accept_at_once(struct import_run *run, struct quipu_import_report *report,
+                                        const struct quipu_error *why, struct quipu_error *err)
+{
+    cli_note(run->cli, "%s: not into a copy, but in one transaction, which takes more memory",
+             why->status == QUIPU_BUSY ? "the store is in use" : "the disk has no room");
+    enum quipu_status status = quipu_import_accept(run->import, run->cli->engine, report, err);
+    if (status == QUIPU_TOO_LARGE) {
+        *err = *why;
+    }
+    return status == QUIPU_TOO_LARGE ? why->status : status;
+}
+
+/* More than one small transaction takes: into a copy, with the store closed meanwhile. */
 static enum quipu_status accept_alone(struct import_run *run, struct quipu_import_report *report,
                                       int *code, struct quipu_error *err)
 {
     struct cli *cli = run->cli;
     uint64_t opened_position = cli->config->opened_position;
-    cli_note(cli, "more than one transaction takes: into a copy of the store, which then takes its "
-                  "place");
+    cli_note(cli, "more than one small transaction takes: into a copy of the store, which then "
+                  "takes its place");
     cli_close(&cli->store, &cli->engine);
     enum quipu_status status = quipu_import_accept_alone(run->import, cli->store_path, report, err);
-    if (status == QUIPU_OK) {
+    bool is_elsewhere = status == QUIPU_BUSY || status == QUIPU_NO_SPACE;
+    if (status == QUIPU_OK || is_elsewhere) {
         *code = cli_open(cli);
         cli->config->opened_position = opened_position;
+    }
+    if (is_elsewhere && *code == 0) {
+        struct quipu_error why = *err;
+        status = accept_at_once(run, report, &why, err);
     }
     return status;
 }
@@ -295,7 +314,8 @@ static int accept_it(struct import_run *run)
     struct quipu_error err;
     struct quipu_import_report report;
     int code = 0;
-    enum quipu_status status = quipu_import_accept(run->import, run->cli->engine, &report, &err);
+    enum quipu_status status = quipu_import_accept_within(
+        run->import, run->cli->engine, QUIPU_IMPORT_MEMORY_DEFAULT, &report, &err);
     if (status == QUIPU_TOO_LARGE) {
         status = accept_alone(run, &report, &code, &err);
     }

@@ -14,9 +14,9 @@
 #include "internal/failpoint.h"
 #include "quipu/operations.h"
 
-/* A slice of an import into a copy: so much of blocks, or so many events, whichever comes first. A
- * transaction also holds the pages of heads and indexes, up to two for each event. */
-#define SLICE_BYTES  (UINT64_C(32) << 20)
+/* A slice of an import into a copy: so much held in memory, or so many events, whichever comes
+ * first. */
+#define SLICE_BYTES  (UINT64_C(16) << 20)
 #define SLICE_EVENTS UINT64_C(8192)
 
 struct accepting {
@@ -25,8 +25,8 @@ struct accepting {
     bool is_sliced;
     struct quipu_ingest *ingest;
     struct quipu_import_place place;
-    uint64_t slice_bytes;
     uint64_t slice_events;
+    uint64_t memory_max;                  /* of one transaction for all */
     struct quipu_ingest_report events;    /* of the bundle, so far */
     struct quipu_ingest_report committed; /* with those that were let out of quarantine */
     enum quipu_status refused;            /* what the store said */
@@ -40,7 +40,6 @@ static enum quipu_status begin_slice(struct accepting *run, struct quipu_error *
         run->import->options.keeps_forks ? QUIPU_INGEST_FORKS_KEEP : QUIPU_INGEST_FORKS_REFUSE;
     /* Its signature held (judge_signers); it speaks for this source's events and no other's. */
     options.proven_source = quipu_slice_text(run->import->bundle.source);
-    run->slice_bytes = 0;
     run->slice_events = 0;
     return quipu_ingest_begin_with(run->engine, &options, &run->ingest, err);
 }
@@ -67,6 +66,34 @@ static enum quipu_status take_slice(struct accepting *run, struct quipu_error *e
     return status == QUIPU_OK ? begin_slice(run, err) : status;
 }
 
+static enum quipu_status too_large(const struct accepting *run, struct quipu_error *err)
+{
+    return quipu_error_set(err, QUIPU_TOO_LARGE, "more than %" PRIu64 " MiB of memory",
+                           run->memory_max >> 20);
+}
+
+/* Slices end in time; one transaction for all has its bound. */
+static enum quipu_status hold_little(struct accepting *run, struct quipu_error *err)
+{
+    uint64_t held = quipu_txn_bytes_held(quipu_ingest_txn(run->ingest));
+    if (!run->is_sliced) {
+        return held > run->memory_max ? too_large(run, err) : QUIPU_OK;
+    }
+    run->slice_events++;
+    return held >= SLICE_BYTES || run->slice_events >= SLICE_EVENTS ? take_slice(run, err)
+                                                                    : QUIPU_OK;
+}
+
+/* The reader has held each block to its limit: it is the transaction that is full. */
+static enum quipu_status wrap_full(enum quipu_status status, struct quipu_error *err)
+{
+    return status != QUIPU_TOO_LARGE
+               ? status
+               : quipu_error_wrap(err, status,
+                                  "too much for one transaction, so nothing is taken in; have it "
+                                  "taken in with the store closed to others");
+}
+
 static enum quipu_status take_event(void *ctx, const struct quipu_bundle_event *event,
                                     struct quipu_error *err)
 {
@@ -82,23 +109,27 @@ static enum quipu_status take_event(void *ctx, const struct quipu_bundle_event *
         run->events.added += outcome == QUIPU_INGEST_ADDED;
         run->events.known += outcome == QUIPU_INGEST_KNOWN;
     }
-    if (status == QUIPU_OK && run->is_sliced) {
-        run->slice_bytes += event->envelope.len + event->payload.len;
-        run->slice_events++;
-        if (run->slice_bytes >= SLICE_BYTES || run->slice_events >= SLICE_EVENTS) {
-            status = take_slice(run, err);
-        }
+    if (status == QUIPU_OK) {
+        status = hold_little(run, err);
     }
     if (status != QUIPU_OK) {
         run->refused = status;
     }
-    if (status == QUIPU_TOO_LARGE) {
-        /* The reader has held each block to its limit: it is the transaction that is full. */
-        return quipu_error_wrap(err, status,
-                                "too much for one transaction, so nothing is taken in; have it "
-                                "taken in with the store closed to others");
+    return wrap_full(status, err);
+}
+
+/* At most as many events can be known as the store holds, and all others are new: a bundle that is
+ * too large by that count needs no try. */
+static enum quipu_status judge_size(const struct accepting *run, struct quipu_error *err)
+{
+    const struct quipu_bundle_report *bundle = &run->import->bundle;
+    uint64_t here = quipu_txn_last_position(quipu_ingest_txn(run->ingest));
+    uint64_t added = bundle->events > here ? bundle->events - here : 0;
+    if (run->is_sliced || added == 0 ||
+        bundle->file_bytes / bundle->events <= run->memory_max / added) {
+        return QUIPU_OK;
     }
-    return status;
+    return wrap_full(too_large(run, err), err);
 }
 
 static enum quipu_status judge_place(struct accepting *run, struct quipu_error *err)
@@ -154,6 +185,9 @@ static enum quipu_status accept_all(struct accepting *run, struct quipu_import_r
         status = judge_place(run, err);
     }
     if (status == QUIPU_OK) {
+        status = judge_size(run, err);
+    }
+    if (status == QUIPU_OK) {
         status = quipu_import_again(import, take_event, run, &run->refused, err);
     }
     if (status == QUIPU_OK) {
@@ -181,7 +215,15 @@ static enum quipu_status accept_all(struct accepting *run, struct quipu_import_r
 enum quipu_status quipu_import_accept(struct quipu_import *import, struct quipu_engine *engine,
                                       struct quipu_import_report *report, struct quipu_error *err)
 {
-    struct accepting run = {.import = import, .engine = engine};
+    return quipu_import_accept_within(import, engine, UINT64_MAX, report, err);
+}
+
+enum quipu_status quipu_import_accept_within(struct quipu_import *import,
+                                             struct quipu_engine *engine, uint64_t memory_max,
+                                             struct quipu_import_report *report,
+                                             struct quipu_error *err)
+{
+    struct accepting run = {.import = import, .engine = engine, .memory_max = memory_max};
     struct quipu_import_report found;
     enum quipu_status status = accept_all(&run, &found, err);
     if (status == QUIPU_OK && report != NULL) {

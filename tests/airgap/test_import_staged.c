@@ -111,6 +111,78 @@ Test(import_steps, a_refused_copy_leaves_the_store_untouched)
     cr_assert_eq(read_log(&office).count, 0u);
 }
 
+/* ------------------------------------------------------------------ in little memory */
+
+static enum quipu_status import_within(uint64_t memory_max, bool keeps_forks,
+                                       struct quipu_import_report *report, struct quipu_error *err)
+{
+    struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
+    struct quipu_import *import = NULL;
+    options.keeps_forks = keeps_forks;
+    enum quipu_status status = quipu_import_open(office.engine, path, &options, &import, err);
+    if (status == QUIPU_OK) {
+        status = quipu_import_accept_within(import, office.engine, memory_max, report, err);
+    }
+    quipu_import_close(&import);
+    return status;
+}
+
+Test(import_steps, more_than_memory_allows_is_refused_at_sight_and_taken_where_it_may)
+{
+    struct quipu_import_report report;
+    struct quipu_error err;
+    store_kit_append(&vault, 3000, 1000);
+    store_kit_export(&vault, path, NULL);
+    cr_assert_eq(import_within(UINT64_C(1) << 20, false, &report, &err), QUIPU_TOO_LARGE);
+    cr_assert_not_null(strstr(err.message, "more than 1 MiB of memory"), "%s", err.message);
+    cr_assert_null(strstr(err.message, "event "), "no event was tried: %s", err.message);
+    cr_assert_eq(office_events(), 0u);
+    cr_assert_eq(read_log(&office).count, 0u);
+    cr_assert_eq(import_within(UINT64_C(16) << 20, false, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(report.events.added, 3000u);
+    must_be_the_same();
+}
+
+/* As many events are there as the bundle has, so that each of them might be known: the bound is met
+ * on the way. */
+Test(import_steps, more_than_memory_allows_is_given_up_on_the_way)
+{
+    struct quipu_import_report report;
+    struct quipu_error err;
+    store_kit_append(&vault, 500, 6000);
+    store_kit_append(&office, 500, 10);
+    store_kit_export(&vault, path, NULL);
+    cr_assert_eq(import_within(UINT64_C(1) << 20, true, &report, &err), QUIPU_TOO_LARGE);
+    cr_assert_not_null(strstr(err.message, "more than 1 MiB of memory"), "%s", err.message);
+    cr_assert_eq(office_events(), 500u);
+    cr_assert_eq(read_log(&office).count, 0u);
+    cr_assert_eq(import_within(UINT64_C(32) << 20, true, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(office_events(), 1000u);
+}
+
+Test(import_steps, what_is_known_needs_no_memory_and_no_copy)
+{
+    struct quipu_import_report report;
+    struct quipu_error err;
+    store_kit_append(&vault, 3000, 1000);
+    store_kit_export(&vault, path, NULL);
+    cr_assert_eq(quipu_import(office.engine, path, NULL, NULL, &err), QUIPU_OK, "%s", err.message);
+    /* A few new ones beside them change that little. */
+    store_kit_append(&vault, 10, 1000);
+    cr_assert_eq(remove(path), 0);
+    store_kit_export(&vault, path, NULL);
+    cr_assert_eq(import_within(UINT64_C(1) << 20, false, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(report.events.known, 3000u);
+    cr_assert_eq(report.events.added, 10u);
+    cr_assert_eq(import_within(UINT64_C(1) << 16, false, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(report.events.known, 3010u);
+    must_be_the_same();
+}
+
 /* ------------------------------------------------------------------ killed */
 
 /* In a process of its own; how it ended: a status, or -signal. */

@@ -385,18 +385,36 @@ quipu_import_compare(struct quipu_import *import, struct quipu_engine *engine,
                      struct quipu_error *err);
 
 /** The last step: take all of it in, or none, in one transaction. Once; after QUIPU_TOO_LARGE
- * quipu_import_accept_alone may be tried. @retval as quipu_import */
+ * quipu_import_accept_alone may be tried. Memory: quipu_import_accept_within has a bound to it.
+ * @retval as quipu_import */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_import_accept(struct quipu_import *import,
                                                                  struct quipu_engine *engine,
                                                                  struct quipu_import_report *report,
                                                                  struct quipu_error *err);
+
+/** What the program `quipu` lets one transaction hold: an import then stays below some 64 MiB. */
+#define QUIPU_IMPORT_MEMORY_DEFAULT ((uint64_t)40 << 20)
+
+/**
+ * quipu_import_accept, as long as the transaction holds at most `memory_max` bytes of what it has
+ * changed, about. Events that are known already change nothing, so that a bundle of which little is
+ * new is taken in whatever its size.
+ * @retval QUIPU_TOO_LARGE  it would be more; nothing was taken in. Often said at once: where the
+ * bundle has more events than the store, so that those beyond must be new. Then close the store and
+ * call quipu_import_accept_alone, or, where others use the store and will not leave it,
+ * quipu_import_accept. @retval as quipu_import
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_import_accept_within(struct quipu_import *import, struct quipu_engine *engine,
+                           uint64_t memory_max, struct quipu_import_report *report,
+                           struct quipu_error *err);
 
 /**
  * The last step for a bundle of any size: into a copy of the store in the folder `store`, in
  * slices, and the copy takes the store's place by one rename. All or none, also after a kill or a
  * power cut at any moment. The store must not be open, neither here (close the engine that
  * quipu_import_open was given) nor elsewhere; the disk needs room for the copy and the events.
- * Memory: as quipu_import, but less than 150 MB for the transactions.
+ * Memory: as quipu_import, but some 30 MB for the transactions.
  * @retval QUIPU_BUSY  it is open; err names the process. @retval as quipu_import and
  * quipu_store_stage_begin
  */
