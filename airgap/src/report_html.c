@@ -21,7 +21,8 @@ static const char style[] =
     "@media (prefers-color-scheme:dark){:root{--ink:#ececec;--soft:#a9a9a9;--line:#4a4a4a;"
     "--paper:#161616;--tint:#212121;--alarm:#ff9d73}}\n"
     "*{box-sizing:border-box}\n"
-    "body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.45 system-ui,sans-serif}\n"
+    "body{margin:0;background:var(--paper);color:var(--ink);font:.95rem/1.45 "
+    "system-ui,sans-serif}\n"
     "main{max-width:54rem;margin:0 auto;padding:1.5rem 1.25rem 3rem}\n"
     "h1{font-size:1.7rem;margin:0}\n"
     "header p{margin:.2rem 0 0;color:var(--soft)}\n"
@@ -33,29 +34,31 @@ static const char style[] =
     "dl div{display:grid;grid-template-columns:6.5rem 1fr;gap:0 .8rem;padding:.12rem 0}\n"
     "dt{color:var(--soft)}\n"
     "dd{margin:0;grid-column:2;min-width:0;overflow-wrap:anywhere}\n"
-    "code{font:.92em/1.4 ui-monospace,'DejaVu Sans Mono',monospace;overflow-wrap:anywhere}\n"
+    "code,.keys{font:.92em/1.4 ui-monospace,'DejaVu Sans Mono',monospace;overflow-wrap:anywhere}\n"
     ".words{word-spacing:.25em}\n"
     ".said{white-space:pre-wrap}\n"
     ".alarm{color:var(--alarm);font-weight:600}\n"
     ".hidden{font-family:ui-monospace,monospace;font-size:.85em;background:var(--tint);"
     "border:1px solid var(--line);border-radius:2px}\n"
-    "table{border-collapse:collapse;margin:.4rem 0 1rem}\n"
-    "caption{text-align:left;font-weight:600;padding:.3rem 0}\n"
+    "table{border-collapse:collapse;display:inline-table;vertical-align:top;"
+    "margin:.4rem 2.5rem .8rem 0}\n"
+    "caption{text-align:left;font-weight:600;padding:.3rem 0;white-space:nowrap}\n"
     "thead th{font-weight:400;color:var(--soft);border-bottom:1px solid var(--line)}\n"
     "th,td{padding:.14rem .9rem .14rem 0;vertical-align:top}\n"
     "th{text-align:left;font-weight:400;overflow-wrap:anywhere}\n"
     ".count{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\n"
-    ".sign{width:100%;table-layout:fixed}\n"
+    ".sign{display:table;width:100%;table-layout:fixed;margin-right:0}\n"
     ".sign th,.sign td{border-bottom:1px solid var(--ink);padding:.3rem .8rem .3rem 0}\n"
     ".sign tbody tr{height:3.4rem}\n"
     ".sign tbody th,.sign tbody td{vertical-align:bottom}\n"
     ".sign .name{width:36%}\n"
     ".sign .date{width:20%}\n"
     "@page{margin:15mm 16mm}\n"
-    "@media print{:root{color-scheme:light;--ink:#000;--soft:#444;--line:#999;--paper:#fff;"
+    "@media "
+    "print{:root{font-size:9pt;color-scheme:light;--ink:#000;--soft:#444;--line:#999;--paper:#fff;"
     "--tint:#fff;--alarm:#000}\n"
-    "body{font-size:9.5pt;line-height:1.35}main{max-width:none;padding:0}\n"
-    "h2{margin-top:1.1rem}h2,h3,caption{break-after:avoid}\n"
+    "body{font-size:1rem;line-height:1.3}main{max-width:none;padding:0}\n"
+    "h2{margin:1rem 0 .4rem}h2,h3,caption{break-after:avoid}\n"
     "dl div,tr,.sign{break-inside:avoid}.alarm{text-decoration:underline}}\n";
 
 /* ------------------------------------------------------------------ text */
@@ -115,6 +118,7 @@ static void put_value(struct report_out *out, struct quipu_slice value, enum rep
         [REPORT_CODE] = {"<code>", "</code>"},
         [REPORT_WORDS] = {"<span class=\"words\">", "</span>"},
         [REPORT_SAID] = {"<bdi class=\"said\">", "</bdi>"},
+        [REPORT_KEYS] = {"<bdi class=\"said keys\">", "</bdi>"},
         [REPORT_ALARM] = {"<span class=\"alarm\">", "</span>"},
     };
     put(out, tags[kind].open);

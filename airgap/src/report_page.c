@@ -21,6 +21,9 @@
 #define OUT_BYTES  ((size_t)32 << 10)
 #define LINE_BYTES 256
 
+/* So many are seen at a glance; more are counted by kind first. */
+#define OPERATIONS_FEW 8u
+
 /* The page on its way. */
 struct page {
     const struct quipu_report *report;
@@ -134,7 +137,7 @@ static void write_who(const struct page *page)
     page->form->facts_end(page->out);
     if (report->operators.count > 0) {
         const struct report_table_look look = {
-            .caption = "Operators, as the operations below name them",
+            .caption = "Operators",
             .count = "operations",
             .name = "operator",
             .others = "all others",
@@ -258,7 +261,7 @@ static enum quipu_status write_operation(void *ctx, const struct quipu_operation
     write_said(page, "operator", operation->operator_name, REPORT_SAID);
     write_said(page, "reason", operation->reason, REPORT_SAID);
     if (!quipu_slice_equal(operation->source, quipu_slice_text(page->report->source))) {
-        write_said(page, "source", operation->source, REPORT_SAID);
+        write_said(page, "source", operation->source, REPORT_KEYS);
     }
     write_operation_counts(page, operation);
     if (operation->has_manifest) {
@@ -267,7 +270,7 @@ static enum quipu_status write_operation(void *ctx, const struct quipu_operation
     if (operation->has_sha256) {
         say_digest(page, "sha256", operation->sha256);
     }
-    write_said(page, "signed by", operation->signers, REPORT_SAID);
+    write_said(page, "signed by", operation->signers, REPORT_KEYS);
     page->form->facts_end(page->out);
     report_out_relieve(page->out);
     return page->out->status == QUIPU_OK ? QUIPU_OK : QUIPU_DONE;
@@ -275,6 +278,13 @@ static enum quipu_status write_operation(void *ctx, const struct quipu_operation
 
 static enum quipu_status write_operations(const struct page *page, struct quipu_error *err)
 {
+    static const struct report_table_look by_kind = {
+        .caption = "Operations by kind",
+        .count = "operations",
+        .name = "kind",
+        .others = "all others",
+        .kind = REPORT_CODE,
+    };
     const struct quipu_report *report = page->report;
     char line[LINE_BYTES];
     enum quipu_status status = QUIPU_OK;
@@ -287,14 +297,9 @@ static enum quipu_status write_operations(const struct page *page, struct quipu_
     if (report->kinds.count == 0) {
         page->form->note(page->out, "No export and no import is recorded.");
     } else {
-        const struct report_table_look look = {
-            .caption = "Operations by kind",
-            .count = "operations",
-            .name = "kind",
-            .others = "all others",
-            .kind = REPORT_CODE,
-        };
-        page->form->table(page->out, &look, &report->kinds);
+        if (report->last_operation - report->after > OPERATIONS_FEW) {
+            page->form->table(page->out, &by_kind, &report->kinds);
+        }
         /* The rows take a const page, the callback's context is none. */
         struct page rows = *page;
         status = quipu_each_operation(report->engine, report->after, write_operation, &rows, err);
@@ -334,7 +339,7 @@ static void write_events(const struct page *page)
         .count = "events",
         .name = "source",
         .others = "all other sources",
-        .kind = REPORT_SAID,
+        .kind = REPORT_KEYS,
     };
     page->form->section(page->out, "events", "Events");
     if (report->events == 0) {
@@ -366,7 +371,7 @@ static void write_fork(const struct page *page, const struct quipu_report_fork *
     }
     (void)snprintf(number, sizeof number, "number %" PRIu64 " was used twice by:", fork->number);
     fact(page, "used twice", quipu_slice_text(number), REPORT_ALARM);
-    fact(page, "", fork->source, REPORT_SAID);
+    fact(page, "", fork->source, REPORT_KEYS);
 }
 
 static void write_disorder(const struct page *page)

@@ -28,6 +28,7 @@ enum report_value {
     REPORT_CODE,  /* keys, digests, CIDs: told apart character by character */
     REPORT_WORDS, /* a digest as words */
     REPORT_SAID,  /* text that others wrote */
+    REPORT_KEYS,  /* keys that others wrote */
     REPORT_ALARM, /* our own words about what is not in order */
 };
 

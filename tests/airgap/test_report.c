@@ -258,7 +258,7 @@ Test(report, a_row_stands_as_it_was_recorded)
         "<div><dt>when</dt><dd>2026-11-20T12:00:00Z</dd></div>\n"
         "<div><dt>operator</dt><dd><bdi class=\"said\">Ada Quispe</bdi></dd></div>\n"
         "<div><dt>reason</dt><dd><bdi class=\"said\">the stick broke</bdi></dd></div>\n"
-        "<div><dt>source</dt><dd><bdi class=\"said\">UFIRST</bdi></dd></div>\n"
+        "<div><dt>source</dt><dd><bdi class=\"said keys\">UFIRST</bdi></dd></div>\n"
         "<div><dt>bundle</dt><dd>12</dd></div>\n"
         "<div><dt>events</dt><dd>13,288 events: 13,000 new here, 288 known already</dd>"
         "</div>\n<div><dt>gap</dt><dd><span class=\"alarm\">1 bundle missing before it, "
@@ -271,7 +271,7 @@ Test(report, a_row_stands_as_it_was_recorded)
         &html,
         "</code></dd></div>\n<div><dt>in words</dt><dd><span class=\"words\">%.*s"
         "</span></dd></div>\n"
-        "<div><dt>signed by</dt><dd><bdi class=\"said\">UFIRST USECOND</bdi></dd></div>\n"
+        "<div><dt>signed by</dt><dd><bdi class=\"said keys\">UFIRST USECOND</bdi></dd></div>\n"
         "</dl>\n</section>\n",
         QUIPU_SLICE_FMT(quipu_buf_slice(&words)));
     quipu_buf_append_byte(&html, 0);

@@ -156,6 +156,7 @@ Test(report_memory, names_over_the_limit_are_counted_together)
     struct quipu_buf page = page_of(&report, QUIPU_REPORT_TEXT);
     cr_assert(page_has(&page, "           2  all other types\n"));
     cr_assert(page_has(&page, "          48  all others\n"));
+    cr_assert(page_has(&page, "  Operations by kind\n  operations  kind\n          80  export\n"));
     cr_assert(page_has(&page, "too many aggregates"));
     quipu_buf_release(&page);
     quipu_report_release(&report);
