@@ -198,6 +198,14 @@ static void outgoing_pop(struct quipu_bridge *bridge, bool is_sent)
     quipu_free(item);
 }
 
+/* What no other connection would help against. Any other failure is the connection's: it may be
+ * breaking and not yet be closed. */
+static bool is_refused(natsStatus s)
+{
+    return s == NATS_MAX_PAYLOAD || s == NATS_INVALID_ARG || s == NATS_INVALID_SUBJECT ||
+           s == NATS_NO_SERVER_SUPPORT || s == NATS_NO_MEMORY;
+}
+
 /* All that waits; false where the connection is gone. */
 static bool send_all(struct quipu_bridge *bridge)
 {
@@ -209,7 +217,9 @@ static bool send_all(struct quipu_bridge *bridge)
             continue;
         }
         natsStatus s = natsConnection_PublishMsg(bridge->nats->connection, item->msg);
-        if (s != NATS_OK && !connection_stands(bridge)) {
+        if (s != NATS_OK && !is_refused(s)) {
+            /* Half a message may be on the wire: only a new connection is clean again. */
+            natsConnection_Close(bridge->nats->connection);
             return false;
         }
         outgoing_pop(bridge, s == NATS_OK);
