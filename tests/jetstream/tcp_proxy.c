@@ -29,10 +29,13 @@ static struct sockaddr_in loopback(int port)
     return address;
 }
 
+/* Splitmix64: seeds that lie side by side give numbers that have nothing to do with each other. */
 static uint64_t next_random(uint64_t *seed)
 {
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return *seed >> 33;
+    uint64_t mixed = *seed += 0x9e3779b97f4a7c15u;
+    mixed = (mixed ^ mixed >> 30) * 0xbf58476d1ce4e5b9u;
+    mixed = (mixed ^ mixed >> 27) * 0x94d049bb133111ebu;
+    return mixed ^ mixed >> 31;
 }
 
 static void pair_close(struct tcp_proxy_pair *pair, bool is_reset)
@@ -95,6 +98,7 @@ static void begin_trouble(struct tcp_proxy *proxy, struct tcp_proxy_pair *pair)
 {
     (void)pthread_mutex_lock(&proxy->mutex);
     proxy->cuts_done++;
+    proxy->tally.began[pair->trouble]++;
     (void)pthread_mutex_unlock(&proxy->mutex);
     pair->left = UINT64_MAX;
     switch (pair->trouble) {
@@ -134,6 +138,11 @@ static void pump(struct tcp_proxy *proxy, struct tcp_proxy_pair *pair, int from,
         pair_close(pair, false);
         return;
     }
+    if (is_lost) {
+        (void)pthread_mutex_lock(&proxy->mutex);
+        proxy->tally.lost_answers++;
+        (void)pthread_mutex_unlock(&proxy->mutex);
+    }
     if (pair->left == UINT64_MAX) {
         return;
     }
@@ -151,6 +160,7 @@ static bool take_orders(struct tcp_proxy *proxy)
     (void)pthread_mutex_lock(&proxy->mutex);
     bool is_stopping = proxy->is_stopping;
     for (int i = 0; proxy->is_blackening && i < TCP_PROXY_PAIRS; i++) {
+        proxy->tally.blacked += proxy->pairs[i].client >= 0 && !proxy->pairs[i].is_black;
         proxy->pairs[i].is_black = true;
     }
     proxy->is_blackening = false;
@@ -267,6 +277,14 @@ int tcp_proxy_cuts(struct tcp_proxy *proxy)
     int cuts = proxy->cuts_done;
     (void)pthread_mutex_unlock(&proxy->mutex);
     return cuts;
+}
+
+struct tcp_tally tcp_proxy_tally(struct tcp_proxy *proxy)
+{
+    (void)pthread_mutex_lock(&proxy->mutex);
+    struct tcp_tally tally = proxy->tally;
+    (void)pthread_mutex_unlock(&proxy->mutex);
+    return tally;
 }
 
 void tcp_proxy_stop(struct tcp_proxy *proxy)

@@ -23,6 +23,13 @@ enum tcp_trouble {
     TCP_TROUBLES,
 };
 
+/* What it really did to connections, and what became of bytes. */
+struct tcp_tally {
+    uint64_t began[TCP_TROUBLES]; /* of each kind of trouble */
+    uint64_t blacked;             /* connections that vanished */
+    uint64_t lost_answers;        /* pieces that the server had sent and nobody got */
+};
+
 struct tcp_proxy_pair {
     int client; /* -1: free */
     int server;
@@ -50,6 +57,7 @@ struct tcp_proxy {
     uint64_t cut_bytes_max;
     bool has_all_troubles; /* not only cuts */
     int cuts_done;
+    struct tcp_tally tally;
     struct tcp_proxy_pair pairs[TCP_PROXY_PAIRS]; /* the thread's own */
 };
 
@@ -68,5 +76,8 @@ void tcp_proxy_blacken(struct tcp_proxy *proxy);
 
 /* How many connections have been spoilt. */
 int tcp_proxy_cuts(struct tcp_proxy *proxy);
+
+/* The same by kinds. */
+struct tcp_tally tcp_proxy_tally(struct tcp_proxy *proxy);
 
 #endif

@@ -1,8 +1,13 @@
 /*
- * Fault schedules by seed. In each, a store and a second one that has taken in the same events
- * flush at once, the first also by a second process, through a network that spoils connections and
- * to a server that is killed, paused and restarted meanwhile, with pauses beyond its duplicate
- * window. Afterwards the stream holds every event exactly once and every payload whole.
+ * Fault schedules by seed. In each, one store writes and exports a bundle, and two machines import
+ * it. The first store and the second machine flush at once, the store now and then also by a second
+ * process, through a network that spoils connections and to a server that is killed, paused and
+ * restarted meanwhile, with pauses beyond its duplicate window. When the window is over for good,
+ * the third machine flushes the same bundle too. Afterwards the stream holds every event exactly
+ * once and every payload whole.
+ *
+ * Each kind of fault is counted where it really struck a flush that was under way; from
+ * TALLY_SCHEDULES schedules on, every kind must have.
  *
  * QUIPU_SOAK_SCHEDULES (10) and QUIPU_SOAK_SEED (1) choose how many and which; scripts/soak runs
  * hundreds.
@@ -12,6 +17,7 @@
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,38 +26,81 @@
 #include <unistd.h>
 
 #include "js_kit.h"
+#include "quipu/bundle.h"
 #include "tcp_proxy.h"
 
 #define SCHEDULES_DEFAULT   10
+#define TALLY_SCHEDULES     40
 #define DUPLICATE_WINDOW_US 100000
 #define ATTEMPTS_MAX        400
 #define NS_PER_MS           1000000
+#define REQUEST_TIMEOUT_US  200000
 
-struct schedule {
-    uint64_t seed;
-    uint64_t random;
-    struct nats_fixture server;
-    struct tcp_proxy proxy;
-    struct js_store first;
-    struct js_store second; /* has the first one's events too, as by a bundle */
-    pid_t child;            /* flushes the first store as well; 0: none */
-    int kills;
-    int pauses;
+/* ------------------------------------------------------------------ what really happened */
+
+enum tally {
+    TALLY_KILLED,
+    TALLY_PAUSED,
+    TALLY_PAUSED_LONG,
+    TALLY_WINDOW_OVER,
+    TALLY_CLOSED,
+    TALLY_RESET,
+    TALLY_HALF_CLOSED,
+    TALLY_DEAF,
+    TALLY_LOST_ANSWERS,
+    TALLY_DAWDLED,
+    TALLY_BLACKED,
+    TALLY_RESENT,
+    TALLY_RECONNECTED,
+    TALLY_DUPLICATES,
+    TALLY_PROCESSES,
+    TALLY_BUSY,
+    TALLY_BUNDLES,
+    TALLY_LATE,
+    TALLIES,
 };
 
-static uint64_t draw(struct schedule *schedule, uint64_t below)
+static const char *const tally_names[TALLIES] = {
+    [TALLY_KILLED] = "server killed (-9) and restarted in mid-flush",
+    [TALLY_PAUSED] = "server paused (SIGSTOP) in mid-flush",
+    [TALLY_PAUSED_LONG] = "  of these, longer than an answer may take",
+    [TALLY_WINDOW_OVER] = "faults in mid-flush that outlasted the duplicate window",
+    [TALLY_CLOSED] = "connections closed after some bytes",
+    [TALLY_RESET] = "connections reset after some bytes",
+    [TALLY_HALF_CLOSED] = "connections half closed: what is sent still arrives",
+    [TALLY_DEAF] = "connections gone deaf: stored, and no ack comes back",
+    [TALLY_LOST_ANSWERS] = "pieces of answers lost between commit and ack",
+    [TALLY_DAWDLED] = "connections delayed",
+    [TALLY_BLACKED] = "connections that vanished without a word",
+    [TALLY_RESENT] = "messages that were sent again",
+    [TALLY_RECONNECTED] = "reconnects by a flush in its midst",
+    [TALLY_DUPLICATES] = "events found stored already, and ours",
+    [TALLY_PROCESSES] = "second processes at the same store",
+    [TALLY_BUSY] = "flushes that found another one at work",
+    [TALLY_BUNDLES] = "imports of one bundle on two machines",
+    [TALLY_LATE] = "events offered again beyond the duplicate window",
+};
+
+static uint64_t tallies[TALLIES];
+static pthread_mutex_t tallies_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static void count(enum tally what, uint64_t more)
 {
-    schedule->random = schedule->random * 6364136223846793005u + 1442695040888963407u;
-    return (schedule->random >> 33) % below;
+    (void)pthread_mutex_lock(&tallies_mutex);
+    tallies[what] += more;
+    (void)pthread_mutex_unlock(&tallies_mutex);
 }
 
-static void wait_ms(uint64_t ms)
+static void show_tallies(uint64_t schedules)
 {
-    struct timespec pause = {(time_t)(ms / 1000), (long)(ms % 1000) * NS_PER_MS};
-    (void)nanosleep(&pause, NULL);
+    for (int i = 0; i < TALLIES; i++) {
+        printf("%10" PRIu64 "  %s\n", tallies[i], tally_names[i]);
+        cr_assert(schedules < TALLY_SCHEDULES || tallies[i] > 0,
+                  "in %" PRIu64 " schedules never: %s", schedules, tally_names[i]);
+    }
 }
 
-/* ------------------------------------------------------------------ flushing */
+/* ------------------------------------------------------------------ a schedule */
 
 struct flushing {
     struct js_store *store;
@@ -62,7 +111,39 @@ struct flushing {
     int attempts;
     uint64_t published;
     uint64_t duplicates;
+    atomic_bool is_done;
 };
+
+struct schedule {
+    uint64_t seed;
+    uint64_t random;
+    struct nats_fixture server;
+    struct tcp_proxy proxy;
+    struct js_store first;
+    struct js_store second; /* imported the first one's bundle */
+    struct js_store third;  /* imported the same bundle */
+    uint64_t events;
+    struct flushing first_flush;
+    struct flushing second_flush;
+    pid_t child; /* flushes the first store as well; 0: none */
+};
+
+/* Splitmix64: seeds that lie side by side draw numbers that have nothing to do with each other. */
+static uint64_t draw(struct schedule *schedule, uint64_t below)
+{
+    uint64_t mixed = schedule->random += 0x9e3779b97f4a7c15u;
+    mixed = (mixed ^ mixed >> 30) * 0xbf58476d1ce4e5b9u;
+    mixed = (mixed ^ mixed >> 27) * 0x94d049bb133111ebu;
+    return (mixed ^ mixed >> 31) % below;
+}
+
+static void wait_ms(uint64_t ms)
+{
+    struct timespec pause = {(time_t)(ms / 1000), (long)(ms % 1000) * NS_PER_MS};
+    (void)nanosleep(&pause, NULL);
+}
+
+/* ------------------------------------------------------------------ flushing */
 
 /* Statuses that a fault may give; any other is a defect. */
 static bool is_excused(enum quipu_status status)
@@ -79,7 +160,7 @@ static enum quipu_status flush_once(struct flushing *flushing)
     struct quipu_flush_options flush = QUIPU_FLUSH_OPTIONS_INIT;
     options.url = flushing->url;
     options.connect_timeout_us = 500000;
-    options.request_timeout_us = 200000;
+    options.request_timeout_us = REQUEST_TIMEOUT_US;
     flush.give_up_us = 2000000;
     flush.window = 64;
     enum quipu_status status = quipu_nats_open(&options, &nats, &flushing->err);
@@ -87,6 +168,10 @@ static enum quipu_status flush_once(struct flushing *flushing)
         status = quipu_flush(flushing->store->engine, nats, &flush, &report, &flushing->err);
         flushing->published += report.published;
         flushing->duplicates += report.duplicates;
+        count(TALLY_RESENT, report.resent);
+        count(TALLY_RECONNECTED, report.reconnects);
+        count(TALLY_DUPLICATES, report.duplicates);
+        count(TALLY_BUSY, status == QUIPU_BUSY);
     }
     quipu_nats_close(&nats);
     return status;
@@ -102,6 +187,7 @@ static void *flush_until_done(void *arg)
             wait_ms(5);
         }
     } while (is_excused(flushing->status) && flushing->attempts < ATTEMPTS_MAX);
+    atomic_store(&flushing->is_done, true);
     return NULL;
 }
 
@@ -149,6 +235,8 @@ static void child_end(struct schedule *schedule)
     cr_assert_eq(waitpid(schedule->child, &state, 0), schedule->child);
     cr_assert(WIFEXITED(state), "the second process died");
     int code = WEXITSTATUS(state);
+    count(TALLY_PROCESSES, 1);
+    count(TALLY_BUSY, code == QUIPU_BUSY);
     cr_assert(code == QUIPU_OK || is_excused((enum quipu_status)code),
               "seed %" PRIu64 ": the second process ended with %s", schedule->seed,
               quipu_status_name((enum quipu_status)code));
@@ -158,20 +246,42 @@ static void child_end(struct schedule *schedule)
 
 enum fault { FAULT_KILL, FAULT_PAUSE, FAULT_NETWORK, FAULT_SILENCE, FAULT_WAIT, FAULTS };
 
+/* Is there still a flush for a fault to strike? */
+static bool is_flushing(struct schedule *schedule)
+{
+    return !atomic_load(&schedule->first_flush.is_done) ||
+           !atomic_load(&schedule->second_flush.is_done);
+}
+
+/* Counts a fault that struck, once it is over, and the time that it took. */
+static void strike(struct schedule *schedule, enum fault fault, uint64_t ms)
+{
+    if (!is_flushing(schedule)) {
+        return;
+    }
+    count(TALLY_KILLED, fault == FAULT_KILL);
+    count(TALLY_PAUSED, fault == FAULT_PAUSE);
+    count(TALLY_PAUSED_LONG, fault == FAULT_PAUSE && ms * 1000 > REQUEST_TIMEOUT_US);
+    count(TALLY_WINDOW_OVER, ms * 1000 > DUPLICATE_WINDOW_US);
+}
+
 static void inflict(struct schedule *schedule, enum fault fault)
 {
+    uint64_t ms = 0;
     switch (fault) {
     case FAULT_KILL:
+        ms = draw(schedule, 2) * 150; /* now and then beyond the duplicate window */
         nats_fixture_kill(&schedule->server);
-        wait_ms(draw(schedule, 2) * 150); /* now and then beyond the duplicate window */
+        strike(schedule, fault, ms);
+        wait_ms(ms);
         nats_fixture_restart(&schedule->server);
-        schedule->kills++;
         return;
     case FAULT_PAUSE:
+        ms = 50 + draw(schedule, 500);
         nats_fixture_pause(&schedule->server);
-        wait_ms(50 + draw(schedule, 500));
+        strike(schedule, fault, ms);
+        wait_ms(ms);
         nats_fixture_resume(&schedule->server);
-        schedule->pauses++;
         return;
     case FAULT_NETWORK:
         tcp_proxy_trouble(&schedule->proxy, schedule->random, 1 + (int)draw(schedule, 3), 80000);
@@ -183,7 +293,29 @@ static void inflict(struct schedule *schedule, enum fault fault)
     case FAULTS:
         break;
     }
-    wait_ms(DUPLICATE_WINDOW_US / 1000 + draw(schedule, 100));
+    ms = DUPLICATE_WINDOW_US / 1000 + draw(schedule, 100);
+    wait_ms(ms);
+    strike(schedule, FAULT_WAIT, ms);
+}
+
+static void import(struct js_store *into, const char *bundle)
+{
+    struct quipu_error err;
+    enum quipu_status status = quipu_import(into->engine, bundle, NULL, NULL, &err);
+    cr_assert_eq(status, QUIPU_OK, "%s", status == QUIPU_OK ? "" : err.message);
+}
+
+/* One bundle of all events, imported on two machines. */
+static void carry(struct schedule *schedule)
+{
+    struct quipu_error err;
+    char bundle[2 * TEMP_DIR_BYTES];
+    temp_dir_join(&schedule->first.dir, "events.car", bundle);
+    enum quipu_status status = quipu_export(schedule->first.engine, bundle, NULL, NULL, &err);
+    cr_assert_eq(status, QUIPU_OK, "%s", status == QUIPU_OK ? "" : err.message);
+    import(&schedule->second, bundle);
+    import(&schedule->third, bundle);
+    count(TALLY_BUNDLES, 2);
 }
 
 static void schedule_prepare(struct schedule *schedule)
@@ -192,31 +324,67 @@ static void schedule_prepare(struct schedule *schedule)
     tcp_proxy_start(&schedule->proxy, schedule->server.port);
     js_store_open(&schedule->first);
     js_store_open(&schedule->second);
-    size_t events = 300 + draw(schedule, 900);
+    js_store_open(&schedule->third);
+    schedule->events = 300 + draw(schedule, 900);
     enum js_payloads payloads = draw(schedule, 4) == 0 ? JS_PAYLOADS_SHARED : JS_PAYLOADS_UNIQUE;
-    js_store_fill(&schedule->first, events, 20 + draw(schedule, 900), payloads);
-    js_store_copy(&schedule->first, &schedule->second);
+    js_store_fill(&schedule->first, schedule->events, 20 + draw(schedule, 900), payloads);
+    carry(schedule);
     struct quipu_nats *nats = js_connect(&schedule->server);
     js_provision(nats, DUPLICATE_WINDOW_US);
     quipu_nats_close(&nats);
 }
 
+/* The server remembers no id any more; what it has, it has in the stream. */
+static void flush_late(struct schedule *schedule)
+{
+    wait_ms(2 * DUPLICATE_WINDOW_US / 1000);
+    struct quipu_nats *nats = js_connect(&schedule->server);
+    struct quipu_flush_report report = js_flush(&schedule->third, nats);
+    cr_assert_eq(report.published, 0, "seed %" PRIu64 ": published again: %" PRIu64, schedule->seed,
+                 report.published);
+    cr_assert_eq(report.duplicates, schedule->events);
+    count(TALLY_LATE, report.duplicates);
+    quipu_nats_close(&nats);
+}
+
+static void count_network(struct schedule *schedule)
+{
+    struct tcp_tally tally = tcp_proxy_tally(&schedule->proxy);
+    count(TALLY_CLOSED, tally.began[TCP_CLOSES]);
+    count(TALLY_RESET, tally.began[TCP_RESETS]);
+    count(TALLY_HALF_CLOSED, tally.began[TCP_HALF_CLOSES]);
+    count(TALLY_DEAF, tally.began[TCP_IS_DEAF]);
+    count(TALLY_DAWDLED, tally.began[TCP_DAWDLES]);
+    count(TALLY_BLACKED, tally.blacked);
+    count(TALLY_LOST_ANSWERS, tally.lost_answers);
+}
+
+/* Everything is in the stream, once; nobody has anything left to say. */
+static void schedule_check(struct schedule *schedule)
+{
+    struct js_store *stores[] = {&schedule->first, &schedule->second, &schedule->third};
+    flush_late(schedule);
+    for (size_t i = 0; i < sizeof stores / sizeof stores[0]; i++) {
+        js_expect_all_published(&schedule->server, stores[i]);
+        cr_assert_eq(js_store_outbox(stores[i]).pending, 0);
+    }
+    cr_assert_eq(js_stream_messages(&schedule->server, QUIPU_STREAM_DEFAULT), schedule->events);
+}
+
 static void schedule_run(uint64_t seed)
 {
-    struct schedule schedule;
-    struct flushing first;
-    struct flushing second;
+    static struct schedule schedule;
     memset(&schedule, 0, sizeof schedule);
     schedule.seed = seed;
-    schedule.random = seed * 2654435761u + 1;
+    schedule.random = seed;
     schedule_prepare(&schedule);
     if (draw(&schedule, 2) == 0) {
         tcp_proxy_trouble(&schedule.proxy, seed, 2, 60000);
     }
 
-    flushing_start(&first, &schedule.first, schedule.proxy.url);
+    flushing_start(&schedule.first_flush, &schedule.first, schedule.proxy.url);
     bool is_second_direct = draw(&schedule, 2) == 0;
-    flushing_start(&second, &schedule.second,
+    flushing_start(&schedule.second_flush, &schedule.second,
                    is_second_direct ? schedule.server.url : schedule.proxy.url);
     if (draw(&schedule, 2) == 0) {
         child_start(&schedule);
@@ -227,21 +395,21 @@ static void schedule_run(uint64_t seed)
         inflict(&schedule, (enum fault)draw(&schedule, FAULTS));
     }
     tcp_proxy_cut(&schedule.proxy, seed, 0, 1); /* from now on the network is kind */
-    flushing_end(&first, "the first store", seed);
-    flushing_end(&second, "the second store", seed);
+    flushing_end(&schedule.first_flush, "the first store", seed);
+    flushing_end(&schedule.second_flush, "the second machine", seed);
     child_end(&schedule);
 
-    js_expect_all_published(&schedule.server, &schedule.first);
-    js_expect_all_published(&schedule.server, &schedule.second);
-    cr_assert_eq(js_store_outbox(&schedule.first).pending, 0);
-    cr_assert_eq(js_store_outbox(&schedule.second).pending, 0);
-    printf("seed %" PRIu64 ": %" PRIu64 " faults, %d kills, %d pauses, %d connections spoilt, %d "
+    schedule_check(&schedule);
+    count_network(&schedule);
+    printf("seed %" PRIu64 ": %" PRIu64 " events, %" PRIu64 " faults, %d connections spoilt, %d "
            "and %d flushes, published %" PRIu64 " and %" PRIu64 "\n",
-           seed, faults, schedule.kills, schedule.pauses, tcp_proxy_cuts(&schedule.proxy),
-           first.attempts, second.attempts, first.published, second.published);
+           seed, schedule.events, faults, tcp_proxy_cuts(&schedule.proxy),
+           schedule.first_flush.attempts, schedule.second_flush.attempts,
+           schedule.first_flush.published, schedule.second_flush.published);
     (void)fflush(stdout);
     js_store_release(&schedule.first);
     js_store_release(&schedule.second);
+    js_store_release(&schedule.third);
     tcp_proxy_stop(&schedule.proxy);
     nats_fixture_stop(&schedule.server);
 }
@@ -255,9 +423,11 @@ static uint64_t number_of(const char *name, uint64_t otherwise)
 Test(soak, every_event_is_in_the_stream_exactly_once_whatever_fails)
 {
     uint64_t seed = number_of("QUIPU_SOAK_SEED", 1);
-    uint64_t count = number_of("QUIPU_SOAK_SCHEDULES", SCHEDULES_DEFAULT);
-    for (uint64_t i = 0; i < count; i++) {
+    uint64_t schedules = number_of("QUIPU_SOAK_SCHEDULES", SCHEDULES_DEFAULT);
+    for (uint64_t i = 0; i < schedules; i++) {
         schedule_run(seed + i);
     }
-    printf("%" PRIu64 " schedules from seed %" PRIu64 ": every event exactly once\n", count, seed);
+    printf("%" PRIu64 " schedules from seed %" PRIu64 ": every event exactly once\n", schedules,
+           seed);
+    show_tallies(schedules);
 }
