@@ -1,6 +1,6 @@
 /*
- * What encrypts and decrypts, as options name it: recipients, files of identities, a descriptor
- * that gives the passphrase.
+ * What encrypts and decrypts, as options name it: recipients, files of identities, and who gives
+ * the passphrase.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -8,28 +8,36 @@
 #define QUIPU_CLI_AGE_KEYS_H
 
 #include "cli.h"
+#include "passphrase.h"
 #include "quipu/age.h"
 
-/** Options of a verb that opens encrypted files: --identity FILE… and --passphrase-fd N. */
+/** Options of a verb that opens encrypted files: --identity FILE…, and for their passphrase
+ * --passphrase-fd N or --passphrase. An identity file may be wrapped; its passphrase is another. */
 struct cli_age_values {
     struct cli_texts identities;
     struct cli_number passphrase_fd;
+    bool asks_passphrase;
+    struct cli_number key_passphrase_fd;
+    const char *pinentry;
 };
 
 #define CLI_AGE_OPTIONS(values, member)                                                            \
     {"identity", CLI_TEXTS, offsetof(struct values, member.identities), "FILE",                    \
      "open what is encrypted with this file of age identities"},                                   \
-    {                                                                                              \
-        "passphrase-fd", CLI_NUMBER, offsetof(struct values, member.passphrase_fd), "N",           \
-            "take the passphrase from this descriptor, up to a newline or its end"                 \
-    }
+        {"passphrase-fd", CLI_NUMBER, offsetof(struct values, member.passphrase_fd), "N",          \
+         "take the passphrase from this descriptor, up to a newline or its end"},                  \
+        {"passphrase", CLI_FLAG, offsetof(struct values, member.asks_passphrase), NULL,            \
+         "open what is encrypted with a passphrase, and ask for it"},                              \
+        CLI_KEY_PASSPHRASE_OPTION(values, member.key_passphrase_fd),                               \
+        CLI_PINENTRY_OPTION(values, member.pinentry)
 
-/** Secrets that the options name; NULL in `*out` where they name none. The caller frees. Returns 0,
- * or the exit code after it has said what is wrong. */
+/** Is one of these options given that says how a file is to be opened? */
+bool cli_age_is_given(const struct cli_age_values *values);
+
+/** Secrets that the options name; NULL in `*out` where they name none. The caller frees. `use`: is
+ * the passphrase one that opens, or one that a new file is encrypted with? Returns 0, or the exit
+ * code after it has said what is wrong. */
 int cli_age_secrets(const struct cli *cli, const struct cli_age_values *values,
-                    struct quipu_age_secrets **out);
-
-/** The same of a passphrase alone. */
-int cli_age_passphrase(const struct cli *cli, uint64_t fd, struct quipu_age_secrets *secrets);
+                    enum cli_passphrase_use use, struct quipu_age_secrets **out);
 
 #endif

@@ -85,6 +85,7 @@ int cli_filter_init(const struct cli *cli, const struct cli_selection *selection
 extern const bool cli_has_network;
 
 extern const struct cli_verb cli_verb_init;
+extern const struct cli_verb cli_verb_keygen;
 extern const struct cli_verb cli_verb_append;
 extern const struct cli_verb cli_verb_log;
 extern const struct cli_verb cli_verb_show;

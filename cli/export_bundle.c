@@ -58,9 +58,11 @@ static int read_recipients(const struct cli *cli, const struct cli_texts *texts,
 
 static int check_values(const struct cli *cli, const struct cli_export_bundle *values)
 {
-    bool is_encrypted = values->recipients.count > 0 || values->passphrase_fd.is_set;
-    if (values->recipients.count > 0 && values->passphrase_fd.is_set) {
-        return cli_usage(cli, "--recipient and --passphrase-fd: choose one");
+    bool has_passphrase = values->passphrase_fd.is_set || values->asks_passphrase;
+    bool is_encrypted = values->recipients.count > 0 || has_passphrase;
+    if (values->recipients.count > 0 && has_passphrase) {
+        return cli_usage(cli, "--recipient and --passphrase%s: choose one",
+                         values->passphrase_fd.is_set ? "-fd" : "");
     }
     if (values->is_armored && !is_encrypted) {
         return cli_usage(cli, "--armor is for an encrypted bundle: name a --recipient too");
@@ -176,6 +178,18 @@ static int export_with(const struct cli *cli, const struct cli_export_bundle *va
     return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
 }
 
+int cli_export_unlock(const struct cli *cli, const struct cli_export_bundle *values)
+{
+    struct cli_passphrase_from from = {
+        .cli = cli,
+        .fd = values->key_passphrase_fd,
+        .pinentry = values->pinentry,
+        .credential = CLI_CREDENTIAL_KEY,
+        .option = "--key-passphrase-fd",
+    };
+    return cli_unlock(cli, &from);
+}
+
 int cli_export_bundle(const struct cli *cli, const struct cli_export_bundle *values,
                       const struct quipu_filter *filter, const char *path)
 {
@@ -192,9 +206,16 @@ int cli_export_bundle(const struct cli *cli, const struct cli_export_bundle *val
     if (code == 0) {
         code = read_recipients(cli, &values->recipients, recipients);
     }
-    if (code == 0 && values->passphrase_fd.is_set) {
-        struct cli_age_values age = {.passphrase_fd = values->passphrase_fd};
-        code = cli_age_secrets(cli, &age, &secrets);
+    if (code == 0) {
+        code = cli_export_unlock(cli, values);
+    }
+    if (code == 0) {
+        struct cli_age_values age = {
+            .passphrase_fd = values->passphrase_fd,
+            .asks_passphrase = values->asks_passphrase,
+            .pinentry = values->pinentry,
+        };
+        code = cli_age_secrets(cli, &age, CLI_PASSPHRASE_NEW, &secrets);
     }
     if (code == 0) {
         encryption.recipients = values->recipients.count > 0 ? recipients : NULL;

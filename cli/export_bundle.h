@@ -7,6 +7,7 @@
 #define QUIPU_CLI_EXPORT_BUNDLE_H
 
 #include "cli.h"
+#include "passphrase.h"
 
 /** Options of a bundle, as the command line gives them. */
 struct cli_export_bundle {
@@ -15,6 +16,9 @@ struct cli_export_bundle {
     bool is_since_last;
     struct cli_texts recipients;
     struct cli_number passphrase_fd;
+    bool asks_passphrase;
+    struct cli_number key_passphrase_fd;
+    const char *pinentry;
     bool is_armored;
     const char *volume_size;
     const char *unpack;
@@ -31,6 +35,10 @@ struct cli_export_bundle {
          "encrypt to this age recipient (may be given several times)"},                            \
         {"passphrase-fd", CLI_NUMBER, offsetof(struct values, member.passphrase_fd), "N",          \
          "encrypt to the passphrase that this descriptor gives"},                                  \
+        {"passphrase", CLI_FLAG, offsetof(struct values, member.asks_passphrase), NULL,            \
+         "encrypt to a passphrase, and ask for it"},                                               \
+        CLI_KEY_PASSPHRASE_OPTION(values, member.key_passphrase_fd),                               \
+        CLI_PINENTRY_OPTION(values, member.pinentry),                                              \
         {"armor", CLI_FLAG, offsetof(struct values, member.is_armored), NULL,                      \
          "write the encrypted file as text"},                                                      \
         {"volume-size", CLI_TEXT, offsetof(struct values, member.volume_size), "SIZE",             \
@@ -39,6 +47,9 @@ struct cli_export_bundle {
         "unpack", CLI_TEXT, offsetof(struct values, member.unpack), "DIR",                         \
             "write the auditor's folder beside it"                                                 \
     }
+
+/** Open the store's key where it is wrapped, as these options say. Returns 0 or the exit code. */
+int cli_export_unlock(const struct cli *cli, const struct cli_export_bundle *values);
 
 /** Write the bundle and say what it is. Returns the exit code. */
 int cli_export_bundle(const struct cli *cli, const struct cli_export_bundle *values,

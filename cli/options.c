@@ -75,6 +75,9 @@ static int set_value(struct cli *cli, const struct cli_option *option, void *val
     case CLI_TEXT:
         *(const char **)field = text;
         return 0;
+    case CLI_OPTIONAL:
+        *(const char **)field = text == NULL ? "" : text;
+        return 0;
     case CLI_TEXTS: {
         struct cli_texts *texts = field;
         if (texts->count == CLI_TEXTS_MAX) {
@@ -106,12 +109,21 @@ static int set_value(struct cli *cli, const struct cli_option *option, void *val
     return 0;
 }
 
+/* Does it want a value? As getopt says it. */
+static int argument_kind(enum cli_kind kind)
+{
+    if (kind == CLI_OPTIONAL) {
+        return optional_argument;
+    }
+    return kind == CLI_FLAG ? no_argument : required_argument;
+}
+
 static void fill_long(struct option *into, const struct cli_option *from, size_t count, size_t base)
 {
     for (size_t i = 0; i < count; i++) {
         into[i] = (struct option){
             .name = from[i].name,
-            .has_arg = from[i].kind == CLI_FLAG ? no_argument : required_argument,
+            .has_arg = argument_kind(from[i].kind),
             .val = (int)(OPTION_BASE + base + i),
         };
     }
@@ -183,9 +195,11 @@ static void help_options(const struct cli_option *options, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         char left[64];
-        (void)snprintf(left, sizeof left, "--%s%s%s", options[i].name,
-                       options[i].argument == NULL ? "" : " ",
-                       options[i].argument == NULL ? "" : options[i].argument);
+        bool is_optional = options[i].kind == CLI_OPTIONAL;
+        (void)snprintf(left, sizeof left, "--%s%s%s%s", options[i].name,
+                       options[i].argument == NULL ? "" : (is_optional ? "[=" : " "),
+                       options[i].argument == NULL ? "" : options[i].argument,
+                       is_optional ? "]" : "");
         (void)printf("  %-22s %s\n", left, options[i].help);
     }
 }

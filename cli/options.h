@@ -18,6 +18,7 @@ struct cli;
 enum cli_kind {
     CLI_FLAG,     /* bool */
     CLI_TEXT,     /* const char * */
+    CLI_OPTIONAL, /* const char *, "" where the option is given without a value: --name[=VALUE] */
     CLI_TEXTS,    /* struct cli_texts: may be given several times */
     CLI_NUMBER,   /* struct cli_number */
     CLI_UUID,     /* struct quipu_uuid; nil: not given */

@@ -161,6 +161,9 @@ static int export_receipts(struct cli *cli, const struct export_values *values, 
         return cli_usage(cli, "--receipts wants a FILE, and neither a format nor a selection");
     }
     int code = cli_open(cli);
+    if (code == 0) {
+        code = cli_export_unlock(cli, &values->bundle);
+    }
     if (code != 0) {
         return code;
     }

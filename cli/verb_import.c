@@ -369,7 +369,7 @@ static int gather(struct import_run *run)
         }
         options->trust = run->trust;
     }
-    int code = cli_age_secrets(run->cli, &values->age, &run->secrets);
+    int code = cli_age_secrets(run->cli, &values->age, CLI_PASSPHRASE_OPENS, &run->secrets);
     options->secrets = run->secrets;
     return code;
 }
@@ -426,8 +426,7 @@ static int import_lines(struct import_run *run)
 static bool wants_signature(const struct import_values *values)
 {
     return values->trust.count > 0 || values->allowed_signers != NULL ||
-           values->accept_gap != NULL || values->is_receipts || values->age.identities.count > 0 ||
-           values->age.passphrase_fd.is_set;
+           values->accept_gap != NULL || values->is_receipts || cli_age_is_given(&values->age);
 }
 
 /* Returns 0, or the exit code after it has said what is wrong. */
@@ -439,8 +438,8 @@ static int check_format(const struct cli *cli, const struct import_values *value
     }
     if (*is_lines && wants_signature(values)) {
         return cli_usage(cli, "lines are neither signed nor encrypted: leave --trust, "
-                              "--allowed-signers, --accept-gap, --identity, --passphrase-fd and "
-                              "--receipts out");
+                              "--allowed-signers, --accept-gap, --identity, --passphrase, "
+                              "--passphrase-fd and --receipts out");
     }
     if ((*is_lines || values->is_receipts) && !values->is_accepted && !values->is_dry_run) {
         return cli_usage(cli, *is_lines

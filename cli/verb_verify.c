@@ -232,10 +232,10 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
         return cli_usage(cli, "--%s is for a store, not for a bundle",
                          given->is_repair ? "repair-indexes" : "progress");
     }
-    if (argc == 0 && (bundle->trusted.count > 0 || bundle->unpack != NULL ||
-                      bundle->age.identities.count > 0 || bundle->age.passphrase_fd.is_set)) {
-        return cli_usage(cli, "--trust, --identity, --passphrase-fd and --unpack are for a bundle: "
-                              "name its file");
+    if (argc == 0 &&
+        (bundle->trusted.count > 0 || bundle->unpack != NULL || cli_age_is_given(&bundle->age))) {
+        return cli_usage(cli, "--trust, --identity, --passphrase, --passphrase-fd and --unpack are "
+                              "for a bundle: name its file");
     }
     if (argc > 1 && bundle->unpack != NULL) {
         return cli_usage(cli, "--unpack takes one bundle");

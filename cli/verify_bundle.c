@@ -247,7 +247,7 @@ int cli_verify_bundles(const struct cli *cli, const struct cli_verify_bundle *va
     struct quipu_age_secrets *secrets = NULL;
     struct quipu_bundle_report reports[2];
     struct quipu_error err = {.offset = QUIPU_ERROR_NO_OFFSET};
-    int code = cli_age_secrets(cli, &values->age, &secrets);
+    int code = cli_age_secrets(cli, &values->age, CLI_PASSPHRASE_OPENS, &secrets);
     options.secrets = secrets;
     options.trusted = values->trusted.items;
     options.trusted_count = values->trusted.count;
