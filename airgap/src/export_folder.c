@@ -141,6 +141,8 @@ void quipu_export_folder_discard(struct quipu_export_folder *folder)
 {
     if (folder->temp[0] != 0 && folder->fd >= 0) {
         quipu_export_remove_folder(folder->parent, folder->temp, folder->fd);
+    } else if (folder->temp[0] != 0) {
+        (void)unlinkat(folder->parent, folder->temp, AT_REMOVEDIR); /* best effort: it is empty */
     }
     if (folder->fd >= 0) {
         (void)close(folder->fd); /* only its files were written */

@@ -6,6 +6,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "bundle_kit.h"
 #include "quipu/dagcbor.h"
@@ -110,4 +112,21 @@ void store_kit_export(struct store_kit *kit, const char *path, struct quipu_expo
 {
     struct quipu_error err;
     cr_assert_eq(quipu_export(kit->engine, path, NULL, report, &err), QUIPU_OK, "%s", err.message);
+}
+
+/* ------------------------------------------------------------------ a process of its own */
+
+int store_kit_run_armed(const char *failpoint, enum quipu_status (*work)(struct quipu_error *err))
+{
+    int state = 0;
+    (void)fflush(NULL);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        struct quipu_error err;
+        setenv("QUIPU_FAILPOINT", failpoint, 1);
+        _exit((int)work(&err));
+    }
+    cr_assert_eq(waitpid(child, &state, 0), child);
+    return WIFSIGNALED(state) ? -WTERMSIG(state) : WEXITSTATUS(state);
 }

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bundle_kit.h"
@@ -46,22 +45,6 @@ static size_t count_temporaries(void)
     }
     closedir(folder);
     return count;
-}
-
-/* Run `work` in a process of its own with a failpoint armed; how it ended: a status, or -signal. */
-static int run_armed(const char *failpoint, enum quipu_status (*work)(struct quipu_error *err))
-{
-    int state = 0;
-    (void)fflush(NULL);
-    pid_t child = fork();
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        struct quipu_error err;
-        setenv("QUIPU_FAILPOINT", failpoint, 1);
-        _exit((int)work(&err));
-    }
-    cr_assert_eq(waitpid(child, &state, 0), child);
-    return WIFSIGNALED(state) ? -WTERMSIG(state) : WEXITSTATUS(state);
 }
 
 static enum quipu_status export_vault(struct quipu_error *err)
@@ -122,7 +105,7 @@ Test(crash, killed_export_leaves_no_half_file_and_blocks_nobody)
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         for (int nth = 1; nth <= 3; nth++) {
             (void)snprintf(failpoint, sizeof failpoint, "%s:kill:%d", steps[i].name, nth);
-            int ended = run_armed(failpoint, export_vault);
+            int ended = store_kit_run_armed(failpoint, export_vault);
             if (ended == QUIPU_OK) {
                 cr_assert_gt(nth, 1, "%s is reached", failpoint);
                 cr_assert_eq(remove(path), 0);
@@ -166,15 +149,15 @@ Test(crash, killed_export_in_volumes_leaves_no_folder)
     char failpoint[64];
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
         (void)snprintf(failpoint, sizeof failpoint, "%s:kill:1", points[i]);
-        cr_assert_eq(run_armed(failpoint, export_volumes), -SIGKILL, "%s", failpoint);
+        cr_assert_eq(store_kit_run_armed(failpoint, export_volumes), -SIGKILL, "%s", failpoint);
         cr_assert_eq(access(path, F_OK), -1, "%s", failpoint);
         cr_assert_eq(count_temporaries(), 1u, "%s", failpoint);
         (void)snprintf(failpoint, sizeof failpoint, "%s:fail:1", points[i]);
-        cr_assert_eq(run_armed(failpoint, export_volumes), QUIPU_IO, "%s", failpoint);
+        cr_assert_eq(store_kit_run_armed(failpoint, export_volumes), QUIPU_IO, "%s", failpoint);
         cr_assert_eq(access(path, F_OK), -1, "%s", failpoint);
         cr_assert_eq(count_temporaries(), 0u, "also what the killed one left: %s", failpoint);
     }
-    cr_assert_eq(run_armed("none:fail", export_volumes), QUIPU_OK);
+    cr_assert_eq(store_kit_run_armed("none:fail", export_volumes), QUIPU_OK);
     cr_assert_eq(quipu_bundle_check(path, NULL, NULL), QUIPU_OK);
 }
 
@@ -190,7 +173,7 @@ Test(crash, number_of_an_interrupted_bundle_is_not_used_again)
     struct quipu_error err;
     char second[PATH_BYTES];
     temp_dir_join(&dir, "second.car", second);
-    cr_assert_eq(run_armed("airgap.export.record:kill", export_vault), -SIGKILL);
+    cr_assert_eq(store_kit_run_armed("airgap.export.record:kill", export_vault), -SIGKILL);
     cr_assert_eq(quipu_bundle_check(path, &seen, NULL), QUIPU_OK);
 
     store_kit_open(&vault, &dir, "vault");
@@ -213,7 +196,7 @@ Test(crash, failed_export_leaves_nothing_at_all)
     char failpoint[64];
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         (void)snprintf(failpoint, sizeof failpoint, "%s:fail", steps[i].name);
-        cr_assert_eq(run_armed(failpoint, export_vault), QUIPU_IO, "%s", failpoint);
+        cr_assert_eq(store_kit_run_armed(failpoint, export_vault), QUIPU_IO, "%s", failpoint);
         cr_assert_eq(access(path, F_OK), -1, "%s", failpoint);
         cr_assert_eq(count_temporaries(), 0u, "%s", failpoint);
     }
@@ -226,11 +209,11 @@ Test(crash, killed_import_takes_in_nothing)
                                         "airgap.import.event:kill:80", "airgap.import.commit:kill"};
     export_again(1);
     for (size_t i = 0; i < sizeof kills / sizeof kills[0]; i++) {
-        cr_assert_eq(run_armed(kills[i], import_office), -SIGKILL, "%s", kills[i]);
+        cr_assert_eq(store_kit_run_armed(kills[i], import_office), -SIGKILL, "%s", kills[i]);
         cr_assert_eq(office_events(), 0u, "%s", kills[i]);
     }
-    cr_assert_eq(run_armed("airgap.import.event:fail:40", import_office), QUIPU_IO);
+    cr_assert_eq(store_kit_run_armed("airgap.import.event:fail:40", import_office), QUIPU_IO);
     cr_assert_eq(office_events(), 0u);
-    cr_assert_eq(run_armed("none:fail", import_office), QUIPU_OK);
+    cr_assert_eq(store_kit_run_armed("none:fail", import_office), QUIPU_OK);
     cr_assert_eq(office_events(), EVENTS);
 }

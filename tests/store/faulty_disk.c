@@ -133,6 +133,12 @@ int renameat(int from_fd, const char *from, int to_fd, const char *to)
     return is_due(FAULT_RENAME) ? -1 : (int)syscall(SYS_renameat, from_fd, from, to_fd, to);
 }
 
+int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+    return is_due(FAULT_RENAME) ? -1
+                                : (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, flags);
+}
+
 int mkdirat(int fd, const char *name, mode_t mode)
 {
     return is_due(FAULT_MKDIR) ? -1 : (int)syscall(SYS_mkdirat, fd, name, mode);
@@ -150,7 +156,8 @@ int unlinkat(int fd, const char *name, int flags)
 
 static int open_counted(int fd, const char *name, int flags, va_list arguments)
 {
-    mode_t mode = (flags & O_CREAT) != 0 ? (mode_t)va_arg(arguments, unsigned) : 0;
+    bool makes = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
+    mode_t mode = makes ? (mode_t)va_arg(arguments, unsigned) : 0;
     return is_due(FAULT_OPEN) ? -1 : (int)syscall(SYS_openat, fd, name, flags, mode);
 }
 
