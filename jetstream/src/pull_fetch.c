@@ -112,8 +112,9 @@ enum quipu_status quipu_pull_consumer(struct puller *puller, struct quipu_error 
     /* It stands elsewhere where a pull was killed between its commit and its acks, where the store
      * was restored, or where somebody else used its name. Messages that were delivered and never
      * acknowledged would come only after the server's ack wait. */
+    const char *filter = info->Config->FilterSubject;
     bool is_in_place = info->AckFloor.Stream == puller->place && info->NumAckPending == 0 &&
-                       info->Config->AckPolicy == js_AckAll;
+                       info->Config->AckPolicy == js_AckAll && (filter == NULL || filter[0] == 0);
     puller->total = info->NumPending;
     puller->delivery = info->Delivered.Consumer;
     jsConsumerInfo_Destroy(info);

@@ -141,6 +141,30 @@ async function checkPayloads(nc, bundle, blocks) {
     return names.length;
 }
 
+// An object of ours, put over by the client as it puts any object: a new nuid, a roll-up, the old
+// chunks purged. There is one object of that name still, and each side reads what the other wrote.
+async function checkPutOver(nc, jsm, name, block) {
+    const stream = `OBJ_${BUCKET}`;
+    const meta = { last_by_subj: `$O.${BUCKET}.M.${Buffer.from(name).toString('base64url')}` +
+        '='.repeat((4 - Buffer.from(name).toString('base64url').length % 4) % 4) };
+    const ours = await jsm.streams.getMessage(stream, meta);
+    assert.equal(ours.header.get('Nats-Rollup'), '', 'a meta of ours has a roll-up header');
+    assert.equal(ours.header.get('Nats-Expected-Last-Subject-Sequence'), '0');
+
+    const store = await new Objm(nc).open(BUCKET);
+    const before = (await store.list()).length;
+    const put = await store.putBlob({ name }, block);
+    assert.notEqual(put.nuid, name);
+    const theirs = await jsm.streams.getMessage(stream, meta);
+    assert.equal(theirs.header.get('Nats-Rollup'), 'sub');
+    assert.equal((await store.list()).length, before);
+    const { info, bytes } = await getObject(store, name);
+    assert.equal(info.nuid, put.nuid);
+    assert.deepEqual(bytes, Buffer.from(block));
+    const { state } = await jsm.streams.info(stream, { subjects_filter: `$O.${BUCKET}.C.${name}` });
+    assert.equal(state.subjects, undefined, 'the chunk that was put over is there still');
+}
+
 // ---------------------------------------------------------------------------- the duplicate window
 
 // Publishing the newest event's id again, with the very guard that the flusher uses, answers
@@ -209,6 +233,10 @@ async function exerciseServer({ quipu, dir }, url, nc) {
     await checkMessages(nc, jsm, bundle, blocks);
     const payloads = await checkPayloads(nc, bundle, blocks);
     assert.equal(payloads, flushed.payloads_stored);
+    const payload = String(bundle.events[0].envelope.payload);
+    await checkPutOver(nc, jsm, payload, blocks.get(payload));
+    const proof = first.one(['reconcile', ...server]); // fails where a payload is not what it was
+    assert.deepEqual([proof.same, proof.payloads], [total, 0]);
 
     // From the stream into a store that has nothing: the same log, the same state, nothing to flush.
     const third = new Store(quipu, path.join(dir, 'third'));
