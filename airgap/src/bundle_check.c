@@ -45,7 +45,7 @@ static enum quipu_status stream_read(void *ctx, void *into, size_t cap, size_t *
 }
 
 /* An age file says so at its first byte, or in armor behind white space. */
-static bool is_age(struct quipu_slice first)
+bool quipu_bundle_is_age(struct quipu_slice first)
 {
     static const char binary[] = "age-encryption.org/";
     static const char armor[] = "-----BEGIN AGE";
@@ -113,7 +113,7 @@ enum quipu_status quipu_bundle_stream_open(const char *path,
         status = quipu_source_read_full(stream->below, stream->sniffed, SNIFF_BYTES, &got, err);
         stream->rest = quipu_slice(stream->sniffed, got);
     }
-    if (status == QUIPU_OK && is_age(stream->rest)) {
+    if (status == QUIPU_OK && quipu_bundle_is_age(stream->rest)) {
         status = open_age(stream, secrets, path, err);
     }
     if (status != QUIPU_OK) {
@@ -154,8 +154,8 @@ enum quipu_status quipu_bundle_read_path(const char *path, const struct quipu_ag
     }
     status = quipu_bundle_read_source(source, pass, &found, err);
     if (status == QUIPU_OK && stream->is_folder &&
-        (strcmp(stream->volumes.source, found.source) != 0 ||
-         !quipu_cid_equal(&stream->volumes.manifest, &found.manifest))) {
+        (strcmp(stream->volumes.index.source, found.source) != 0 ||
+         !quipu_cid_equal(&stream->volumes.index.manifest, &found.manifest))) {
         status = quipu_error_set(
             err, QUIPU_BUNDLE, "%s: the index of its volumes was signed for another bundle", path);
     }

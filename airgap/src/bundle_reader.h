@@ -54,6 +54,9 @@ QUIPU_MUST_CHECK enum quipu_status quipu_bundle_open_at(int folder, const char *
                                                         const char *name, int *fd,
                                                         struct quipu_error *err);
 
+/* Do the first bytes of a file say that it is an age file? 64 of them are enough. */
+bool quipu_bundle_is_age(struct quipu_slice first);
+
 /* Read the whole file from its start. err's lines begin with pass->name. Statuses as
  * quipu_bundle_check, or what `visit` says. `report` is written on QUIPU_OK only. */
 QUIPU_MUST_CHECK enum quipu_status quipu_bundle_read(int fd, const struct quipu_bundle_pass *pass,

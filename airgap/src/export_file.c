@@ -195,13 +195,13 @@ static enum quipu_status open_temp(struct quipu_export_file *file, struct quipu_
                            file->path);
 }
 
-enum quipu_status quipu_export_file_create(struct quipu_export_file *file, const char *path,
-                                           struct quipu_error *err)
+static enum quipu_status create(struct quipu_export_file *file, const char *path, bool is_over,
+                                struct quipu_error *err)
 {
     file->path = path;
     quipu_sha256_stream_init(&file->stream);
     enum quipu_status status = quipu_export_parent_open(path, &file->folder, &file->base, err);
-    if (status == QUIPU_OK) {
+    if (status == QUIPU_OK && !is_over) {
         status = quipu_export_refuse_existing(file->folder, file->base, path, err);
     }
     if (status == QUIPU_OK) {
@@ -209,6 +209,18 @@ enum quipu_status quipu_export_file_create(struct quipu_export_file *file, const
         status = open_temp(file, err);
     }
     return status != QUIPU_OK ? status : quipu_failpoint("airgap.export.create", err);
+}
+
+enum quipu_status quipu_export_file_create(struct quipu_export_file *file, const char *path,
+                                           struct quipu_error *err)
+{
+    return create(file, path, false, err);
+}
+
+enum quipu_status quipu_export_file_create_over(struct quipu_export_file *file, const char *path,
+                                                struct quipu_error *err)
+{
+    return create(file, path, true, err);
 }
 
 static enum quipu_status file_flush(struct quipu_export_file *file, struct quipu_error *err)
@@ -299,6 +311,39 @@ enum quipu_status quipu_export_file_publish(struct quipu_export_file *file, stru
     if (fsync(file->folder) != 0 && errno != EINVAL) {
         status = quipu_error_errno(err, errno, "sync the folder of %s", file->path);
         quipu_export_file_retract(file);
+    }
+    return status;
+}
+
+enum quipu_status quipu_export_file_replace(struct quipu_export_file *file,
+                                            const struct stat *known, struct quipu_error *err)
+{
+    struct stat info;
+    enum quipu_status status = quipu_failpoint("airgap.export.rename", err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (fstatat(file->folder, file->base, &info, AT_SYMLINK_NOFOLLOW) != 0) {
+        return quipu_error_errno(err, errno, "look at %s", file->path);
+    }
+    if (info.st_dev != known->st_dev || info.st_ino != known->st_ino ||
+        info.st_size != known->st_size || info.st_mtim.tv_sec != known->st_mtim.tv_sec ||
+        info.st_mtim.tv_nsec != known->st_mtim.tv_nsec) {
+        return quipu_error_set(err, QUIPU_EXISTS,
+                               "%s was changed by someone else meanwhile: it is not touched",
+                               file->path);
+    }
+    if (fchmodat(file->folder, file->temp, known->st_mode & 0777, 0) != 0) {
+        return quipu_error_errno(err, errno, "give the new %s the mode of the old one", file->path);
+    }
+    if (renameat(file->folder, file->temp, file->folder, file->base) != 0) {
+        return quipu_error_errno(err, errno, "replace %s", file->path);
+    }
+    file->temp[0] = 0;
+    status = quipu_failpoint("airgap.export.replaced", err);
+    /* EINVAL: a file system that does not sync folders, so there is nothing to wait for. */
+    if (status == QUIPU_OK && fsync(file->folder) != 0 && errno != EINVAL) {
+        status = quipu_error_errno(err, errno, "sync the folder of %s", file->path);
     }
     return status;
 }

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "quipu/buf.h"
 #include "quipu/error.h"
@@ -41,6 +42,11 @@ struct quipu_export_file {
 QUIPU_MUST_CHECK enum quipu_status
 quipu_export_file_create(struct quipu_export_file *file, const char *path, struct quipu_error *err);
 
+/* The same for a name that is taken, and may be replaced. */
+QUIPU_MUST_CHECK enum quipu_status quipu_export_file_create_over(struct quipu_export_file *file,
+                                                                 const char *path,
+                                                                 struct quipu_error *err);
+
 struct quipu_sink quipu_export_file_sink(struct quipu_export_file *file);
 
 /* Write out what is pending, sync, and drop the file from the cache, so that what is read back
@@ -51,6 +57,13 @@ QUIPU_MUST_CHECK enum quipu_status quipu_export_file_finish(struct quipu_export_
 /* Give it its name, and make the name durable. On failure the name is not there, or still
  * another's. QUIPU_EXISTS: it was taken meanwhile. */
 QUIPU_MUST_CHECK enum quipu_status quipu_export_file_publish(struct quipu_export_file *file,
+                                                             struct quipu_error *err);
+
+/* Take the place of the file that has the name, in one rename, with its mode; and make that
+ * durable. QUIPU_EXISTS: it is not the file any more that `known` describes. On a failure behind
+ * the rename the new file stands, and after a power cut either one. */
+QUIPU_MUST_CHECK enum quipu_status quipu_export_file_replace(struct quipu_export_file *file,
+                                                             const struct stat *known,
                                                              struct quipu_error *err);
 
 /* Take back what publish has done. */

@@ -10,6 +10,9 @@
 #include <unistd.h>
 
 #include "bundle_reader.h"
+#include "quipu/alloc.h"
+
+#define COMPARE_BYTES ((size_t)256 << 10)
 
 enum quipu_status quipu_export_target_create(struct quipu_export_target *target, const char *path,
                                              uint64_t volume_bytes, struct quipu_error *err)
@@ -92,4 +95,23 @@ uint64_t quipu_export_target_bytes(const struct quipu_export_target *target)
 const uint8_t *quipu_export_target_sha256(const struct quipu_export_target *target)
 {
     return target->volume_bytes == 0 ? target->file.sha256 : target->volumes.sha256;
+}
+
+enum quipu_status quipu_export_source_sha256(struct quipu_source source,
+                                             uint8_t digest[QUIPU_SHA256_BYTES],
+                                             struct quipu_error *err)
+{
+    struct quipu_sha256_stream stream;
+    uint8_t *bytes = quipu_alloc(COMPARE_BYTES, 1);
+    size_t got = 1;
+    enum quipu_status status =
+        bytes == NULL ? quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to read back") : QUIPU_OK;
+    quipu_sha256_stream_init(&stream);
+    while (status == QUIPU_OK && got > 0) {
+        status = source.read(source.ctx, bytes, COMPARE_BYTES, &got, err);
+        quipu_sha256_stream_update(&stream, quipu_slice(bytes, status == QUIPU_OK ? got : 0));
+    }
+    quipu_sha256_stream_final(&stream, digest);
+    quipu_free(bytes);
+    return status;
 }

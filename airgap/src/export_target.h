@@ -54,6 +54,12 @@ QUIPU_MUST_CHECK enum quipu_status quipu_export_target_publish(struct quipu_expo
 void quipu_export_target_retract(struct quipu_export_target *target);
 void quipu_export_target_discard(struct quipu_export_target *target);
 
+/* Digest of all that a source gives. Who encrypts cannot open it again: what lies there must be the
+ * bytes that were written. */
+QUIPU_MUST_CHECK enum quipu_status quipu_export_source_sha256(struct quipu_source source,
+                                                              uint8_t digest[QUIPU_SHA256_BYTES],
+                                                              struct quipu_error *err);
+
 uint64_t quipu_export_target_bytes(const struct quipu_export_target *target);
 const uint8_t *quipu_export_target_sha256(const struct quipu_export_target *target);
 

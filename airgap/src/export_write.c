@@ -134,27 +134,6 @@ enum quipu_status quipu_export_write(struct quipu_export_run *run, struct quipu_
 
 /* ------------------------------------------------------------------ read back */
 
-#define COMPARE_BYTES ((size_t)256 << 10)
-
-/* Who encrypts cannot open it again: what lies there must be the bytes that were written. */
-static enum quipu_status hash_again(struct quipu_source source, uint8_t digest[QUIPU_SHA256_BYTES],
-                                    struct quipu_error *err)
-{
-    struct quipu_sha256_stream stream;
-    uint8_t *bytes = quipu_alloc(COMPARE_BYTES, 1);
-    size_t got = 1;
-    enum quipu_status status =
-        bytes == NULL ? quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to read back") : QUIPU_OK;
-    quipu_sha256_stream_init(&stream);
-    while (status == QUIPU_OK && got > 0) {
-        status = source.read(source.ctx, bytes, COMPARE_BYTES, &got, err);
-        quipu_sha256_stream_update(&stream, quipu_slice(bytes, status == QUIPU_OK ? got : 0));
-    }
-    quipu_sha256_stream_final(&stream, digest);
-    quipu_free(bytes);
-    return status;
-}
-
 enum quipu_status quipu_export_read_back(struct quipu_export_run *run, struct quipu_error *err)
 {
     char name[QUIPU_ERROR_MESSAGE_BYTES];
@@ -173,7 +152,7 @@ enum quipu_status quipu_export_read_back(struct quipu_export_run *run, struct qu
         status = quipu_export_target_reread(&run->target, &reread, &source, err);
     }
     if (status == QUIPU_OK && run->age != NULL) {
-        status = hash_again(source, digest, err);
+        status = quipu_export_source_sha256(source, digest, err);
     } else if (status == QUIPU_OK) {
         status = quipu_bundle_read_source(source, &pass, &report, err);
         memcpy(digest, report.file_sha256, status == QUIPU_OK ? sizeof digest : 0);

@@ -149,12 +149,14 @@ static enum quipu_status record(struct accepting *run, uint64_t *number, struct 
     const struct quipu_import *import = run->import;
     const struct quipu_bundle_report *bundle = &import->bundle;
     struct quipu_txn *txn = quipu_ingest_txn(run->ingest);
+    struct quipu_buf names = QUIPU_BUF_INIT;
+    quipu_signer_names(bundle->signers, (size_t)bundle->signatures, &names);
     struct quipu_operation operation = {
         .unix_us = import->clock.unix_us(import->clock.ctx),
         .kind = quipu_slice_text(QUIPU_OPERATION_IMPORT),
         .operator_name = quipu_slice_text(import->options.operator_name),
         .source = quipu_slice_text(bundle->source),
-        .signers = quipu_slice_text(bundle->signer),
+        .signers = quipu_buf_slice(&names),
         .bundle = bundle->number,
         .has_manifest = true,
         .manifest = bundle->manifest,
@@ -168,11 +170,18 @@ static enum quipu_status record(struct accepting *run, uint64_t *number, struct 
     if (run->place.missing > 0) {
         operation.reason = quipu_slice_text(import->options.accept_gap);
     }
-    enum quipu_status status = QUIPU_OK;
-    if (!run->place.is_known) {
+    enum quipu_status status =
+        names.status == QUIPU_OK
+            ? QUIPU_OK
+            : quipu_error_set(err, names.status, "no memory to record the import");
+    if (status == QUIPU_OK && !run->place.is_known) {
         status = quipu_import_place_keep(txn, bundle, err);
     }
-    return status == QUIPU_OK ? quipu_operation_record(txn, &operation, number, err) : status;
+    if (status == QUIPU_OK) {
+        status = quipu_operation_record(txn, &operation, number, err);
+    }
+    quipu_buf_release(&names);
+    return status;
 }
 
 static enum quipu_status accept_all(struct accepting *run, struct quipu_import_report *report,

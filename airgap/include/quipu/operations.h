@@ -28,6 +28,7 @@ extern "C" {
 #define QUIPU_OPERATION_EXPORT_RECEIPTS "export-receipts"
 #define QUIPU_OPERATION_IMPORT_RECEIPTS "import-receipts"
 #define QUIPU_OPERATION_IMPORT_LINES    "import-lines"
+#define QUIPU_OPERATION_RELEASE         "release"
 
 #define QUIPU_OPERATION_KIND_BYTES_MAX 32
 #define QUIPU_OPERATION_TEXT_BYTES_MAX 4096 /* of each text */
@@ -41,7 +42,7 @@ struct quipu_operation {
     struct quipu_slice operator_name;
     struct quipu_slice reason;
     struct quipu_slice source;  /* NKey text of the store whose bundle it is */
-    struct quipu_slice signers; /* NKey texts of those whose signatures were told of, with spaces */
+    struct quipu_slice signers; /* names (signers.h) of those whose signatures held, with spaces */
     uint64_t bundle;            /* its number; 0: none */
     bool has_manifest;
     struct quipu_cid manifest;
