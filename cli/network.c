@@ -186,16 +186,15 @@ int cli_open_and_connect(struct cli *cli, const struct network_values *values,
 
 int cli_log_open(const struct cli *cli, const char *format, struct quipu_log *out)
 {
-    struct quipu_error err;
     *out = (struct quipu_log){.fd = -1, .clock = quipu_clock_system()};
     if (format == NULL) {
         return 0;
     }
     out->fd = STDERR_FILENO;
     out->level_min = cli->is_quiet ? QUIPU_LOG_WARN : QUIPU_LOG_INFO;
-    return quipu_log_format_parse(format, &out->format, &err) == QUIPU_OK
+    return quipu_log_format_parse(format, &out->format, NULL) == QUIPU_OK
                ? 0
-               : cli_usage(cli, "%s", err.message);
+               : cli_usage(cli, "--log-format wants text or json, found \"%s\"", format);
 }
 
 void cli_copy_reason(char into[QUIPU_ERROR_MESSAGE_BYTES], struct quipu_slice line)

@@ -240,7 +240,6 @@ static int serve(struct serving *serving, bool flushes)
 
 static int check(const struct cli *cli, const struct serve_values *values, struct serving *serving)
 {
-    struct quipu_error err;
     if (values->network.password_fd.is_set) {
         return cli_usage(cli, "takes the password from QUIPU_NATS_PASSWORD, not --password-fd");
     }
@@ -258,8 +257,8 @@ static int check(const struct cli *cli, const struct serve_values *values, struc
     serving->log.level_min = cli->is_quiet ? QUIPU_LOG_WARN : QUIPU_LOG_INFO;
     serving->log.format = cli->is_json ? QUIPU_LOG_JSON : QUIPU_LOG_TEXT;
     if (values->log_format != NULL &&
-        quipu_log_format_parse(values->log_format, &serving->log.format, &err) != QUIPU_OK) {
-        return cli_usage(cli, "%s", err.message);
+        quipu_log_format_parse(values->log_format, &serving->log.format, NULL) != QUIPU_OK) {
+        return cli_usage(cli, "--log-format wants text or json, found \"%s\"", values->log_format);
     }
     return 0;
 }

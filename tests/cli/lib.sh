@@ -113,7 +113,7 @@ start_server() {
     server_pid=$!
     local ports=$dir/nats/nats-server_$server_pid.ports tries=0
     # shellcheck disable=SC2034 # read by the tests
-    until url=$(grep -oE 'nats://[0-9.:]+' "$ports" 2>/dev/null); do
+    until url=$(grep -oE '(nats|tls)://[0-9.:]+' "$ports" 2>/dev/null); do
         kill -0 "$server_pid" 2>/dev/null || fail "nats-server: $(cat "$dir/nats/log")"
         tries=$((tries + 1))
         [ "$tries" -lt 500 ] || fail "nats-server does not listen"
