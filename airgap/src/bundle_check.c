@@ -160,7 +160,7 @@ enum quipu_status quipu_bundle_read_path(const char *path, const struct quipu_ag
             err, QUIPU_BUNDLE, "%s: the index of its volumes was signed for another bundle", path);
     }
     if (status == QUIPU_OK) {
-        found.volumes = stream->volumes.count;
+        found.volumes = stream->volumes.index.count;
         found.was_encrypted = stream->age != NULL;
         *report = found;
     }

@@ -13,11 +13,11 @@
 #include "export_folder.h"
 #include "quipu/bundle.h"
 #include "quipu/io.h"
+#include "volume_index.h"
 
 #define QUIPU_VOLUME_NAMESPACE "quipu-volumes@v1"
 #define QUIPU_VOLUME_INDEX     "SHA256SUMS"
 #define QUIPU_VOLUME_SIGNATURE "SHA256SUMS.sig"
-#define QUIPU_VOLUME_NAME_MAX  250u /* of the bundle, so that .001 fits a file's name */
 
 /* What the index says of the bundle. */
 struct quipu_volume_label {
@@ -68,17 +68,10 @@ struct quipu_volume_reader {
     int folder;
     int fd;
     const char *path;       /* of the folder; borrowed */
-    struct quipu_buf index; /* its bytes; the entries borrow from it */
-    struct quipu_volume_entry {
-        struct quipu_slice name;
-        uint8_t sha256[QUIPU_SHA256_BYTES];
-        uint64_t bytes;
-    } * entries;
-    size_t count;
+    struct quipu_buf text;  /* of the index, which borrows from it */
+    struct quipu_volume_index index;
     size_t next;
-    struct quipu_sha256_stream one;       /* what is read now is what was hashed before */
-    char source[QUIPU_SOURCE_TEXT_BYTES]; /* whose signature of the index holds */
-    struct quipu_cid manifest;            /* of the bundle that the index speaks of */
+    struct quipu_sha256_stream one; /* what is read now is what was hashed before */
 };
 
 #define QUIPU_VOLUME_READER_INIT                                                                   \

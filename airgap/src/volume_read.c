@@ -22,8 +22,6 @@
 #define INDEX_BYTES_MAX     ((size_t)512 << 10)
 #define SIGNATURE_BYTES_MAX ((size_t)4096)
 #define READ_BYTES          ((size_t)256 << 10)
-#define DIGEST_CHARS        (2 * (size_t)QUIPU_SHA256_BYTES)
-#define NUMBER_CHARS        3u
 #define NAMES_SHOWN         5u
 
 void quipu_volume_reader_close(struct quipu_volume_reader *reader)
@@ -34,8 +32,8 @@ void quipu_volume_reader_close(struct quipu_volume_reader *reader)
     if (reader->folder >= 0) {
         (void)close(reader->folder); /* was only read */
     }
-    quipu_buf_release(&reader->index);
-    quipu_free(reader->entries);
+    quipu_buf_release(&reader->text);
+    quipu_volume_index_release(&reader->index);
     *reader = (struct quipu_volume_reader)QUIPU_VOLUME_READER_INIT;
 }
 
@@ -62,105 +60,6 @@ static enum quipu_status read_small(struct quipu_volume_reader *reader, const ch
     out->len += status == QUIPU_OK ? got : 0;
     (void)close(fd); /* was only read */
     return status;
-}
-
-static bool take_line(struct quipu_slice *rest, struct quipu_slice *line)
-{
-    const uint8_t *end = rest->len == 0 ? NULL : memchr(rest->data, '\n', rest->len);
-    if (end == NULL) {
-        return false;
-    }
-    *line = quipu_slice(rest->data, (size_t)(end - rest->data));
-    *rest = quipu_slice(end + 1, rest->len - line->len - 1);
-    return true;
-}
-
-/* The line "# <what> <value>". */
-static bool take_said(struct quipu_slice *rest, const char *what, struct quipu_slice *value)
-{
-    struct quipu_slice line = {0};
-    struct quipu_slice head = quipu_slice_text(what);
-    if (!take_line(rest, &line) || line.len <= head.len ||
-        memcmp(line.data, head.data, head.len) != 0) {
-        return false;
-    }
-    *value = quipu_slice(line.data + head.len, line.len - head.len);
-    return true;
-}
-
-static bool read_digest(struct quipu_slice text, uint8_t digest[QUIPU_SHA256_BYTES])
-{
-    struct quipu_buf out;
-    quipu_buf_init_fixed(&out, digest, QUIPU_SHA256_BYTES);
-    return text.len == DIGEST_CHARS && quipu_hex_decode(&out, text) == QUIPU_OK;
-}
-
-/* "<digest>  <name>.NNN" with the number that is next. */
-static bool read_entry(struct quipu_slice line, size_t number, struct quipu_volume_entry *out)
-{
-    char wanted[8];
-    struct quipu_buf suffix;
-    quipu_buf_init_fixed(&suffix, wanted, sizeof wanted);
-    quipu_buf_printf(&suffix, ".%03zu", number);
-    if (line.len <= DIGEST_CHARS + 2 + suffix.len ||
-        !read_digest(quipu_slice(line.data, DIGEST_CHARS), out->sha256) ||
-        memcmp(line.data + DIGEST_CHARS, "  ", 2) != 0) {
-        return false;
-    }
-    out->name = quipu_slice(line.data + DIGEST_CHARS + 2, line.len - DIGEST_CHARS - 2);
-    return out->name.len <= QUIPU_VOLUME_NAME_MAX + NUMBER_CHARS + 1 &&
-           memchr(out->name.data, '/', out->name.len) == NULL &&
-           memchr(out->name.data, 0, out->name.len) == NULL &&
-           memcmp(out->name.data + out->name.len - suffix.len, wanted, suffix.len) == 0;
-}
-
-static enum quipu_status index_malformed(const struct quipu_volume_reader *reader,
-                                         struct quipu_error *err)
-{
-    return quipu_error_set(err, QUIPU_BUNDLE, "%s in %s is not an index of volumes",
-                           QUIPU_VOLUME_INDEX, reader->path);
-}
-
-static enum quipu_status parse_entries(struct quipu_volume_reader *reader, struct quipu_slice rest,
-                                       struct quipu_error *err)
-{
-    struct quipu_slice line = {0};
-    reader->entries = quipu_alloc_zero(QUIPU_BUNDLE_VOLUMES_MAX, sizeof *reader->entries);
-    if (reader->entries == NULL) {
-        return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for an index of volumes");
-    }
-    while (rest.len > 0) {
-        if (reader->count == QUIPU_BUNDLE_VOLUMES_MAX || !take_line(&rest, &line) ||
-            !read_entry(line, reader->count + 1, &reader->entries[reader->count])) {
-            return index_malformed(reader, err);
-        }
-        reader->count++;
-    }
-    return reader->count > 0 ? QUIPU_OK : index_malformed(reader, err);
-}
-
-static enum quipu_status parse_index(struct quipu_volume_reader *reader, struct quipu_error *err)
-{
-    struct quipu_slice rest = quipu_buf_slice(&reader->index);
-    struct quipu_slice said = {0};
-    if (!take_said(&rest, "# quipu volumes ", &said)) {
-        return index_malformed(reader, err);
-    }
-    if (!quipu_slice_equal(said, quipu_slice_text("1"))) {
-        return quipu_error_set(err, QUIPU_FORMAT_NEWER,
-                               "%s in %s has a format that is not known here; use a newer quipu",
-                               QUIPU_VOLUME_INDEX, reader->path);
-    }
-    if (!take_said(&rest, "# source ", &said) || said.len != sizeof reader->source - 1) {
-        return index_malformed(reader, err);
-    }
-    memcpy(reader->source, said.data, said.len);
-    if (!take_said(&rest, "# bundle ", &said) || !take_said(&rest, "# manifest ", &said) ||
-        quipu_cid_parse(said, &reader->manifest, NULL) != QUIPU_OK ||
-        !take_said(&rest, "# bytes ", &said) || !take_said(&rest, "# sha256 ", &said)) {
-        return index_malformed(reader, err);
-    }
-    return parse_entries(reader, rest, err);
 }
 
 /* The binary signature out of its armor, which must be as quipu_sshsig_armor writes it. */
@@ -194,22 +93,23 @@ static enum quipu_status check_index_signature(struct quipu_volume_reader *reade
     bool is_ed25519 = false;
     struct quipu_buf blob = QUIPU_BUF_INIT;
     enum quipu_status status =
-        quipu_source_public_key(quipu_slice_text(reader->source), wanted, err);
+        quipu_source_public_key(quipu_slice_text(reader->index.source), wanted, err);
     if (status == QUIPU_OK && !read_armor(armor, &blob)) {
         status = quipu_error_set(err, QUIPU_BAD_SIGNATURE, "%s in %s holds no signature",
                                  QUIPU_VOLUME_SIGNATURE, reader->path);
     }
     if (status == QUIPU_OK) {
         status = quipu_sshsig_verify(quipu_buf_slice(&blob), QUIPU_VOLUME_NAMESPACE,
-                                     quipu_buf_slice(&reader->index), &sshsig, err);
+                                     quipu_buf_slice(&reader->text), &sshsig, err);
     }
     if (status == QUIPU_OK) {
         is_ed25519 = quipu_ssh_key_ed25519(sshsig.key, signer);
     }
     quipu_buf_release(&blob);
     if (status == QUIPU_OK && (!is_ed25519 || memcmp(signer, wanted, sizeof signer) != 0)) {
-        status = quipu_error_set(err, QUIPU_BAD_SIGNATURE,
-                                 "it names source %s, but another key signed it", reader->source);
+        status =
+            quipu_error_set(err, QUIPU_BAD_SIGNATURE,
+                            "it names source %s, but another key signed it", reader->index.source);
     }
     return status == QUIPU_OK
                ? status
@@ -220,7 +120,7 @@ static enum quipu_status load_index(struct quipu_volume_reader *reader, struct q
 {
     struct quipu_buf armor = QUIPU_BUF_INIT;
     enum quipu_status status =
-        read_small(reader, QUIPU_VOLUME_INDEX, INDEX_BYTES_MAX, &reader->index, err);
+        read_small(reader, QUIPU_VOLUME_INDEX, INDEX_BYTES_MAX, &reader->text, err);
     if (status == QUIPU_NOT_FOUND) {
         return quipu_error_set(err, QUIPU_MISSING,
                                "%s is a folder without %s: name the bundle's file, or the folder "
@@ -228,7 +128,10 @@ static enum quipu_status load_index(struct quipu_volume_reader *reader, struct q
                                reader->path, QUIPU_VOLUME_INDEX);
     }
     if (status == QUIPU_OK) {
-        status = parse_index(reader, err);
+        status = quipu_volume_index_parse(quipu_buf_slice(&reader->text), &reader->index, err);
+        if (status != QUIPU_OK) {
+            status = quipu_error_wrap(err, status, "%s in %s", QUIPU_VOLUME_INDEX, reader->path);
+        }
     }
     if (status == QUIPU_OK) {
         status = read_small(reader, QUIPU_VOLUME_SIGNATURE, SIGNATURE_BYTES_MAX, &armor, err);
@@ -249,7 +152,7 @@ static enum quipu_status load_index(struct quipu_volume_reader *reader, struct q
 static int open_entry(const struct quipu_volume_reader *reader,
                       const struct quipu_volume_entry *entry)
 {
-    char name[QUIPU_VOLUME_NAME_MAX + NUMBER_CHARS + 2];
+    char name[QUIPU_VOLUME_NAME_BYTES];
     memcpy(name, entry->name.data, entry->name.len);
     name[entry->name.len] = 0;
     return openat(reader->folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
@@ -261,8 +164,8 @@ static enum quipu_status find_all(const struct quipu_volume_reader *reader, stru
     struct quipu_buf names;
     size_t missing = 0;
     quipu_buf_init_fixed(&names, storage, sizeof storage);
-    for (size_t i = 0; i < reader->count; i++) {
-        const struct quipu_volume_entry *entry = &reader->entries[i];
+    for (size_t i = 0; i < reader->index.count; i++) {
+        const struct quipu_volume_entry *entry = &reader->index.entries[i];
         int fd = open_entry(reader, entry);
         if (fd >= 0) {
             (void)close(fd); /* was only looked for */
@@ -279,7 +182,7 @@ static enum quipu_status find_all(const struct quipu_volume_reader *reader, stru
     }
     if (missing > 0) {
         return quipu_error_set(err, QUIPU_MISSING, "%zu of %zu volumes are not in %s: %.*s%s",
-                               missing, reader->count, reader->path, (int)names.len,
+                               missing, reader->index.count, reader->path, (int)names.len,
                                (const char *)names.data, missing > NAMES_SHOWN ? ", …" : "");
     }
     return QUIPU_OK;
@@ -315,14 +218,14 @@ static enum quipu_status refuse_entry(const struct quipu_volume_reader *reader, 
                                       const uint8_t digest[QUIPU_SHA256_BYTES],
                                       struct quipu_error *err)
 {
-    const struct quipu_volume_entry *entry = &reader->entries[index];
-    for (size_t i = 0; i < reader->count; i++) {
-        if (memcmp(reader->entries[i].sha256, digest, QUIPU_SHA256_BYTES) == 0) {
+    const struct quipu_volume_entry *entry = &reader->index.entries[index];
+    for (size_t i = 0; i < reader->index.count; i++) {
+        if (memcmp(reader->index.entries[i].sha256, digest, QUIPU_SHA256_BYTES) == 0) {
             return quipu_error_set(err, QUIPU_CID_MISMATCH,
                                    "%s: %.*s holds what is %.*s: volumes are swapped; give them "
                                    "their names back",
                                    reader->path, QUIPU_SLICE_FMT(entry->name),
-                                   QUIPU_SLICE_FMT(reader->entries[i].name));
+                                   QUIPU_SLICE_FMT(reader->index.entries[i].name));
         }
     }
     return quipu_error_set(err, QUIPU_CID_MISMATCH,
@@ -337,10 +240,11 @@ static enum quipu_status check_all(struct quipu_volume_reader *reader, struct qu
     enum quipu_status status =
         scratch == NULL ? quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to read volumes")
                         : QUIPU_OK;
-    for (size_t i = 0; status == QUIPU_OK && i < reader->count; i++) {
+    for (size_t i = 0; status == QUIPU_OK && i < reader->index.count; i++) {
         uint8_t digest[QUIPU_SHA256_BYTES];
-        status = hash_entry(reader, &reader->entries[i], scratch, digest, err);
-        if (status == QUIPU_OK && memcmp(digest, reader->entries[i].sha256, sizeof digest) != 0) {
+        status = hash_entry(reader, &reader->index.entries[i], scratch, digest, err);
+        if (status == QUIPU_OK &&
+            memcmp(digest, reader->index.entries[i].sha256, sizeof digest) != 0) {
             status = refuse_entry(reader, i, digest, err);
         }
     }
@@ -371,7 +275,7 @@ static enum quipu_status leave_entry(struct quipu_volume_reader *reader, struct 
     reader->fd = -1;
     quipu_sha256_stream_final(&reader->one, digest);
     size_t index = reader->next - 1;
-    return memcmp(digest, reader->entries[index].sha256, sizeof digest) == 0
+    return memcmp(digest, reader->index.entries[index].sha256, sizeof digest) == 0
                ? QUIPU_OK
                : refuse_entry(reader, index, digest, err);
 }
@@ -382,11 +286,11 @@ static enum quipu_status volumes_read(void *ctx, void *into, size_t cap, size_t 
     struct quipu_volume_reader *reader = ctx;
     for (;;) {
         if (reader->fd < 0) {
-            if (reader->next == reader->count) {
+            if (reader->next == reader->index.count) {
                 *got = 0;
                 return QUIPU_OK;
             }
-            const struct quipu_volume_entry *entry = &reader->entries[reader->next++];
+            const struct quipu_volume_entry *entry = &reader->index.entries[reader->next++];
             reader->fd = open_entry(reader, entry);
             if (reader->fd < 0) {
                 return quipu_error_errno(err, errno, "open %.*s in %s",

@@ -6,15 +6,13 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "internal/failpoint.h"
 #include "quipu/sshsig.h"
-#include "quipu/text.h"
 #include "volume.h"
-
-#define VOLUME_NAME_BYTES (QUIPU_VOLUME_NAME_MAX + 5)
 
 enum quipu_status quipu_volume_writer_create(struct quipu_volume_writer *writer, const char *path,
                                              uint64_t volume_bytes, struct quipu_error *err)
@@ -24,9 +22,7 @@ enum quipu_status quipu_volume_writer_create(struct quipu_volume_writer *writer,
         return status;
     }
     struct quipu_slice name = quipu_slice_text(writer->folder.base);
-    /* sha256sum escapes these, and readers of the index need not know how. */
-    if (name.len > QUIPU_VOLUME_NAME_MAX || !quipu_text_is_printable(name) ||
-        memchr(name.data, '\\', name.len) != NULL) {
+    if (!quipu_volume_is_name(name)) {
         return quipu_error_set(err, QUIPU_INVALID,
                                "%s: a bundle in volumes wants a name of at most %u bytes of text "
                                "without control characters and backslashes",
@@ -38,10 +34,10 @@ enum quipu_status quipu_volume_writer_create(struct quipu_volume_writer *writer,
 }
 
 static void volume_name(const struct quipu_volume_writer *writer, uint64_t number,
-                        char out[VOLUME_NAME_BYTES])
+                        char out[QUIPU_VOLUME_NAME_BYTES])
 {
     struct quipu_buf name;
-    quipu_buf_init_fixed(&name, out, VOLUME_NAME_BYTES);
+    quipu_buf_init_fixed(&name, out, QUIPU_VOLUME_NAME_BYTES);
     quipu_buf_append_text(&name, writer->folder.base);
     quipu_buf_printf(&name, ".%03" PRIu64, number);
     quipu_buf_append_byte(&name, 0);
@@ -49,7 +45,7 @@ static void volume_name(const struct quipu_volume_writer *writer, uint64_t numbe
 
 static enum quipu_status volume_begin(struct quipu_volume_writer *writer, struct quipu_error *err)
 {
-    char name[VOLUME_NAME_BYTES];
+    char name[QUIPU_VOLUME_NAME_BYTES];
     if (writer->count == QUIPU_BUNDLE_VOLUMES_MAX) {
         return quipu_error_set(err, QUIPU_TOO_LARGE,
                                "more than %u volumes of %" PRIu64 " bytes; make them larger",
@@ -68,12 +64,12 @@ static enum quipu_status volume_begin(struct quipu_volume_writer *writer, struct
 /* Its line: digest, two spaces, name. */
 static enum quipu_status volume_end(struct quipu_volume_writer *writer, struct quipu_error *err)
 {
-    char name[VOLUME_NAME_BYTES];
-    uint8_t digest[QUIPU_SHA256_BYTES];
+    char name[QUIPU_VOLUME_NAME_BYTES];
+    struct quipu_volume_entry entry = {.bytes = writer->filled};
     volume_name(writer, writer->count, name);
-    quipu_sha256_stream_final(&writer->one, digest);
-    quipu_hex_append(&writer->lines, quipu_slice(digest, sizeof digest));
-    quipu_buf_printf(&writer->lines, "  %s\n", name);
+    entry.name = quipu_slice_text(name);
+    quipu_sha256_stream_final(&writer->one, entry.sha256);
+    quipu_volume_index_write_entry(&entry, &writer->lines);
     if (writer->lines.status != QUIPU_OK) {
         return quipu_error_set(err, writer->lines.status, "no memory for an index of volumes");
     }
@@ -114,18 +110,14 @@ struct quipu_sink quipu_volume_writer_sink(struct quipu_volume_writer *writer)
     return (struct quipu_sink){volumes_write, writer};
 }
 
-/* Comments are what sha256sum passes over; they name the bundle, so that an index cannot stand for
- * another one's. */
 static void write_index(const struct quipu_volume_writer *writer,
                         const struct quipu_volume_label *label, struct quipu_buf *out)
 {
-    char manifest[QUIPU_CID_TEXT_BYTES];
-    quipu_cid_format(label->manifest, manifest);
-    quipu_buf_printf(out, "# quipu volumes 1\n# source %s\n# bundle %" PRIu64 "\n", label->source,
-                     label->number);
-    quipu_buf_printf(out, "# manifest %s\n# bytes %" PRIu64 "\n# sha256 ", manifest, writer->bytes);
-    quipu_hex_append(out, quipu_slice(writer->sha256, sizeof writer->sha256));
-    quipu_buf_append_byte(out, '\n');
+    struct quipu_volume_index index = {
+        .number = label->number, .manifest = *label->manifest, .bytes = writer->bytes};
+    (void)snprintf(index.source, sizeof index.source, "%s", label->source);
+    memcpy(index.sha256, writer->sha256, sizeof index.sha256);
+    quipu_volume_index_write_head(&index, out);
     quipu_buf_append_slice(out, quipu_buf_slice(&writer->lines));
 }
 
