@@ -102,3 +102,29 @@ void kit_append_many(struct kit *kit, size_t count)
     kit_assert_ok(kit, quipu_append_batch(kit->engine, events, count, NULL, NULL, &kit->err));
     free(events);
 }
+
+struct act_at {
+    struct kit *kit;
+    counts_act_fn act;
+};
+
+static void act_at_twenty(void *ctx, const struct quipu_replay_progress *progress)
+{
+    struct act_at *at = ctx;
+    if (progress->done == 20) {
+        kit_assert_ok(at->kit, at->act(at->kit->engine, "counts", &at->kit->err));
+    }
+}
+
+enum quipu_status counts_replay_until(struct kit *kit, struct counting *counting, counts_act_fn act)
+{
+    struct act_at at = {kit, act};
+    struct quipu_projection projection = counts(counting);
+    struct quipu_replay_options options = QUIPU_REPLAY_OPTIONS_INIT;
+    kit_append_many(kit, 50);
+    options.slice_events = 10;
+    options.slice_us = 60000000;
+    options.progress = act_at_twenty;
+    options.ctx = &at;
+    return quipu_replay_with(kit->engine, &projection, &options, NULL, &kit->err);
+}

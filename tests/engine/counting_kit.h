@@ -29,6 +29,13 @@ void counts_assert_rows(struct kit *kit, const char *name, const char *prefix,
 /* Append five events of "a", the third of which cannot be applied, and park in front of it. */
 void counts_park(struct kit *kit, struct counting *counting);
 
+/* Append fifty events of "a" and replay ten at a time; behind the twentieth the projection is
+ * dropped, paused or whatever `act` does. */
+typedef enum quipu_status (*counts_act_fn)(struct quipu_engine *engine, const char *name,
+                                           struct quipu_error *err);
+enum quipu_status counts_replay_until(struct kit *kit, struct counting *counting,
+                                      counts_act_fn act);
+
 /* Append so many events of aggregate "a". */
 void kit_append_many(struct kit *kit, size_t count);
 

@@ -9,41 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alloc_kit.h"
 #include "engine_kit.h"
-#include "quipu/alloc.h"
 
-/* Counts what is asked for; fails the one that is named. */
-struct counting_allocator {
-    uint64_t calls;
-    uint64_t fail_at; /* number of the call that fails; 0: none */
-    int64_t live;
-};
-
-static struct counting_allocator counter;
-
-static void *count_reallocate(void *ctx, void *pointer, size_t bytes)
-{
-    struct counting_allocator *counting = ctx;
-    if (++counting->calls == counting->fail_at) {
-        return NULL;
-    }
-    counting->live += pointer == NULL;
-    return realloc(pointer, bytes);
-}
-
-static void count_release(void *ctx, void *pointer)
-{
-    struct counting_allocator *counting = ctx;
-    counting->live -= pointer != NULL;
-    free(pointer);
-}
-
+static struct alloc_kit counter;
 static struct kit kit;
 
 static void setup(void)
 {
-    struct quipu_allocator allocator = {count_reallocate, count_release, &counter};
-    quipu_alloc_set(&allocator);
+    alloc_kit_use(&counter);
     kit_open(&kit);
 }
 

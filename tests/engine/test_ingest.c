@@ -8,109 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine_kit.h"
+#include "ingest_kit.h"
 
-/* `theirs` records, `ours` takes in. */
-static struct kit theirs;
-static struct kit ours;
-
-static void setup(void)
-{
-    kit_open(&theirs);
-    kit_open(&ours);
-    ours.random_state = 1000;
-}
-
-static void teardown(void)
-{
-    kit_close(&theirs);
-    kit_close(&ours);
-}
-
-TestSuite(ingest, .init = setup, .fini = teardown);
-
-/* What one event becomes in a transaction of its own, where forks are refused (test_forks.c keeps
- * them). */
-static enum quipu_status take(enum quipu_ingest_policy policy, const struct quipu_foreign *event,
-                              enum quipu_ingest_outcome *outcome)
-{
-    struct quipu_ingest *ingest = NULL;
-    struct quipu_ingest_options options = QUIPU_INGEST_OPTIONS_INIT;
-    options.policy = policy;
-    options.forks = QUIPU_INGEST_FORKS_REFUSE;
-    kit_assert_ok(&ours, quipu_ingest_begin_with(ours.engine, &options, &ingest, &ours.err));
-    enum quipu_status status = quipu_ingest_event(ingest, event, outcome, &ours.err);
-    if (status == QUIPU_OK) {
-        kit_assert_ok(&ours, quipu_ingest_commit(&ingest, NULL, &ours.err));
-    }
-    quipu_ingest_abort(&ingest);
-    cr_assert_null(ingest);
-    return status;
-}
-
-static void take_position(uint64_t position)
-{
-    struct kit_foreign event;
-    enum quipu_ingest_outcome outcome;
-    kit_foreign_copy(&theirs, position, &event);
-    cr_assert_eq(take(QUIPU_INGEST_STRICT, &event.foreign, &outcome), QUIPU_OK, "%s",
-                 ours.err.message);
-    cr_assert_eq(outcome, QUIPU_INGEST_ADDED);
-    kit_foreign_release(&event);
-}
-
-struct quarantined {
-    uint64_t count;
-    enum quipu_status reason;
-    struct quipu_cid cid;
-    char line[512];
-    char stream[64];
-    uint64_t sequence;
-    size_t envelope_len;
-    size_t payload_len;
-    int64_t received_unix_us;
-};
-
-static enum quipu_status note(void *ctx, const struct quipu_quarantined *event,
-                              struct quipu_error *err)
-{
-    (void)err;
-    struct quarantined *noted = ctx;
-    noted->count++;
-    noted->reason = event->reason;
-    noted->cid = event->cid;
-    (void)snprintf(noted->line, sizeof noted->line, "%.*s", QUIPU_SLICE_FMT(event->line));
-    (void)snprintf(noted->stream, sizeof noted->stream, "%.*s", (int)event->stream.len,
-                   event->stream.len == 0 ? "" : (const char *)event->stream.data);
-    noted->sequence = event->sequence;
-    noted->envelope_len = event->envelope.len;
-    noted->payload_len = event->payload.len;
-    noted->received_unix_us = event->received_unix_us;
-    return QUIPU_OK;
-}
-
-static struct quarantined in_quarantine(void)
-{
-    struct quarantined noted = {0};
-    kit_assert_ok(&ours, quipu_each_quarantined(ours.engine, note, &noted, &ours.err));
-    return noted;
-}
-
-/* Refused by both policies: strict leaves no trace, quarantine keeps it with its reason. */
-static void assert_refused(const struct quipu_foreign *event, enum quipu_status reason,
-                           const char *in_line)
-{
-    enum quipu_ingest_outcome outcome = QUIPU_INGEST_KNOWN;
-    uint64_t before = in_quarantine().count;
-    cr_assert_eq(take(QUIPU_INGEST_STRICT, event, &outcome), reason, "%s", ours.err.message);
-    cr_assert_not_null(strstr(ours.err.message, in_line), "%s", ours.err.message);
-    cr_assert_eq(outcome, QUIPU_INGEST_KNOWN, "untouched");
-    cr_assert_eq(in_quarantine().count, before);
-
-    cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, event, &outcome), QUIPU_OK, "%s", ours.err.message);
-    cr_assert_eq(outcome, QUIPU_INGEST_QUARANTINED);
-    cr_assert_eq(in_quarantine().count, before + 1);
-}
+TestSuite(ingest, .init = ingest_kit_open, .fini = ingest_kit_close);
 
 /* ------------------------------------------------------------------ what is taken */
 
@@ -154,7 +54,7 @@ Test(ingest, knows_what_it_has_and_writes_nothing_for_it)
     struct quipu_ingest *ingest = NULL;
     struct quipu_ingest_report report;
     kit_append(&theirs, "a", 1);
-    take_position(1);
+    ingest_kit_take_position(1);
     kit_foreign_copy(&theirs, 1, &event);
 
     kit_assert_ok(&ours, quipu_ingest_begin(ours.engine, QUIPU_INGEST_STRICT, &ingest, &ours.err));
@@ -241,10 +141,10 @@ Test(ingest, notes_the_receipt_of_an_event_that_it_has)
         kit_foreign_copy(&ours, i, &event);
         event.foreign.stream = quipu_slice_text("EVENTS");
         event.foreign.sequence = 77;
-        cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &event.foreign, &outcome), QUIPU_OK);
+        cr_assert_eq(ingest_kit_take(QUIPU_INGEST_QUARANTINE, &event.foreign, &outcome), QUIPU_OK);
         cr_assert_eq(outcome, QUIPU_INGEST_KNOWN);
         event.foreign.sequence = 78;
-        cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &event.foreign, &outcome), QUIPU_OK);
+        cr_assert_eq(ingest_kit_take(QUIPU_INGEST_QUARANTINE, &event.foreign, &outcome), QUIPU_OK);
         cr_assert_eq(receipt_at(i, stream).sequence, 77, "the first receipt stays");
         kit_foreign_release(&event);
     }
@@ -270,10 +170,10 @@ Test(ingest, refuses_blocks_that_do_not_hash)
     assert_refused(&event.foreign, QUIPU_CID_MISMATCH, "envelope");
     event.foreign.cid.digest[0] ^= 1;
     event.foreign.cid.codec = QUIPU_CODEC_RAW;
-    cr_assert_eq(take(QUIPU_INGEST_STRICT, &event.foreign, NULL), QUIPU_CID_MISMATCH);
-    cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &event.foreign, NULL), QUIPU_OK);
+    cr_assert_eq(ingest_kit_take(QUIPU_INGEST_STRICT, &event.foreign, NULL), QUIPU_CID_MISMATCH);
+    cr_assert_eq(ingest_kit_take(QUIPU_INGEST_QUARANTINE, &event.foreign, NULL), QUIPU_OK);
     event.foreign.cid.codec = 0;
-    cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &event.foreign, NULL), QUIPU_MISUSE);
+    cr_assert_eq(ingest_kit_take(QUIPU_INGEST_QUARANTINE, &event.foreign, NULL), QUIPU_MISUSE);
     kit_assert_sound(&ours, 0);
     kit_foreign_release(&event);
 }
@@ -359,7 +259,7 @@ Test(ingest, takes_an_encrypted_payload_as_the_bytes_it_is)
     envelope.enc = kit_block(&ours, "{\"alg\":\"x\"}");
     put_envelope(&event, &envelope);
 
-    cr_assert_eq(take(QUIPU_INGEST_STRICT, &event.foreign, &outcome), QUIPU_OK, "%s",
+    cr_assert_eq(ingest_kit_take(QUIPU_INGEST_STRICT, &event.foreign, &outcome), QUIPU_OK, "%s",
                  ours.err.message);
 
     cr_assert_eq(outcome, QUIPU_INGEST_ADDED);
@@ -407,7 +307,7 @@ Test(ingest, refuses_a_fork_of_an_aggregate_where_forks_are_not_kept)
     struct quipu_envelope envelope;
     struct quipu_appended first = kit_append(&theirs, "a", 1);
     kit_append(&ours, "b", 1);
-    take_position(1);
+    ingest_kit_take_position(1);
     kit_append(&theirs, "a", 2);
     kit_append(&ours, "a", 3);
 
@@ -430,8 +330,8 @@ Test(ingest, refuses_a_version_that_does_not_follow_from_what_is_named)
     kit_append(&theirs, "a", 1);
     kit_append(&theirs, "a", 2);
     kit_append(&theirs, "b", 2);
-    take_position(1);
-    take_position(3);
+    ingest_kit_take_position(1);
+    ingest_kit_take_position(3);
     kit_foreign_copy(&theirs, 2, &event);
     kit_assert_ok(&ours, quipu_envelope_decode(event.foreign.envelope, &envelope, &ours.err));
     envelope.version = 3;
@@ -468,9 +368,9 @@ Test(ingest, refuses_a_gap_and_takes_the_event_once_it_is_filled)
     cr_assert_eq(kept.received_unix_us, ours.now_unix_us);
     kit_assert_sound(&ours, 0);
 
-    take_position(1);
+    ingest_kit_take_position(1);
     cr_assert_eq(in_quarantine().count, 1);
-    take_position(2);
+    ingest_kit_take_position(2);
     cr_assert_eq(in_quarantine().count, 0, "it was taken in after all");
     kit_assert_sound(&ours, 3);
     char stream[64];
@@ -484,7 +384,7 @@ Test(ingest, refuses_a_merge_of_a_branch_that_is_not_here)
     struct quipu_envelope envelope;
     kit_append(&theirs, "a", 1);
     kit_append(&theirs, "a", 2);
-    take_position(1);
+    ingest_kit_take_position(1);
     kit_foreign_copy(&theirs, 2, &event);
     kit_assert_ok(&ours, quipu_envelope_decode(event.foreign.envelope, &envelope, &ours.err));
     envelope.prev[1] = envelope.payload;
@@ -537,7 +437,7 @@ Test(ingest, lists_quarantine_until_the_visitor_stops)
     kit_append(&theirs, "a", 3);
     for (uint64_t i = 2; i <= 3; i++) {
         kit_foreign_copy(&theirs, i, &event);
-        cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &event.foreign, &outcome), QUIPU_OK);
+        cr_assert_eq(ingest_kit_take(QUIPU_INGEST_QUARANTINE, &event.foreign, &outcome), QUIPU_OK);
         kit_foreign_release(&event);
     }
     cr_assert_eq(quipu_each_quarantined(ours.engine, stop_at_once, &visits, &ours.err),

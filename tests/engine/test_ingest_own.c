@@ -9,120 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine_kit.h"
+#include "ingest_kit.h"
 #include "quipu/forks.h"
 
-/* `theirs` records, `ours` takes in. */
-static struct kit theirs;
-static struct kit ours;
-/* Who signed for what comes in. */
-static char proven[QUIPU_SOURCE_TEXT_BYTES];
-
-static void setup(void)
-{
-    proven[0] = '\0';
-    kit_open(&theirs);
-    kit_open(&ours);
-    ours.random_state = 1000;
-}
-
-static void teardown(void)
-{
-    kit_close(&theirs);
-    kit_close(&ours);
-}
-
-TestSuite(ingest_own, .init = setup, .fini = teardown);
-
-/* What one event becomes in a transaction of its own, where forks are refused. */
-static enum quipu_status take(enum quipu_ingest_policy policy, const struct quipu_foreign *event,
-                              enum quipu_ingest_outcome *outcome)
-{
-    struct quipu_ingest *ingest = NULL;
-    struct quipu_ingest_options options = QUIPU_INGEST_OPTIONS_INIT;
-    options.policy = policy;
-    options.forks = QUIPU_INGEST_FORKS_REFUSE;
-    options.proven_source = quipu_slice_text(proven);
-    kit_assert_ok(&ours, quipu_ingest_begin_with(ours.engine, &options, &ingest, &ours.err));
-    enum quipu_status status = quipu_ingest_event(ingest, event, outcome, &ours.err);
-    if (status == QUIPU_OK) {
-        kit_assert_ok(&ours, quipu_ingest_commit(&ingest, NULL, &ours.err));
-    }
-    quipu_ingest_abort(&ingest);
-    cr_assert_null(ingest);
-    return status;
-}
-
-static void take_position(uint64_t position)
-{
-    struct kit_foreign event;
-    enum quipu_ingest_outcome outcome;
-    kit_foreign_copy(&theirs, position, &event);
-    cr_assert_eq(take(QUIPU_INGEST_STRICT, &event.foreign, &outcome), QUIPU_OK, "%s",
-                 ours.err.message);
-    cr_assert_eq(outcome, QUIPU_INGEST_ADDED);
-    kit_foreign_release(&event);
-}
-
-struct quarantined {
-    uint64_t count;
-    enum quipu_status reason;
-    char line[512];
-};
-
-static enum quipu_status note(void *ctx, const struct quipu_quarantined *event,
-                              struct quipu_error *err)
-{
-    (void)err;
-    struct quarantined *noted = ctx;
-    noted->count++;
-    noted->reason = event->reason;
-    (void)snprintf(noted->line, sizeof noted->line, "%.*s", QUIPU_SLICE_FMT(event->line));
-    return QUIPU_OK;
-}
-
-static struct quarantined in_quarantine(void)
-{
-    struct quarantined noted = {0};
-    kit_assert_ok(&ours, quipu_each_quarantined(ours.engine, note, &noted, &ours.err));
-    return noted;
-}
-
-struct quarantined_look {
-    const struct quipu_cid *cid;
-    struct quarantined found;
-};
-
-static enum quipu_status note_if(void *ctx, const struct quipu_quarantined *event,
-                                 struct quipu_error *err)
-{
-    struct quarantined_look *wanted = ctx;
-    return quipu_cid_equal(wanted->cid, &event->cid) ? note(&wanted->found, event, err) : QUIPU_OK;
-}
-
-static struct quarantined in_quarantine_of(const struct quipu_cid *cid)
-{
-    struct quarantined_look wanted = {.cid = cid};
-    kit_assert_ok(&ours, quipu_each_quarantined(ours.engine, note_if, &wanted, &ours.err));
-    cr_assert_eq(wanted.found.count, 1);
-    return wanted.found;
-}
-
-/* Refused by both policies: strict leaves no trace, quarantine keeps it with its reason. */
-static void assert_refused(const struct quipu_foreign *event, enum quipu_status reason,
-                           const char *in_line)
-{
-    enum quipu_ingest_outcome outcome = QUIPU_INGEST_KNOWN;
-    uint64_t before = in_quarantine().count;
-    cr_assert_eq(take(QUIPU_INGEST_STRICT, event, &outcome), reason, "%s", ours.err.message);
-    cr_assert_not_null(strstr(ours.err.message, in_line), "%s", ours.err.message);
-    cr_assert_eq(outcome, QUIPU_INGEST_KNOWN, "untouched");
-    cr_assert_eq(in_quarantine().count, before);
-
-    cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, event, &outcome), QUIPU_OK, "%s", ours.err.message);
-    cr_assert_eq(outcome, QUIPU_INGEST_QUARANTINED);
-    cr_assert_eq(in_quarantine().count, before + 1);
-}
+TestSuite(ingest_own, .init = ingest_kit_open, .fini = ingest_kit_close);
 
 /* Make `event` carry this envelope. */
 static void put_envelope(struct kit_foreign *event, const struct quipu_envelope *envelope)
@@ -174,11 +64,11 @@ Test(ingest_own, takes_its_own_lost_events_back_in_order_and_counts_on)
     memcpy(own, proven, sizeof own);
     proven[0] = '\0';
     kit_foreign_copy(&theirs, 3, &event);
-    cr_assert_eq(take(QUIPU_INGEST_QUARANTINE, &event.foreign, NULL), QUIPU_OK);
+    cr_assert_eq(ingest_kit_take(QUIPU_INGEST_QUARANTINE, &event.foreign, NULL), QUIPU_OK);
     kit_foreign_release(&event);
     cr_assert_eq(in_quarantine().reason, QUIPU_GAP, "an unproven copy does not push it out");
     memcpy(proven, own, sizeof own);
-    take_position(2); /* and the third, which waited for it */
+    ingest_kit_take_position(2); /* and the third, which waited for it */
     kit_append(&ours, "a", 4);
 
     kit_foreign_copy(&ours, 4, &event);
@@ -288,7 +178,7 @@ Test(ingest_own, knows_its_own_events_whoever_brings_them)
     enum quipu_ingest_outcome outcome;
     kit_append(&ours, "a", 1);
     kit_foreign_copy(&ours, 1, &event);
-    cr_assert_eq(take(QUIPU_INGEST_STRICT, &event.foreign, &outcome), QUIPU_OK, "%s",
+    cr_assert_eq(ingest_kit_take(QUIPU_INGEST_STRICT, &event.foreign, &outcome), QUIPU_OK, "%s",
                  ours.err.message);
     cr_assert_eq(outcome, QUIPU_INGEST_KNOWN);
     kit_foreign_release(&event);
@@ -307,11 +197,11 @@ Test(ingest_own, a_proven_carrier_lets_no_unproven_event_in_behind_its_own)
     kit_foreign_copy(&theirs, 3, &event);
     assert_refused(&event.foreign, QUIPU_UNTRUSTED, own);
     memcpy(proven, own, sizeof own);
-    take_position(2);
+    ingest_kit_take_position(2);
     cr_assert_eq(in_quarantine().count, 1);
     kit_assert_sound(&ours, 2);
 
-    take_position(3);
+    ingest_kit_take_position(3);
     cr_assert_eq(in_quarantine().count, 0, "its own bundle brings it after all");
     kit_append(&ours, "d", 4);
     cr_assert_eq(number_at(4), 4);

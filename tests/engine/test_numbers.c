@@ -9,25 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine_kit.h"
+#include "ingest_kit.h"
 
-static struct kit theirs;
-static struct kit ours;
-
-static void setup(void)
-{
-    kit_open(&theirs);
-    kit_open(&ours);
-    ours.random_state = 1000;
-}
-
-static void teardown(void)
-{
-    kit_close(&theirs);
-    kit_close(&ours);
-}
-
-TestSuite(numbers, .init = setup, .fini = teardown);
+TestSuite(numbers, .init = ingest_kit_open, .fini = ingest_kit_close);
 
 static enum quipu_status take(const struct quipu_foreign *event)
 {

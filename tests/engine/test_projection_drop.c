@@ -107,25 +107,10 @@ Test(projection_drop, a_drop_that_was_cut_off_is_a_drop_all_the_same)
     }
 }
 
-static void drop_now(void *ctx, const struct quipu_replay_progress *progress)
-{
-    (void)ctx;
-    if (progress->done == 20) {
-        kit_assert_ok(&kit, quipu_projection_drop(kit.engine, "counts", &kit.err));
-    }
-}
-
 Test(projection_drop, a_replay_of_what_is_dropped_meanwhile_ends)
 {
     struct counting counting = {0};
-    struct quipu_projection projection = counts(&counting);
-    struct quipu_replay_options options = QUIPU_REPLAY_OPTIONS_INIT;
-    kit_append_many(&kit, 50);
-    options.slice_events = 10;
-    options.slice_us = 60000000;
-    options.progress = drop_now;
-    cr_assert_eq(quipu_replay_with(kit.engine, &projection, &options, NULL, &kit.err),
-                 QUIPU_NOT_FOUND);
+    cr_assert_eq(counts_replay_until(&kit, &counting, quipu_projection_drop), QUIPU_NOT_FOUND);
     cr_assert_eq(rows_left(), 0);
 }
 

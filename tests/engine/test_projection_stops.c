@@ -376,26 +376,11 @@ Test(projection_stops, one_name_that_begins_another_has_its_own_skips)
 
 /* ------------------------------------------------------------------ paused */
 
-static void pause_now(void *ctx, const struct quipu_replay_progress *progress)
-{
-    (void)ctx;
-    if (progress->done == 20) {
-        kit_assert_ok(&kit, quipu_projection_pause(kit.engine, "counts", &kit.err));
-    }
-}
-
 Test(projection_stops, a_pause_ends_replays_that_run_and_those_to_come_until_it_is_resumed)
 {
     struct counting counting = {0};
-    struct quipu_projection projection = counts(&counting);
-    struct quipu_replay_options options = QUIPU_REPLAY_OPTIONS_INIT;
-    kit_append_many(&kit, 50);
-    options.slice_events = 10;
-    options.slice_us = 60000000;
-    options.progress = pause_now;
 
-    cr_assert_eq(quipu_replay_with(kit.engine, &projection, &options, NULL, &kit.err),
-                 QUIPU_PAUSED);
+    cr_assert_eq(counts_replay_until(&kit, &counting, quipu_projection_pause), QUIPU_PAUSED);
 
     assert_says("counts");
     counts_assert_rows(&kit, "counts", "", "a=20");

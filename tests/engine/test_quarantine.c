@@ -7,29 +7,13 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "engine_kit.h"
+#include "ingest_kit.h"
 #include "quarantine.h"
 #include "tables.h"
 
 #define CHAIN 40
 
-static struct kit theirs;
-static struct kit ours;
-
-static void setup(void)
-{
-    kit_open(&theirs);
-    kit_open(&ours);
-    ours.random_state = 1000;
-}
-
-static void teardown(void)
-{
-    kit_close(&theirs);
-    kit_close(&ours);
-}
-
-TestSuite(quarantine, .init = setup, .fini = teardown);
+TestSuite(quarantine, .init = ingest_kit_open, .fini = ingest_kit_close);
 
 static struct quipu_ingest_report take(enum quipu_ingest_policy policy,
                                        const struct quipu_foreign *event)

@@ -7,46 +7,24 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
+#include "alloc_kit.h"
 #include "counting_kit.h"
-#include "quipu/alloc.h"
 #include "quipu/query.h"
 
-/* Fails the call with this number; 0: none. */
-static uint64_t calls;
-static uint64_t fail_at;
-static int64_t live;
-
-static void *count_reallocate(void *ctx, void *pointer, size_t bytes)
-{
-    (void)ctx;
-    if (++calls == fail_at) {
-        return NULL;
-    }
-    live += pointer == NULL;
-    return realloc(pointer, bytes);
-}
-
-static void count_release(void *ctx, void *pointer)
-{
-    (void)ctx;
-    live -= pointer != NULL;
-    free(pointer);
-}
-
+static struct alloc_kit counter;
 static struct kit kit;
 
 static void setup(void)
 {
-    struct quipu_allocator allocator = {count_reallocate, count_release, NULL};
-    quipu_alloc_set(&allocator);
+    alloc_kit_use(&counter);
     kit_open(&kit);
 }
 
 static void teardown(void)
 {
-    fail_at = 0;
+    counter.fail_at = 0;
     kit_close(&kit);
-    cr_assert_eq(live, 0, "%ld blocks leaked", (long)live);
+    cr_assert_eq(counter.live, 0, "%ld blocks leaked", (long)counter.live);
 }
 
 TestSuite(query_memory, .init = setup, .fini = teardown);
@@ -59,10 +37,10 @@ static void sweep(const char *json)
     uint64_t refused = 0;
     for (uint64_t n = 1; status != QUIPU_OK; n++) {
         struct quipu_buf reply = QUIPU_BUF_INIT;
-        calls = 0;
-        fail_at = n;
+        counter.calls = 0;
+        counter.fail_at = n;
         status = quipu_query_answer(kit.engine, request, NULL, &reply, &kit.err);
-        fail_at = 0;
+        counter.fail_at = 0;
         cr_assert(status == QUIPU_OK || status == QUIPU_NO_MEMORY, "%s: allocation %lu: %s", json,
                   (unsigned long)n, kit.err.message);
         if (status != QUIPU_OK) {

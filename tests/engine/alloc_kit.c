@@ -1,0 +1,33 @@
+/*
+ * Counts, and hands the rest to the system.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "alloc_kit.h"
+
+#include <stdlib.h>
+
+#include "quipu/alloc.h"
+
+static void *reallocate(void *ctx, void *pointer, size_t bytes)
+{
+    struct alloc_kit *counter = ctx;
+    if (++counter->calls == counter->fail_at) {
+        return NULL;
+    }
+    counter->live += pointer == NULL;
+    return realloc(pointer, bytes);
+}
+
+static void release(void *ctx, void *pointer)
+{
+    struct alloc_kit *counter = ctx;
+    counter->live -= pointer != NULL;
+    free(pointer);
+}
+
+void alloc_kit_use(struct alloc_kit *counter)
+{
+    struct quipu_allocator allocator = {reallocate, release, counter};
+    quipu_alloc_set(&allocator);
+}
