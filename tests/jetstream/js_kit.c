@@ -6,11 +6,13 @@
 #include "js_kit.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <inttypes.h>
-#include <nats/nats.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "quipu/event_json.h"
 #include "quipu/multibase.h"
@@ -158,7 +160,110 @@ struct quipu_flush_report js_flush(struct js_store *store, struct quipu_nats *na
     return report;
 }
 
+struct quipu_pull_report js_pull(struct js_store *store, struct quipu_nats *nats)
+{
+    struct quipu_error err;
+    struct quipu_pull_report report;
+    must(quipu_pull(store->engine, nats, NULL, &report, &err), &err, "pull");
+    return report;
+}
+
+void js_start(struct nats_fixture *server, struct js_store *store, struct quipu_nats **nats)
+{
+    nats_fixture_start(server, NULL);
+    js_store_open(store);
+    if (nats != NULL) {
+        *nats = js_connect(server);
+    }
+}
+
+void js_stop(struct nats_fixture *server, struct js_store *store, struct quipu_nats **nats)
+{
+    if (nats != NULL) {
+        quipu_nats_close(nats);
+    }
+    js_store_release(store);
+    nats_fixture_stop(server);
+}
+
+static enum quipu_status note_letter(void *ctx, const struct quipu_dead_letter *letter,
+                                     struct quipu_error *err)
+{
+    (void)err;
+    struct js_letters *letters = ctx;
+    cr_assert_lt(letters->count, JS_LETTERS_MAX);
+    letters->positions[letters->count] = letter->position;
+    letters->reasons[letters->count] = letter->reason;
+    (void)snprintf(letters->lines[letters->count], QUIPU_ERROR_MESSAGE_BYTES, "%.*s",
+                   QUIPU_SLICE_FMT(letter->line));
+    letters->count++;
+    return QUIPU_OK;
+}
+
+struct js_letters js_letters_of(struct js_store *store)
+{
+    struct quipu_error err;
+    struct js_letters letters = {.count = 0};
+    must(quipu_each_dead_letter(store->engine, note_letter, &letters, &err), &err, "dead letters");
+    return letters;
+}
+
+/* ------------------------------------------------------------------ processes */
+
+pid_t js_child_start(const struct js_store *store, const char *url, const char *verb,
+                     const char *failpoint)
+{
+    char program[1024];
+    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
+    cr_assert_gt(len, 0);
+    program[len] = 0;
+    char *slash = strrchr(program, '/');
+    (void)snprintf(slash + 1, sizeof program - (size_t)(slash + 1 - program), "flush_child");
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        if (failpoint != NULL) {
+            (void)setenv("QUIPU_FAILPOINT", failpoint, 1);
+        }
+        execl(program, program, store->path, url, verb, (char *)NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+int js_child_wait(pid_t pid)
+{
+    int state = 0;
+    while (waitpid(pid, &state, 0) < 0 && errno == EINTR) {
+    }
+    return state;
+}
+
 /* ------------------------------------------------------------------ looking at the server */
+
+void js_side_open(const struct nats_fixture *server, natsConnection **connection, jsCtx **js)
+{
+    cr_assert_eq(natsConnection_ConnectTo(connection, server->url), NATS_OK);
+    cr_assert_eq(natsConnection_JetStream(js, *connection, NULL), NATS_OK);
+}
+
+void js_side_close(natsConnection **connection, jsCtx **js)
+{
+    jsCtx_Destroy(*js);
+    natsConnection_Destroy(*connection);
+    *js = NULL;
+    *connection = NULL;
+}
+
+void js_with(const struct nats_fixture *server, void (*act)(jsCtx *js, const void *ctx),
+             const void *ctx)
+{
+    natsConnection *connection = NULL;
+    jsCtx *js = NULL;
+    js_side_open(server, &connection, &js);
+    act(js, ctx);
+    js_side_close(&connection, &js);
+}
 
 struct look {
     natsConnection *connection;
@@ -171,14 +276,12 @@ struct look {
 static void look_open(struct look *look, const struct nats_fixture *server)
 {
     memset(look, 0, sizeof *look);
-    cr_assert_eq(natsConnection_ConnectTo(&look->connection, server->url), NATS_OK);
-    cr_assert_eq(natsConnection_JetStream(&look->js, look->connection, NULL), NATS_OK);
+    js_side_open(server, &look->connection, &look->js);
 }
 
 static void look_close(struct look *look)
 {
-    jsCtx_Destroy(look->js);
-    natsConnection_Destroy(look->connection);
+    js_side_close(&look->connection, &look->js);
 }
 
 static uint64_t look_messages(struct look *look, const char *stream)

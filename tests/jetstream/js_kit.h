@@ -7,8 +7,10 @@
 #ifndef QUIPU_TESTS_JS_KIT_H
 #define QUIPU_TESTS_JS_KIT_H
 
+#include <nats/nats.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "nats_fixture.h"
 #include "quipu/engine.h"
@@ -49,6 +51,37 @@ void js_provision(struct quipu_nats *nats, int64_t duplicate_window_us);
 
 /* Flush that must succeed. */
 struct quipu_flush_report js_flush(struct js_store *store, struct quipu_nats *nats);
+
+/* Pull that must succeed. */
+struct quipu_pull_report js_pull(struct js_store *store, struct quipu_nats *nats);
+
+/* What most tests begin and end with: a server, an empty store, and a connection (NULL: none). */
+void js_start(struct nats_fixture *server, struct js_store *store, struct quipu_nats **nats);
+void js_stop(struct nats_fixture *server, struct js_store *store, struct quipu_nats **nats);
+
+/* The dead letters of a store. */
+#define JS_LETTERS_MAX 8
+struct js_letters {
+    size_t count;
+    uint64_t positions[JS_LETTERS_MAX];
+    enum quipu_status reasons[JS_LETTERS_MAX];
+    char lines[JS_LETTERS_MAX][QUIPU_ERROR_MESSAGE_BYTES];
+};
+struct js_letters js_letters_of(struct js_store *store);
+
+/* Run flush_child, from beside the test's program, on the store; `verb` NULL: flush; `failpoint`
+ * NULL: none. Where it must not be open, that is the test's to see to. */
+pid_t js_child_start(const struct js_store *store, const char *url, const char *verb,
+                     const char *failpoint);
+/* How it ended, as waitpid says. */
+int js_child_wait(pid_t pid);
+
+/* A way to the server that does not go through the code under test. */
+void js_side_open(const struct nats_fixture *server, natsConnection **connection, jsCtx **js);
+void js_side_close(natsConnection **connection, jsCtx **js);
+/* Act by one that is there for this call only. */
+void js_with(const struct nats_fixture *server, void (*act)(jsCtx *js, const void *ctx),
+             const void *ctx);
 
 /* Look at the server through a connection of its own. */
 uint64_t js_stream_messages(const struct nats_fixture *server, const char *stream);

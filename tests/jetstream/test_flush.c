@@ -18,14 +18,12 @@ static struct js_store store;
 
 static void start(void)
 {
-    nats_fixture_start(&server, NULL);
-    js_store_open(&store);
+    js_start(&server, &store, NULL);
 }
 
 static void stop(void)
 {
-    js_store_release(&store);
-    nats_fixture_stop(&server);
+    js_stop(&server, &store, NULL);
 }
 
 TestSuite(flush, .init = start, .fini = stop, .timeout = 60);
@@ -241,35 +239,6 @@ Test(flush, leaves_out_the_causation_header_where_nothing_caused_the_event)
 
 /* ------------------------------------------------------------------ dead letters */
 
-struct letters {
-    size_t count;
-    uint64_t positions[8];
-    enum quipu_status reasons[8];
-    char lines[8][QUIPU_ERROR_MESSAGE_BYTES];
-};
-
-static enum quipu_status note_letter(void *ctx, const struct quipu_dead_letter *letter,
-                                     struct quipu_error *err)
-{
-    (void)err;
-    struct letters *letters = ctx;
-    cr_assert_lt(letters->count, 8);
-    letters->positions[letters->count] = letter->position;
-    letters->reasons[letters->count] = letter->reason;
-    (void)snprintf(letters->lines[letters->count], QUIPU_ERROR_MESSAGE_BYTES, "%.*s",
-                   QUIPU_SLICE_FMT(letter->line));
-    letters->count++;
-    return QUIPU_OK;
-}
-
-static struct letters letters_of(struct js_store *of)
-{
-    struct quipu_error err;
-    struct letters letters = {.count = 0};
-    cr_assert_eq(quipu_each_dead_letter(of->engine, note_letter, &letters, &err), QUIPU_OK);
-    return letters;
-}
-
 #define SAME_ID "\"event_id\":\"018f0000-0000-7000-8000-0000000000cc\","
 
 static void put_another_event_under_the_same_id(struct quipu_nats *nats)
@@ -298,7 +267,7 @@ static void check_conflict(int64_t duplicate_window_us, useconds_t wait_us)
     cr_assert_eq(report.dead, 1);
     cr_assert_eq(report.published, 1);
     cr_assert_eq(report.pending, 0);
-    struct letters letters = letters_of(&store);
+    struct js_letters letters = js_letters_of(&store);
     cr_assert_eq(letters.count, 1);
     cr_assert_eq(letters.positions[0], 1);
     cr_assert_eq(letters.reasons[0], QUIPU_EVENT_ID_CONFLICT);
@@ -339,7 +308,7 @@ Test(flush, holds_back_what_follows_a_dead_letter_in_its_aggregate_only)
 
     cr_assert_eq(report.published, 1);
     cr_assert_eq(report.dead, 1);
-    struct letters letters = letters_of(&store);
+    struct js_letters letters = js_letters_of(&store);
     cr_assert_eq(letters.count, 2);
     cr_assert_eq(letters.positions[1], behind);
     cr_assert_eq(letters.reasons[1], QUIPU_GAP);

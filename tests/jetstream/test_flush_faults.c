@@ -23,14 +23,12 @@ static struct js_store store;
 
 static void start(void)
 {
-    nats_fixture_start(&server, NULL);
-    js_store_open(&store);
+    js_start(&server, &store, NULL);
 }
 
 static void stop(void)
 {
-    js_store_release(&store);
-    nats_fixture_stop(&server);
+    js_stop(&server, &store, NULL);
 }
 
 TestSuite(flush_faults, .init = start, .fini = stop, .timeout = 100);
@@ -176,18 +174,7 @@ Test(flush_faults, says_that_nothing_is_provisioned)
     quipu_nats_close(&nats);
 }
 
-static void with_js(void (*act)(jsCtx *js, void *ctx), void *ctx)
-{
-    natsConnection *connection = NULL;
-    jsCtx *js = NULL;
-    cr_assert_eq(natsConnection_ConnectTo(&connection, server.url), NATS_OK);
-    cr_assert_eq(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
-    act(js, ctx);
-    jsCtx_Destroy(js);
-    natsConnection_Destroy(connection);
-}
-
-static void remove_stream(jsCtx *js, void *name)
+static void remove_stream(jsCtx *js, const void *name)
 {
     cr_assert_eq(js_DeleteStream(js, name, NULL, NULL), NATS_OK);
 }
@@ -199,7 +186,7 @@ Test(flush_faults, says_that_the_bucket_is_missing)
     struct quipu_nats *nats = js_connect(&server);
     js_provision(nats, 0);
     char name[] = "OBJ_" QUIPU_BUCKET_DEFAULT;
-    with_js(remove_stream, name);
+    js_with(&server, remove_stream, name);
 
     cr_assert_eq(quipu_flush(store.engine, nats, NULL, NULL, &err), QUIPU_NOT_PROVISIONED);
 
@@ -207,11 +194,11 @@ Test(flush_faults, says_that_the_bucket_is_missing)
     quipu_nats_close(&nats);
 }
 
-static void limit_messages(jsCtx *js, void *max)
+static void limit_messages(jsCtx *js, const void *max)
 {
     jsStreamInfo *info = NULL;
     cr_assert_eq(js_GetStreamInfo(&info, js, QUIPU_STREAM_DEFAULT, NULL, NULL), NATS_OK);
-    info->Config->MaxMsgs = *(int64_t *)max;
+    info->Config->MaxMsgs = *(const int64_t *)max;
     jsStreamInfo *updated = NULL;
     cr_assert_eq(js_UpdateStream(&updated, js, info->Config, NULL, NULL), NATS_OK, "%s",
                  nats_GetLastError(NULL));
@@ -227,7 +214,7 @@ Test(flush_faults, stops_at_a_full_stream_and_goes_on_when_there_is_room)
     struct quipu_nats *nats = js_connect(&server);
     js_provision(nats, 0);
     int64_t max = 300;
-    with_js(limit_messages, &max);
+    js_with(&server, limit_messages, &max);
 
     cr_assert_eq(quipu_flush(store.engine, nats, NULL, &report, &err), QUIPU_SERVER);
 
@@ -239,17 +226,17 @@ Test(flush_faults, stops_at_a_full_stream_and_goes_on_when_there_is_room)
     cr_assert_eq(js_stream_messages(&server, QUIPU_STREAM_DEFAULT), 300);
 
     max = 1000000000;
-    with_js(limit_messages, &max);
+    js_with(&server, limit_messages, &max);
     cr_assert_eq(js_flush(&store, nats).published, 400);
     js_expect_all_published(&server, &store);
     quipu_nats_close(&nats);
 }
 
-static void limit_size(jsCtx *js, void *max)
+static void limit_size(jsCtx *js, const void *max)
 {
     jsStreamInfo *info = NULL;
     cr_assert_eq(js_GetStreamInfo(&info, js, "OBJ_" QUIPU_BUCKET_DEFAULT, NULL, NULL), NATS_OK);
-    info->Config->MaxBytes = *(int64_t *)max;
+    info->Config->MaxBytes = *(const int64_t *)max;
     jsStreamInfo *updated = NULL;
     cr_assert_eq(js_UpdateStream(&updated, js, info->Config, NULL, NULL), NATS_OK);
     jsStreamInfo_Destroy(updated);
@@ -263,7 +250,7 @@ Test(flush_faults, publishes_no_envelope_whose_payload_found_a_full_bucket)
     struct quipu_nats *nats = js_connect(&server);
     js_provision(nats, 0);
     int64_t max = 200000; /* for fifty or so: a small meta fits where its chunk did not */
-    with_js(limit_size, &max);
+    js_with(&server, limit_size, &max);
 
     cr_assert_eq(quipu_flush(store.engine, nats, NULL, NULL, &err), QUIPU_SERVER);
 
@@ -271,7 +258,7 @@ Test(flush_faults, publishes_no_envelope_whose_payload_found_a_full_bucket)
     uint64_t published = js_stream_messages(&server, QUIPU_STREAM_DEFAULT);
     cr_assert_lt(published, 100);
     max = 1000000000;
-    with_js(limit_size, &max);
+    js_with(&server, limit_size, &max);
     js_flush(&store, nats);
     js_expect_all_published(&server, &store);
     quipu_nats_close(&nats);
@@ -303,7 +290,7 @@ Test(flush_faults, names_the_permission_that_is_missing_and_loses_nothing)
     quipu_nats_close(&alice);
 }
 
-static void make_foreign_stream(jsCtx *js, void *ctx)
+static void make_foreign_stream(jsCtx *js, const void *ctx)
 {
     (void)ctx;
     const char *subjects[] = {"other.>"};
@@ -322,7 +309,7 @@ Test(flush_faults, does_not_use_a_stream_that_does_not_take_its_subjects)
     struct quipu_error err;
     js_store_fill(&store, 3, 20, JS_PAYLOADS_UNIQUE);
     struct quipu_nats *nats = js_connect(&server);
-    with_js(make_foreign_stream, NULL);
+    js_with(&server, make_foreign_stream, NULL);
 
     cr_assert_eq(quipu_flush(store.engine, nats, NULL, NULL, &err), QUIPU_DRIFT);
 
@@ -331,7 +318,7 @@ Test(flush_faults, does_not_use_a_stream_that_does_not_take_its_subjects)
 }
 
 /* The server remembers the ids of messages that somebody has deleted. */
-static void delete_all(jsCtx *js, void *ctx)
+static void delete_all(jsCtx *js, const void *ctx)
 {
     (void)ctx;
     cr_assert_eq(js_PurgeStream(js, QUIPU_STREAM_DEFAULT, NULL, NULL), NATS_OK);
@@ -346,7 +333,7 @@ Test(flush_faults, brings_back_what_the_server_remembers_but_has_lost)
     struct quipu_nats *nats = js_connect(&server);
     js_provision(nats, 0);
     js_flush(&store, nats);
-    with_js(delete_all, NULL);
+    js_with(&server, delete_all, NULL);
 
     struct quipu_flush_report report = js_flush(&other, nats);
 
@@ -360,30 +347,7 @@ Test(flush_faults, brings_back_what_the_server_remembers_but_has_lost)
 
 static pid_t child_start(const char *failpoint, const char *verb)
 {
-    char program[1024];
-    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
-    cr_assert_gt(len, 0);
-    program[len] = 0;
-    char *slash = strrchr(program, '/');
-    (void)snprintf(slash + 1, sizeof program - (size_t)(slash + 1 - program), "flush_child");
-    pid_t pid = fork();
-    cr_assert_geq(pid, 0);
-    if (pid == 0) {
-        if (failpoint != NULL) {
-            (void)setenv("QUIPU_FAILPOINT", failpoint, 1);
-        }
-        execl(program, program, store.path, server.url, verb, (char *)NULL);
-        _exit(127);
-    }
-    return pid;
-}
-
-static int child_wait(pid_t pid)
-{
-    int state = 0;
-    while (waitpid(pid, &state, 0) < 0 && errno == EINTR) {
-    }
-    return state;
+    return js_child_start(&store, server.url, verb, failpoint);
 }
 
 #ifdef QUIPU_FAILPOINTS
@@ -394,11 +358,11 @@ static void check_killed_at(const char *failpoint, size_t events)
     js_store_fill(&store, events, 60, JS_PAYLOADS_UNIQUE);
     js_store_close(&store);
 
-    int state = child_wait(child_start(failpoint, NULL));
+    int state = js_child_wait(child_start(failpoint, NULL));
 
     cr_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL, "%s was not reached (%d)",
               failpoint, state);
-    cr_assert_eq(child_wait(child_start(NULL, NULL)), 0);
+    cr_assert_eq(js_child_wait(child_start(NULL, NULL)), 0);
     js_store_reopen(&store);
     cr_assert_eq(js_store_outbox(&store).pending, 0);
     js_expect_all_published(&server, &store);
@@ -466,10 +430,10 @@ Test(flush_faults, killed_at_any_moment)
         pid_t pid = child_start(NULL, NULL);
         sleep_ms(ms);
         (void)kill(pid, SIGKILL);
-        int state = child_wait(pid);
+        int state = js_child_wait(pid);
         cr_assert(WIFSIGNALED(state) || WEXITSTATUS(state) == 0, "exit %d", WEXITSTATUS(state));
     }
-    cr_assert_eq(child_wait(child_start(NULL, NULL)), 0);
+    cr_assert_eq(js_child_wait(child_start(NULL, NULL)), 0);
     js_store_reopen(&store);
     js_expect_all_published(&server, &store);
     quipu_nats_close(&nats);
@@ -485,7 +449,7 @@ Test(flush_faults, says_that_another_flush_is_running)
     cr_assert_eq(quipu_store_lock_take(store.store, "flusher", &lock, &err), QUIPU_OK);
 
     cr_assert_eq(quipu_flush(store.engine, nats, NULL, NULL, &err), QUIPU_BUSY);
-    cr_assert_eq(WEXITSTATUS(child_wait(child_start(NULL, NULL))), QUIPU_BUSY);
+    cr_assert_eq(WEXITSTATUS(js_child_wait(child_start(NULL, NULL))), QUIPU_BUSY);
 
     quipu_store_lock_release(&lock);
     cr_assert_eq(js_flush(&store, nats).published, 3);
@@ -505,7 +469,7 @@ Test(flush_faults, two_stores_with_the_same_events_flush_at_once)
 
     struct quipu_flush_report report = js_flush(&other, nats);
 
-    cr_assert_eq(child_wait(pid), 0);
+    cr_assert_eq(js_child_wait(pid), 0);
     cr_assert_eq(report.published + report.duplicates, 2000);
     js_expect_all_published(&server, &other);
     js_store_reopen(&store);

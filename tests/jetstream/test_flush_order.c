@@ -18,35 +18,20 @@ static struct quipu_nats *nats;
 
 static void start(void)
 {
-    nats_fixture_start(&server, NULL);
-    js_store_open(&store);
-    nats = js_connect(&server);
+    js_start(&server, &store, &nats);
     js_provision(nats, 0);
 }
 
 static void stop(void)
 {
-    quipu_nats_close(&nats);
-    js_store_release(&store);
-    nats_fixture_stop(&server);
+    js_stop(&server, &store, &nats);
 }
 
 TestSuite(flush_order, .init = start, .fini = stop, .timeout = 60);
 
-static void with_js(void (*act)(natsConnection *connection, jsCtx *js))
+static void delete_the_first(jsCtx *js, const void *ctx)
 {
-    natsConnection *connection = NULL;
-    jsCtx *js = NULL;
-    cr_assert_eq(natsConnection_ConnectTo(&connection, server.url), NATS_OK);
-    cr_assert_eq(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
-    act(connection, js);
-    jsCtx_Destroy(js);
-    natsConnection_Destroy(connection);
-}
-
-static void delete_the_first(natsConnection *connection, jsCtx *js)
-{
-    (void)connection;
+    (void)ctx;
     cr_assert_eq(js_DeleteMsg(js, QUIPU_STREAM_DEFAULT, 1, NULL, NULL), NATS_OK);
 }
 
@@ -95,7 +80,7 @@ Test(flush_order, later_events_wait_for_one_that_the_server_remembers_but_has_lo
     append("x", "", "one");
     js_store_copy(&store, &other);
     cr_assert_eq(js_flush(&store, nats).published, 1);
-    with_js(delete_the_first);
+    js_with(&server, delete_the_first, NULL);
     /* The other store has all of it and no receipts. */
     append("x", "", "two");
     append("y", "", "meanwhile");
@@ -111,35 +96,14 @@ Test(flush_order, later_events_wait_for_one_that_the_server_remembers_but_has_lo
     js_store_release(&other);
 }
 
-static void put_rubbish(natsConnection *connection, jsCtx *js)
+static void put_rubbish(jsCtx *js, const void *ctx)
 {
-    (void)connection;
+    (void)ctx;
     jsPubAck *ack = NULL;
     cr_assert_eq(js_Publish(&ack, js, QUIPU_SUBJECT_PREFIX_DEFAULT ".key.key.used." FIRST_ID,
                             "rubbish", 7, NULL, NULL),
                  NATS_OK);
     jsPubAck_Destroy(ack);
-}
-
-struct letters {
-    size_t count;
-    uint64_t positions[8];
-    enum quipu_status reasons[8];
-    char lines[8][QUIPU_ERROR_MESSAGE_BYTES];
-};
-
-static enum quipu_status note_letter(void *ctx, const struct quipu_dead_letter *letter,
-                                     struct quipu_error *err)
-{
-    (void)err;
-    struct letters *letters = ctx;
-    cr_assert_lt(letters->count, 8);
-    letters->positions[letters->count] = letter->position;
-    letters->reasons[letters->count] = letter->reason;
-    (void)snprintf(letters->lines[letters->count], QUIPU_ERROR_MESSAGE_BYTES, "%.*s",
-                   QUIPU_SLICE_FMT(letter->line));
-    letters->count++;
-    return QUIPU_OK;
 }
 
 /* With one event in flight nothing is beside it when it is refused. */
@@ -162,7 +126,7 @@ static void retry(uint64_t position)
 
 Test(flush_order, what_is_behind_a_conflict_in_the_same_flush_is_put_aside_with_it)
 {
-    with_js(put_rubbish);
+    js_with(&server, put_rubbish, NULL);
     append("x", "\"event_id\":\"" FIRST_ID "\",", "one");
     append("x", "", "two");
     append("y", "", "meanwhile");
@@ -175,9 +139,7 @@ Test(flush_order, what_is_behind_a_conflict_in_the_same_flush_is_put_aside_with_
     cr_assert_eq(report.dead, 3);
     cr_assert_eq(report.pending, 0);
     cr_assert_eq(js_stream_messages(&server, QUIPU_STREAM_DEFAULT), 2);
-    struct letters letters = {.count = 0};
-    struct quipu_error err;
-    cr_assert_eq(quipu_each_dead_letter(store.engine, note_letter, &letters, &err), QUIPU_OK);
+    struct js_letters letters = js_letters_of(&store);
     cr_assert_eq(letters.count, 3);
     cr_assert_eq(letters.reasons[0], QUIPU_EVENT_ID_CONFLICT);
     cr_assert_eq(letters.positions[1], 2);
@@ -188,7 +150,7 @@ Test(flush_order, what_is_behind_a_conflict_in_the_same_flush_is_put_aside_with_
     cr_assert_not_null(strstr(letters.lines[2], "waits for position 1,"), "%s", letters.lines[2]);
 
     /* One by one, from the first: the letters behind it do not hold it back. */
-    with_js(delete_the_first);
+    js_with(&server, delete_the_first, NULL);
     retry(1);
     cr_assert_eq(js_flush(&store, nats).published, 1);
     retry(2);
@@ -200,7 +162,7 @@ Test(flush_order, what_is_behind_a_conflict_in_the_same_flush_is_put_aside_with_
 
 Test(flush_order, what_was_in_flight_beside_a_conflict_is_published_and_readers_wait)
 {
-    with_js(put_rubbish);
+    js_with(&server, put_rubbish, NULL);
     append("x", "\"event_id\":\"" FIRST_ID "\",", "one");
     for (int i = 0; i < 300; i++) {
         append("x", "", "more");
@@ -215,7 +177,7 @@ Test(flush_order, what_was_in_flight_beside_a_conflict_is_published_and_readers_
     cr_assert_eq(report.pending, 0);
     cr_assert_eq(js_stream_messages(&server, QUIPU_STREAM_DEFAULT), report.published + 1);
 
-    with_js(delete_the_first);
+    js_with(&server, delete_the_first, NULL);
     struct quipu_error err;
     struct quipu_outbox_status outbox = js_store_outbox(&store);
     for (uint64_t position = 1; position <= 301; position++) {
@@ -231,7 +193,7 @@ Test(flush_order, what_was_in_flight_beside_a_conflict_is_published_and_readers_
 
 Test(flush_order, a_letter_retried_out_of_turn_is_put_aside_again)
 {
-    with_js(put_rubbish);
+    js_with(&server, put_rubbish, NULL);
     append("x", "\"event_id\":\"" FIRST_ID "\",", "one");
     append("x", "", "two");
     flush_one_by_one();

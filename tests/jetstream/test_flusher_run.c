@@ -31,17 +31,13 @@ static enum quipu_status ended;
 
 static void start(void)
 {
-    nats_fixture_start(&server, NULL);
-    js_store_open(&store);
-    nats = js_connect(&server);
+    js_start(&server, &store, &nats);
     js_provision(nats, 0);
 }
 
 static void stop(void)
 {
-    quipu_nats_close(&nats);
-    js_store_release(&store);
-    nats_fixture_stop(&server);
+    js_stop(&server, &store, &nats);
 }
 
 TestSuite(flusher_run, .init = start, .fini = stop, .timeout = 100);

@@ -23,30 +23,17 @@ static struct quipu_nats *nats;
 
 static void start(void)
 {
-    nats_fixture_start(&server, NULL);
-    js_store_open(&here);
+    js_start(&server, &here, &nats);
     js_store_open(&there);
-    nats = js_connect(&server);
 }
 
 static void stop(void)
 {
-    quipu_nats_close(&nats);
-    js_store_release(&here);
     js_store_release(&there);
-    nats_fixture_stop(&server);
+    js_stop(&server, &here, &nats);
 }
 
 TestSuite(pull, .init = start, .fini = stop, .timeout = 100);
-
-static struct quipu_pull_report pull_into(struct js_store *store)
-{
-    struct quipu_error err;
-    struct quipu_pull_report report;
-    enum quipu_status status = quipu_pull(store->engine, nats, NULL, &report, &err);
-    cr_assert_eq(status, QUIPU_OK, "%s", status == QUIPU_OK ? "" : err.message);
-    return report;
-}
 
 /* ------------------------------------------------------------------ what comes in */
 
@@ -56,7 +43,7 @@ Test(pull, brings_every_event_into_a_fresh_store)
     js_store_fill(&there, 1700, 100, JS_PAYLOADS_UNIQUE);
     js_flush(&there, nats);
 
-    struct quipu_pull_report report = pull_into(&here);
+    struct quipu_pull_report report = js_pull(&here, nats);
 
     cr_assert_eq(report.events.added, 1700);
     cr_assert_eq(report.events.known + report.events.quarantined, 0);
@@ -72,15 +59,15 @@ Test(pull, goes_on_where_it_was)
     js_provision(nats, 0);
     js_store_fill(&there, 40, 100, JS_PAYLOADS_UNIQUE);
     js_flush(&there, nats);
-    pull_into(&here);
+    js_pull(&here, nats);
     js_store_fill(&there, 30, 100, JS_PAYLOADS_UNIQUE);
     js_flush(&there, nats);
 
-    struct quipu_pull_report report = pull_into(&here);
+    struct quipu_pull_report report = js_pull(&here, nats);
 
     cr_assert_eq(report.events.added, 30);
     cr_assert_eq(report.events.known, 0);
-    report = pull_into(&here);
+    report = js_pull(&here, nats);
     cr_assert_eq(report.events.added + report.events.known, 0);
     cr_assert_eq(report.last_sequence, 70);
     js_assert_same_events(&there, &here);
@@ -96,8 +83,8 @@ Test(pull, two_stores_that_share_a_stream_converge)
     js_flush(&here, nats);
     js_flush(&there, nats);
 
-    struct quipu_pull_report mine = pull_into(&here);
-    struct quipu_pull_report theirs = pull_into(&there);
+    struct quipu_pull_report mine = js_pull(&here, nats);
+    struct quipu_pull_report theirs = js_pull(&there, nats);
 
     cr_assert_eq(mine.events.added, 1);
     cr_assert_eq(mine.events.known, 1, "our own event comes back and does no harm");
@@ -108,7 +95,7 @@ Test(pull, two_stores_that_share_a_stream_converge)
 Test(pull, takes_an_empty_stream_for_the_end)
 {
     js_provision(nats, 0);
-    struct quipu_pull_report report = pull_into(&here);
+    struct quipu_pull_report report = js_pull(&here, nats);
     cr_assert_eq(report.events.added, 0);
     cr_assert_eq(report.last_sequence, 0);
 }
@@ -131,18 +118,7 @@ Test(pull, works_with_the_smallest_batch)
 
 /* ------------------------------------------------------------------ places */
 
-static void with_js(void (*act)(jsCtx *js, const char *text), const char *text)
-{
-    natsConnection *connection = NULL;
-    jsCtx *js = NULL;
-    cr_assert_eq(natsConnection_ConnectTo(&connection, server.url), NATS_OK);
-    cr_assert_eq(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
-    act(js, text);
-    jsCtx_Destroy(js);
-    natsConnection_Destroy(connection);
-}
-
-static void delete_consumers(jsCtx *js, const char *stream)
+static void delete_consumers(jsCtx *js, const void *stream)
 {
     jsConsumerNamesList *names = NULL;
     cr_assert_eq(js_ConsumerNames(&names, js, stream, NULL, NULL), NATS_OK);
@@ -158,18 +134,18 @@ Test(pull, knows_its_place_when_the_server_has_lost_the_consumer)
     js_provision(nats, 0);
     js_store_fill(&there, 40, 100, JS_PAYLOADS_UNIQUE);
     js_flush(&there, nats);
-    pull_into(&here);
-    with_js(delete_consumers, QUIPU_STREAM_DEFAULT);
+    js_pull(&here, nats);
+    js_with(&server, delete_consumers, QUIPU_STREAM_DEFAULT);
     js_store_fill(&there, 5, 100, JS_PAYLOADS_UNIQUE);
     js_flush(&there, nats);
 
-    struct quipu_pull_report report = pull_into(&here);
+    struct quipu_pull_report report = js_pull(&here, nats);
 
     cr_assert_eq(report.events.added, 5);
     cr_assert_eq(report.events.known, 0);
 }
 
-static void delete_stream(jsCtx *js, const char *stream)
+static void delete_stream(jsCtx *js, const void *stream)
 {
     cr_assert_eq(js_DeleteStream(js, stream, NULL, NULL), NATS_OK);
 }
@@ -179,8 +155,8 @@ Test(pull, begins_anew_in_a_stream_that_was_made_anew)
     js_provision(nats, 0);
     js_store_fill(&there, 5, 100, JS_PAYLOADS_UNIQUE);
     js_flush(&there, nats);
-    pull_into(&here);
-    with_js(delete_stream, QUIPU_STREAM_DEFAULT);
+    js_pull(&here, nats);
+    js_with(&server, delete_stream, QUIPU_STREAM_DEFAULT);
     js_provision(nats, 0);
     struct js_store third;
     js_store_open(&third);
@@ -188,13 +164,13 @@ Test(pull, begins_anew_in_a_stream_that_was_made_anew)
                             "\"key.generated\",\"payload\":1}");
     js_flush(&third, nats);
 
-    struct quipu_pull_report report = pull_into(&here);
+    struct quipu_pull_report report = js_pull(&here, nats);
 
     cr_assert_eq(report.events.added, 1);
     js_store_release(&third);
 }
 
-static void fetch_and_vanish(jsCtx *js, const char *stream)
+static void fetch_and_vanish(jsCtx *js, const void *stream)
 {
     jsConsumerNamesList *names = NULL;
     natsSubscription *sub = NULL;
@@ -217,13 +193,13 @@ Test(pull, misses_nothing_that_was_delivered_and_never_acknowledged)
     js_provision(nats, 0);
     js_store_fill(&there, 10, 100, JS_PAYLOADS_UNIQUE);
     js_flush(&there, nats);
-    pull_into(&here);
+    js_pull(&here, nats);
     js_store_fill(&there, 10, 100, JS_PAYLOADS_UNIQUE);
     js_flush(&there, nats);
     /* As a pull that was killed between fetch and commit: the server waits for its acks. */
-    with_js(fetch_and_vanish, QUIPU_STREAM_DEFAULT);
+    js_with(&server, fetch_and_vanish, QUIPU_STREAM_DEFAULT);
 
-    struct quipu_pull_report report = pull_into(&here);
+    struct quipu_pull_report report = js_pull(&here, nats);
 
     cr_assert_eq(report.events.added, 10);
     js_assert_same_events(&there, &here);
@@ -260,7 +236,7 @@ static struct quarantine quarantine_of(struct js_store *store)
     return quarantine;
 }
 
-static void publish_poison(jsCtx *js, const char *text)
+static void publish_poison(jsCtx *js, const void *text)
 {
     cr_assert_eq(
         js_Publish(NULL, js, "cim.keys.key.key.used.poison", text, (int)strlen(text), NULL, NULL),
@@ -272,12 +248,12 @@ Test(pull, puts_a_message_that_is_no_event_aside_and_goes_on)
     js_provision(nats, 0);
     js_store_fill(&there, 5, 100, JS_PAYLOADS_UNIQUE);
     js_flush(&there, nats);
-    with_js(publish_poison, "{\"not\":\"an envelope\"}");
-    with_js(publish_poison, "");
+    js_with(&server, publish_poison, "{\"not\":\"an envelope\"}");
+    js_with(&server, publish_poison, "");
     js_store_fill(&there, 5, 100, JS_PAYLOADS_UNIQUE);
     js_flush(&there, nats);
 
-    struct quipu_pull_report report = pull_into(&here);
+    struct quipu_pull_report report = js_pull(&here, nats);
 
     cr_assert_eq(report.events.added, 10);
     cr_assert_eq(report.events.quarantined, 2);
@@ -288,10 +264,10 @@ Test(pull, puts_a_message_that_is_no_event_aside_and_goes_on)
                   strcmp(quarantine.bodies[1], "{\"not\":\"an envelope\"}") == 0,
               "its body is kept");
     /* It was acknowledged: it does not come again. */
-    cr_assert_eq(pull_into(&here).events.quarantined, 0);
+    cr_assert_eq(js_pull(&here, nats).events.quarantined, 0);
 }
 
-static void purge_chunks(jsCtx *js, const char *bucket)
+static void purge_chunks(jsCtx *js, const void *bucket)
 {
     jsOptions options;
     (void)jsOptions_Init(&options);
@@ -308,9 +284,9 @@ Test(pull, quarantines_an_event_whose_payload_is_missing_but_not_one_that_it_has
                            "\"key.generated\",\"payload\":2}");
     js_flush(&there, nats);
     js_flush(&here, nats);
-    with_js(purge_chunks, "OBJ_" QUIPU_BUCKET_DEFAULT);
+    js_with(&server, purge_chunks, "OBJ_" QUIPU_BUCKET_DEFAULT);
 
-    struct quipu_pull_report report = pull_into(&here);
+    struct quipu_pull_report report = js_pull(&here, nats);
 
     cr_assert_eq(report.events.added, 0);
     cr_assert_eq(report.events.known, 1);
@@ -318,7 +294,7 @@ Test(pull, quarantines_an_event_whose_payload_is_missing_but_not_one_that_it_has
     cr_assert_eq(quarantine_of(&here).reasons[0], QUIPU_CID_MISMATCH);
 }
 
-static void purge_all(jsCtx *js, const char *bucket)
+static void purge_all(jsCtx *js, const void *bucket)
 {
     cr_assert_eq(js_PurgeStream(js, bucket, NULL, NULL), NATS_OK);
 }
@@ -335,9 +311,9 @@ Test(pull, takes_in_what_waits_in_quarantine_once_its_payload_is_there)
         js_store_append(&there, line);
     }
     js_flush(&there, nats);
-    with_js(purge_all, "OBJ_" QUIPU_BUCKET_DEFAULT);
-    cr_assert_eq(pull_into(&here).events.quarantined, 3);
-    struct quipu_pull_report idle = pull_into(&here);
+    js_with(&server, purge_all, "OBJ_" QUIPU_BUCKET_DEFAULT);
+    cr_assert_eq(js_pull(&here, nats).events.quarantined, 3);
+    struct quipu_pull_report idle = js_pull(&here, nats);
     cr_assert_eq(idle.events.added, 0);
     cr_assert_eq(idle.events.quarantined, 0, "they are reported once");
     cr_assert_eq(quarantine_of(&here).count, 3);
@@ -347,7 +323,7 @@ Test(pull, takes_in_what_waits_in_quarantine_once_its_payload_is_there)
     struct quipu_flush_options again = QUIPU_FLUSH_OPTIONS_INIT;
     again.restart = true;
     cr_assert_eq(quipu_flush(there.engine, nats, &again, NULL, &err), QUIPU_OK, "%s", err.message);
-    struct quipu_pull_report report = pull_into(&here);
+    struct quipu_pull_report report = js_pull(&here, nats);
 
     cr_assert_eq(report.events.added, 3);
     cr_assert_eq(quarantine_of(&here).count, 0);
@@ -368,10 +344,10 @@ Test(pull, ends_where_the_newest_messages_have_been_removed)
     jsCtx_Destroy(js);
     natsConnection_Destroy(connection);
 
-    struct quipu_pull_report report = pull_into(&here);
+    struct quipu_pull_report report = js_pull(&here, nats);
 
     cr_assert_eq(report.events.added, 4);
-    cr_assert_eq(pull_into(&here).events.added, 0);
+    cr_assert_eq(js_pull(&here, nats).events.added, 0);
 }
 
 /* ------------------------------------------------------------------ forks, and what waits */
@@ -399,8 +375,8 @@ Test(pull, two_stores_that_forked_converge_and_a_merge_closes_it_for_both)
     js_flush(&here, nats);
     js_flush(&there, nats);
 
-    cr_assert_eq(pull_into(&here).events.forks, 1);
-    cr_assert_eq(pull_into(&there).events.forks, 1);
+    cr_assert_eq(js_pull(&here, nats).events.forks, 1);
+    cr_assert_eq(js_pull(&there, nats).events.forks, 1);
     js_assert_same_events(&here, &there);
     cr_assert_eq(open_forks(&here), 1);
     cr_assert_eq(open_forks(&there), 1);
@@ -412,7 +388,7 @@ Test(pull, two_stores_that_forked_converge_and_a_merge_closes_it_for_both)
     cr_assert_eq(quipu_merge(here.engine, &event, NULL, &err), QUIPU_OK, "%s", err.message);
     quipu_event_arena_release(&arena);
     js_flush(&here, nats);
-    cr_assert_eq(pull_into(&there).events.added, 1);
+    cr_assert_eq(js_pull(&there, nats).events.added, 1);
     cr_assert_eq(open_forks(&there), 0);
     cr_assert_eq(quipu_verify(there.engine, NULL, NULL, &err), QUIPU_OK, "%s", err.message);
 }
@@ -464,12 +440,12 @@ Test(pull, takes_in_a_message_longer_than_a_fetch_asks_for)
     memset(text, 'x', sizeof text - 1);
     nats_fixture_reconfigure(&server, "max_payload: 16MB");
     js_provision(nats, 0);
-    with_js(publish_poison, text);
+    js_with(&server, publish_poison, text);
     js_store_fill(&there, 5, 100, JS_PAYLOADS_UNIQUE);
     js_flush(&there, nats);
     nats_fixture_reconfigure(&server, NULL); /* now a fetch is bounded below that message */
 
-    struct quipu_pull_report report = pull_into(&here);
+    struct quipu_pull_report report = js_pull(&here, nats);
 
     cr_assert_eq(report.events.quarantined, 1);
     cr_assert_eq(report.events.added, 5);

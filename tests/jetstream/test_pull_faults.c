@@ -5,13 +5,9 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
-#include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "js_kit.h"
 #include "quipu/ingest.h"
@@ -23,30 +19,17 @@ static struct quipu_nats *nats;
 
 static void start(void)
 {
-    nats_fixture_start(&server, NULL);
-    js_store_open(&here);
+    js_start(&server, &here, &nats);
     js_store_open(&there);
-    nats = js_connect(&server);
 }
 
 static void stop(void)
 {
-    quipu_nats_close(&nats);
-    js_store_release(&here);
     js_store_release(&there);
-    nats_fixture_stop(&server);
+    js_stop(&server, &here, &nats);
 }
 
 TestSuite(pull_faults, .init = start, .fini = stop, .timeout = 100);
-
-static struct quipu_pull_report pull_into(struct js_store *store)
-{
-    struct quipu_error err;
-    struct quipu_pull_report report;
-    enum quipu_status status = quipu_pull(store->engine, nats, NULL, &report, &err);
-    cr_assert_eq(status, QUIPU_OK, "%s", status == QUIPU_OK ? "" : err.message);
-    return report;
-}
 
 /* ------------------------------------------------------------------ what is said */
 
@@ -93,7 +76,7 @@ Test(pull_faults, gives_up_on_a_server_that_stands_still_and_loses_nothing)
 
     nats_fixture_resume(&server);
     quipu_nats_close(&hasty);
-    cr_assert_eq(pull_into(&here).events.added, 20);
+    cr_assert_eq(js_pull(&here, nats).events.added, 20);
 }
 
 #ifdef QUIPU_FAILPOINTS
@@ -116,27 +99,6 @@ static uint64_t quarantined(struct js_store *store)
     return count;
 }
 
-static int pull_in_child(const char *failpoint)
-{
-    char program[1024];
-    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
-    cr_assert_gt(len, 0);
-    program[len] = 0;
-    char *slash = strrchr(program, '/');
-    (void)snprintf(slash + 1, sizeof program - (size_t)(slash + 1 - program), "flush_child");
-    pid_t pid = fork();
-    cr_assert_geq(pid, 0);
-    if (pid == 0) {
-        (void)setenv("QUIPU_FAILPOINT", failpoint, 1);
-        execl(program, program, here.path, server.url, "pull", (char *)NULL);
-        _exit(127);
-    }
-    int state = 0;
-    while (waitpid(pid, &state, 0) < 0 && errno == EINTR) {
-    }
-    return state;
-}
-
 static void check_killed_at(const char *failpoint)
 {
     js_provision(nats, 0);
@@ -144,12 +106,12 @@ static void check_killed_at(const char *failpoint)
     js_flush(&there, nats);
     js_store_close(&here);
 
-    int state = pull_in_child(failpoint);
+    int state = js_child_wait(js_child_start(&here, server.url, "pull", failpoint));
 
     cr_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL, "%s was not reached (%d)",
               failpoint, state);
     js_store_reopen(&here);
-    pull_into(&here);
+    js_pull(&here, nats);
     js_assert_same_events(&there, &here);
     cr_assert_eq(quarantined(&here), 0);
 }

@@ -20,9 +20,7 @@ static jsCtx *js;
 
 static void start(void)
 {
-    nats_fixture_start(&server, NULL);
-    js_store_open(&store);
-    nats = js_connect(&server);
+    js_start(&server, &store, &nats);
     js_provision(nats, 0);
     struct quipu_error err;
     struct quipu_nats_options options = QUIPU_NATS_OPTIONS_INIT;
@@ -32,18 +30,14 @@ static void start(void)
     options.subject_prefix = "other";
     cr_assert_eq(quipu_nats_open(&options, &other, &err), QUIPU_OK, "%s", err.message);
     js_provision(other, 0);
-    cr_assert_eq(natsConnection_ConnectTo(&side, server.url), NATS_OK);
-    cr_assert_eq(natsConnection_JetStream(&js, side, NULL), NATS_OK);
+    js_side_open(&server, &side, &js);
 }
 
 static void stop(void)
 {
-    jsCtx_Destroy(js);
-    natsConnection_Destroy(side);
-    quipu_nats_close(&nats);
+    js_side_close(&side, &js);
     quipu_nats_close(&other);
-    js_store_release(&store);
-    nats_fixture_stop(&server);
+    js_stop(&server, &store, &nats);
 }
 
 TestSuite(receipt_stream, .init = start, .fini = stop, .timeout = 60);

@@ -210,29 +210,12 @@ static void flushing_end(struct flushing *flushing, const char *who, uint64_t se
 }
 
 /* A second process at the same store: it may flush, or find it busy, or the server away. */
-static void child_start(struct schedule *schedule)
-{
-    char program[512];
-    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
-    cr_assert_gt(len, 0);
-    program[len] = 0;
-    char *slash = strrchr(program, '/');
-    (void)snprintf(slash + 1, sizeof program - (size_t)(slash + 1 - program), "flush_child");
-    schedule->child = fork();
-    cr_assert_geq(schedule->child, 0);
-    if (schedule->child == 0) {
-        execl(program, program, schedule->first.path, schedule->server.url, (char *)NULL);
-        _exit(127);
-    }
-}
-
 static void child_end(struct schedule *schedule)
 {
-    int state = 0;
     if (schedule->child == 0) {
         return;
     }
-    cr_assert_eq(waitpid(schedule->child, &state, 0), schedule->child);
+    int state = js_child_wait(schedule->child);
     cr_assert(WIFEXITED(state), "the second process died");
     int code = WEXITSTATUS(state);
     count(TALLY_PROCESSES, 1);
@@ -387,7 +370,7 @@ static void schedule_run(uint64_t seed)
     flushing_start(&schedule.second_flush, &schedule.second,
                    is_second_direct ? schedule.server.url : schedule.proxy.url);
     if (draw(&schedule, 2) == 0) {
-        child_start(&schedule);
+        schedule.child = js_child_start(&schedule.first, schedule.server.url, NULL, NULL);
     }
     uint64_t faults = 1 + draw(&schedule, 4);
     for (uint64_t i = 0; i < faults; i++) {
