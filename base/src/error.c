@@ -56,6 +56,7 @@ enum quipu_status quipu_error_wrap(struct quipu_error *err, enum quipu_status st
         return status;
     }
 
+    err->status = status;
     char inner[QUIPU_ERROR_MESSAGE_BYTES];
     memcpy(inner, err->message, sizeof inner);
     va_list args;
@@ -64,7 +65,7 @@ enum quipu_status quipu_error_wrap(struct quipu_error *err, enum quipu_status st
     va_end(args);
     size_t used = strlen(err->message);
     (void)snprintf(err->message + used, sizeof err->message - used, ": %s", inner);
-    return err->status;
+    return status;
 }
 
 enum quipu_status quipu_status_from_errno(int number)

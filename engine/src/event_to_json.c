@@ -149,12 +149,6 @@ enum quipu_status quipu_event_to_json(const struct quipu_event_view *event, stru
     out->len = start;
     bool is_broken = status != QUIPU_DAGJSON && status != QUIPU_NO_MEMORY &&
                      status != QUIPU_TOO_LARGE && status != QUIPU_CBOR_DEPTH;
-    if (!is_broken) {
-        return status;
-    }
-    (void)quipu_error_wrap(err, status, "position %" PRIu64, event->position);
-    if (err != NULL) {
-        err->status = QUIPU_CORRUPT;
-    }
-    return QUIPU_CORRUPT;
+    return is_broken ? quipu_error_wrap(err, QUIPU_CORRUPT, "position %" PRIu64, event->position)
+                     : status;
 }

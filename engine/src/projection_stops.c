@@ -96,7 +96,7 @@ static enum quipu_status park_decode(struct quipu_slice value, struct park *out,
         status = row_read_int(&reader, "parked_at", &park.unix_us, err);
     }
     if (status != QUIPU_OK || reason > UINT16_MAX) {
-        return quipu_error_wrap(err, QUIPU_CORRUPT, "where a projection is parked");
+        return quipu_error_set(err, QUIPU_CORRUPT, "where a projection is parked: unreadable");
     }
     park.status = (enum quipu_status)reason;
     *out = park;

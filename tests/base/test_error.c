@@ -26,6 +26,20 @@ Test(error, puts_context_before_what_it_was)
     cr_assert_str_eq(err.message, "line 3: read: gone");
 }
 
+Test(error, has_the_status_of_the_layer_that_spoke_last)
+{
+    struct quipu_error err;
+    struct quipu_error untouched = {.status = QUIPU_OK};
+    (void)quipu_error_set(&err, QUIPU_ENVELOPE, "no map");
+
+    cr_assert_eq(quipu_error_wrap(&err, QUIPU_CORRUPT, "position %d", 3), QUIPU_CORRUPT);
+    cr_assert_eq(err.status, QUIPU_CORRUPT);
+    cr_assert_str_eq(err.message, "position 3: no map");
+    /* A failure without a line of its own is one all the same. */
+    cr_assert_eq(quipu_error_wrap(&untouched, QUIPU_CORRUPT, "a row"), QUIPU_CORRUPT);
+    cr_assert_eq(untouched.status, QUIPU_CORRUPT);
+}
+
 Test(error, may_be_null_everywhere)
 {
     cr_assert_eq(quipu_error_set(NULL, QUIPU_IO, "x"), QUIPU_IO);

@@ -13,6 +13,7 @@
 
 #include "counting_kit.h"
 #include "internal/bytes.h"
+#include "tables.h"
 
 static struct kit kit;
 
@@ -185,6 +186,33 @@ Test(projection_stops, an_event_that_is_none_ends_it_and_does_not_park_it)
     cr_assert_eq(counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, NULL), QUIPU_CORRUPT);
     cr_assert_eq(status_of("counts").parked_position, 0);
     cr_assert_eq(skip("counts", position, "it is not parked"), QUIPU_NOT_FOUND);
+}
+
+Test(projection_stops, a_park_that_cannot_be_read_is_damage_and_not_no_park)
+{
+    struct counting counting;
+    struct quipu_projection_status status;
+    struct quipu_slice row =
+        kit_block(&kit, "{\"line\":\"x\",\"reason\":70000,\"position\":3,\"parked_at\":1}");
+    struct quipu_txn *txn = NULL;
+    struct quipu_slice key;
+    struct quipu_slice value;
+    uint8_t copy[QUIPU_TABLE_KEY_BYTES_MAX];
+    counts_park(&kit, &counting);
+    kit_assert_ok(&kit, quipu_txn_begin_write(kit.store, &txn, &kit.err));
+    kit_assert_ok(&kit, quipu_txn_table_seek(txn, TABLE_STOPS, quipu_slice("counts", 6),
+                                             QUIPU_SEEK_GE, &key, &value, &kit.err));
+    memcpy(copy, key.data, key.len);
+    kit_assert_ok(&kit,
+                  quipu_txn_table_put(txn, TABLE_STOPS, quipu_slice(copy, key.len), row, &kit.err));
+    kit_assert_ok(&kit, quipu_txn_commit(&txn, &kit.err));
+
+    kit.err = (struct quipu_error){.status = QUIPU_OK};
+    cr_assert_eq(quipu_projection_status(kit.engine, "counts", &status, &kit.err), QUIPU_CORRUPT);
+
+    assert_says("counts");
+    cr_assert_eq(counts_replay(&kit, &counting, QUIPU_REPLAY_CATCH_UP, NULL), QUIPU_CORRUPT);
+    cr_assert_eq(counting.calls, 0, "the handler is not called");
 }
 
 /* ------------------------------------------------------------------ skipped */

@@ -40,8 +40,8 @@ QUIPU_API enum quipu_status quipu_error_set_at(struct quipu_error *err, enum qui
                                                uint64_t offset, const char *format, ...)
     QUIPU_PRINTF(4, 5);
 
-/** Put context before the line: "line 7: <what it was>". Returns the status that `err` holds, or
- * `status` where err is NULL. */
+/** Put context before the line: "line 7: <what it was>". The status becomes `status`, which a layer
+ * may so change: what is an envelope's fault in a file is damage in a store. Returns it. */
 QUIPU_API enum quipu_status quipu_error_wrap(struct quipu_error *err, enum quipu_status status,
                                              const char *format, ...) QUIPU_PRINTF(3, 4);
 
