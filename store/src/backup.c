@@ -45,17 +45,12 @@ static enum quipu_status copy_to(struct quipu_store *store, int fd, const char *
         }
     }
     if (code == MDB_MAP_RESIZED) {
-        return quipu_error_set(err, QUIPU_BUSY,
-                               "%s has outgrown the map of this process: end its transactions and "
-                               "try again",
-                               store->path);
+        return quipu_store_outgrown(store, err);
     }
     if (code == 0 && fsync(fd) != 0) {
         code = errno;
     }
-    if (code == EIO && quipu_disk_is_full(real_path)) {
-        code = ENOSPC;
-    }
+    code = quipu_write_code(real_path, code);
     return code == 0 ? QUIPU_OK
                      : quipu_lmdb_error(err, code, "copy %s to %s", store->path, real_path);
 }
@@ -105,9 +100,9 @@ static int mark_environment(const char *temp, uint64_t bytes)
 static enum quipu_status mark_copy(int folder, const char *real_path, struct quipu_error *err)
 {
     char temp[PATH_MAX];
-    int len = snprintf(temp, sizeof temp, "%s/%s", real_path, QUIPU_TEMP_NAME);
-    if (len < 0 || (size_t)len >= sizeof temp) {
-        return quipu_error_set(err, QUIPU_TOO_LARGE, "%s: too long a path", real_path);
+    enum quipu_status status = quipu_folder_temp_path(real_path, temp, err);
+    if (status != QUIPU_OK) {
+        return status;
     }
     struct stat info;
     int fd = openat(folder, QUIPU_TEMP_NAME "/" QUIPU_DATA_NAME, O_RDONLY | O_CLOEXEC);
@@ -122,9 +117,7 @@ static enum quipu_status mark_copy(int folder, const char *real_path, struct qui
     if (fd >= 0) {
         (void)close(fd); /* synced, or failed already */
     }
-    if (code == EIO && quipu_disk_is_full(real_path)) {
-        code = ENOSPC;
-    }
+    code = quipu_write_code(real_path, code);
     return code == 0 ? QUIPU_OK : quipu_lmdb_error(err, code, "mark the copy in %s", real_path);
 }
 

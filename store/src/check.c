@@ -57,7 +57,6 @@ enum quipu_status quipu_check_found(struct quipu_check *check, uint64_t position
     return status;
 }
 
-/* Three numbers as one that shows every bit of them. */
 uint64_t quipu_check_mix(uint64_t a, uint64_t b, uint64_t c)
 {
     const uint64_t parts[] = {a, b, c};
@@ -82,46 +81,46 @@ struct log_walk {
 
 /* ------------------------------------------------------------------ one run */
 
-/* Sum over the entries of a run; `*is_sound` is false where they do not rise, leave the fences or
- * cannot be read. */
-static uint64_t sum_entries(struct quipu_check *check, const struct quipu_run *run,
-                            enum quipu_index index, bool *is_sound)
+void quipu_check_sum_segment(struct quipu_check *check, const struct quipu_run *run,
+                             enum quipu_index index, uint64_t segment,
+                             struct quipu_check_entry_sum *sum)
 {
-    uint64_t sum = 0;
-    struct quipu_entry before = {0, 0};
-    uint64_t last_key = 0;
-    uint64_t segments = quipu_segments(quipu_run_entries(run, index), run->segment_entries);
-    *is_sound = true;
-    for (uint64_t segment = 0; segment < segments; segment++) {
-        struct quipu_slice entries;
-        if (quipu_run_segment(check->txn, index, run, segment, &entries, NULL) != QUIPU_OK) {
-            *is_sound = false;
-            return 0;
-        }
-        for (size_t at = 0; at < entries.len; at += quipu_entry_bytes(index)) {
-            struct quipu_entry entry = quipu_entry_load(run, index, entries.data + at);
-            last_key = quipu_load_be64(entries.data + at);
-            if (segment == 0 && at == 0) {
-                *is_sound = *is_sound && last_key == run->min_key[index];
-            } else if (!quipu_entry_is_below(&before, &entry)) {
-                *is_sound = false;
-            }
-            before = entry;
-            sum += quipu_check_mix(index, entry.prefix, entry.rest);
-        }
+    struct quipu_slice entries;
+    if (quipu_run_segment(check->txn, index, run, segment, &entries, NULL) != QUIPU_OK) {
+        sum->is_sound = false;
+        return;
     }
-    *is_sound = *is_sound && last_key == run->max_key[index];
-    return sum;
+    for (size_t at = 0; at < entries.len; at += quipu_entry_bytes(index)) {
+        struct quipu_entry entry = quipu_entry_load(run, index, entries.data + at);
+        sum->last_key = quipu_load_be64(entries.data + at);
+        if (segment == 0 && at == 0) {
+            sum->first_key = sum->last_key;
+        } else if (!quipu_entry_is_below(&sum->before, &entry)) {
+            sum->is_sound = false;
+        }
+        sum->before = entry;
+        sum->sum += quipu_check_mix(index, entry.prefix, entry.rest);
+    }
 }
 
-/* Compare a run with the sums over the records of its positions. */
+bool quipu_check_sum_agrees(const struct quipu_check_entry_sum *sum, const struct quipu_run *run,
+                            enum quipu_index index, const struct quipu_check_sums *sums)
+{
+    return sum->is_sound && sum->sum == sums->of[index] && sum->first_key == run->min_key[index] &&
+           sum->last_key == run->max_key[index];
+}
+
 enum quipu_status quipu_check_run(struct quipu_check *check, const struct quipu_run *run,
                                   const struct quipu_check_sums *sums, struct quipu_error *err)
 {
     for (int k = 0; k < QUIPU_INDEXES; k++) {
         enum quipu_index index = (enum quipu_index)k;
-        bool is_sound;
-        if (sum_entries(check, run, index, &is_sound) == sums->of[k] && is_sound) {
+        struct quipu_check_entry_sum sum = {.is_sound = true};
+        uint64_t segments = quipu_run_segments(run, index);
+        for (uint64_t segment = 0; segment < segments && sum.is_sound; segment++) {
+            quipu_check_sum_segment(check, run, index, segment, &sum);
+        }
+        if (quipu_check_sum_agrees(&sum, run, index, sums)) {
             continue;
         }
         uint64_t before = check->problems;
@@ -204,37 +203,55 @@ static enum quipu_status check_log(struct quipu_check *check, const struct quipu
 
 /* ------------------------------------------------------------------ heads */
 
-/* Take one head off the sum. False where it needs a closer look. */
-static bool take_head(struct quipu_check *check, struct log_walk *walk, MDB_val key, MDB_val val)
+bool quipu_check_head_key_is_sound(struct quipu_slice key)
 {
-    struct quipu_head head;
-    struct quipu_record record;
-    uint64_t hash;
-    struct quipu_slice name = quipu_slice_of(key);
-    if (name.len < 3 || name.data[0] == 0 || name.data[0] > name.len - 2 ||
-        quipu_head_decode(quipu_slice_of(val), &head, NULL) != QUIPU_OK ||
-        quipu_check_record(check, head.position, &record, &hash, NULL) != QUIPU_OK ||
-        head.has_fork || head.version_max != head.version ||
-        !quipu_cid_equal(&record.envelope_cid, &head.envelope_cid)) {
-        return false;
-    }
-    walk->chain_sum -= quipu_check_mix(quipu_head_key_hash(name), head.position, head.version);
-    return true;
+    return key.len >= 3 && key.data[0] != 0 && key.data[0] <= key.len - 2;
 }
 
+bool quipu_check_head_is_plain(struct quipu_check *check, MDB_val key, MDB_val value,
+                               struct quipu_record *record)
+{
+    struct quipu_head head;
+    uint64_t hash;
+    return quipu_check_head_key_is_sound(quipu_slice_of(key)) &&
+           quipu_head_decode(quipu_slice_of(value), &head, NULL) == QUIPU_OK &&
+           quipu_check_record(check, head.position, record, &hash, NULL) == QUIPU_OK &&
+           !head.has_fork && head.version_max == head.version && head.version == record->version &&
+           quipu_cid_equal(&record->envelope_cid, &head.envelope_cid);
+}
+
+int quipu_check_heads_open(const struct quipu_txn *txn, struct quipu_slice after,
+                           MDB_cursor **cursor, MDB_val *key, MDB_val *value)
+{
+    *cursor = NULL;
+    *key = quipu_val_of(after);
+    int code = mdb_cursor_open(txn->mdb, txn->store->dbi[QUIPU_DB_HEAD], cursor);
+    if (code == 0) {
+        code = mdb_cursor_get(*cursor, key, value, after.len == 0 ? MDB_FIRST : MDB_SET_RANGE);
+    }
+    if (code == 0 && quipu_slice_equal(quipu_slice_of(*key), after)) {
+        code = mdb_cursor_get(*cursor, key, value, MDB_NEXT);
+    }
+    return code;
+}
+
+/* Take each head off the sum. One that needs a closer look has all of them get it. */
 static enum quipu_status check_heads(struct quipu_check *check, struct log_walk *walk,
                                      struct quipu_error *err)
 {
     struct quipu_txn *txn = check->txn;
     MDB_cursor *cursor = NULL;
+    MDB_val key;
+    MDB_val val;
     bool is_sound = true;
-    int code = mdb_cursor_open(txn->mdb, txn->store->dbi[QUIPU_DB_HEAD], &cursor);
+    int code = quipu_check_heads_open(txn, quipu_slice(NULL, 0), &cursor, &key, &val);
     while (code == 0 && is_sound) {
-        MDB_val key;
-        MDB_val val;
-        code = mdb_cursor_get(cursor, &key, &val, MDB_NEXT);
-        if (code == 0) {
-            is_sound = take_head(check, walk, key, val);
+        struct quipu_record record;
+        is_sound = quipu_check_head_is_plain(check, key, val, &record);
+        if (is_sound) {
+            walk->chain_sum -= quipu_check_mix(quipu_head_key_hash(quipu_slice_of(key)),
+                                               record.position, record.version);
+            code = mdb_cursor_get(cursor, &key, &val, MDB_NEXT);
         }
     }
     if (cursor != NULL) {
@@ -252,7 +269,7 @@ static enum quipu_status check_heads(struct quipu_check *check, struct log_walk 
 static uint64_t check_directory(struct quipu_check *check, const struct quipu_run *run,
                                 enum quipu_index index)
 {
-    uint64_t segments = quipu_segments(quipu_run_entries(run, index), run->segment_entries);
+    uint64_t segments = quipu_run_segments(run, index);
     if (segments == 1) {
         return 0;
     }
@@ -298,7 +315,7 @@ enum quipu_status quipu_check_values(struct quipu_check *check,
     uint64_t values = 0;
     for (uint32_t i = 0; i < manifest->run_count; i++) {
         const struct quipu_run *run = &manifest->runs[i];
-        values += quipu_segments(quipu_run_entries(run, index), run->segment_entries);
+        values += quipu_run_segments(run, index);
         values += check_directory(check, run, index);
     }
     enum quipu_status status = QUIPU_OK;
@@ -319,7 +336,6 @@ enum quipu_status quipu_check_values(struct quipu_check *check,
 
 /* ------------------------------------------------------------------ all of it */
 
-/* The manifest, or an empty one where it is damaged, which is reported. */
 enum quipu_status quipu_check_manifest(struct quipu_check *check, struct quipu_manifest *manifest,
                                        struct quipu_error *err)
 {

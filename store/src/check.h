@@ -43,6 +43,33 @@ struct quipu_check_sums {
 };
 void quipu_check_add(struct quipu_check_sums *sums, const struct quipu_record *record);
 
+/* The entries of one index of a run, as far as they are summed. */
+struct quipu_check_entry_sum {
+    uint64_t sum;
+    uint64_t first_key;
+    uint64_t last_key;
+    struct quipu_entry before;
+    bool is_sound; /* they rise, and can be read; true at the beginning */
+};
+/* Take the next segment of the run, the one of this number. */
+void quipu_check_sum_segment(struct quipu_check *check, const struct quipu_run *run,
+                             enum quipu_index index, uint64_t segment,
+                             struct quipu_check_entry_sum *sum);
+/* Behind the last segment: do the entries agree with the records, and with the fences? */
+bool quipu_check_sum_agrees(const struct quipu_check_entry_sum *sum, const struct quipu_run *run,
+                            enum quipu_index index, const struct quipu_check_sums *sums);
+
+/* A head that needs no closer look: well-formed, without a fork, and its record, which is given,
+ * says the same. */
+bool quipu_check_head_is_plain(struct quipu_check *check, MDB_val key, MDB_val value,
+                               struct quipu_record *record);
+/* Can it be the key of a head? */
+bool quipu_check_head_key_is_sound(struct quipu_slice key);
+/* A cursor over the heads, at the first one behind `after` (empty: at the first one); closed by the
+ * caller, also where LMDB's code is not 0. */
+int quipu_check_heads_open(const struct quipu_txn *txn, struct quipu_slice after,
+                           MDB_cursor **cursor, MDB_val *key, MDB_val *value);
+
 /* A record less what it points at, see check.c. */
 uint64_t quipu_check_link(const struct quipu_record *record, uint64_t hash);
 

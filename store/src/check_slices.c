@@ -27,15 +27,11 @@
 #define SLICE_RECORD_TAILS 8
 #define SLICE_ENTRY_TAILS  1024
 
-/* The entries of one index of the run, as far as they are summed. */
+/* How far the entries of the run are summed. */
 struct entry_walk {
     int index;
     uint64_t segment;
-    struct quipu_entry before;
-    uint64_t first_key;
-    uint64_t last_key;
-    uint64_t sum;
-    bool is_sound; /* they rise, and can be read */
+    struct quipu_check_entry_sum sum;
 };
 
 struct slices {
@@ -97,44 +93,20 @@ static enum quipu_status take_records(struct slices *slices, uint64_t last, stru
 
 /* ------------------------------------------------------------------ runs */
 
-static void add_segment(struct entry_walk *walk, const struct quipu_run *run,
-                        struct quipu_slice entries)
-{
-    enum quipu_index index = (enum quipu_index)walk->index;
-    for (size_t at = 0; at < entries.len; at += quipu_entry_bytes(index)) {
-        struct quipu_entry entry = quipu_entry_load(run, index, entries.data + at);
-        walk->last_key = quipu_load_be64(entries.data + at);
-        if (walk->segment == 0 && at == 0) {
-            walk->first_key = walk->last_key;
-        } else if (!quipu_entry_is_below(&walk->before, &entry)) {
-            walk->is_sound = false;
-        }
-        walk->before = entry;
-        walk->sum += quipu_check_mix(index, entry.prefix, entry.rest);
-    }
-}
-
 /* Entries of the run, as many as a slice may; `*is_done` where all indexes have been summed. */
 static void take_entries(struct slices *slices, const struct quipu_run *run, bool *is_done)
 {
     struct entry_walk *walk = &slices->entries;
     for (uint64_t taken = 0; taken < slices->entries_max && walk->index < QUIPU_INDEXES;) {
         enum quipu_index index = (enum quipu_index)walk->index;
-        if (walk->segment * run->segment_entries < quipu_run_entries(run, index)) {
-            struct quipu_slice entries = quipu_slice(NULL, 0);
-            if (quipu_run_segment(slices->check.txn, index, run, walk->segment, &entries, NULL) !=
-                QUIPU_OK) {
-                walk->is_sound = false;
-            }
-            add_segment(walk, run, entries);
-            walk->segment++;
+        if (walk->segment < quipu_run_segments(run, index)) {
+            quipu_check_sum_segment(&slices->check, run, index, walk->segment++, &walk->sum);
             taken += run->segment_entries;
             continue;
         }
         slices->is_agreeing =
-            slices->is_agreeing && walk->is_sound && walk->sum == slices->sums.of[index] &&
-            walk->first_key == run->min_key[index] && walk->last_key == run->max_key[index];
-        *walk = (struct entry_walk){.index = walk->index + 1, .is_sound = true};
+            slices->is_agreeing && quipu_check_sum_agrees(&walk->sum, run, index, &slices->sums);
+        *walk = (struct entry_walk){.index = walk->index + 1, .sum = {.is_sound = true}};
     }
     *is_done = walk->index == QUIPU_INDEXES;
 }
@@ -156,7 +128,7 @@ static void begin_run(struct slices *slices, const struct quipu_run *run)
     slices->run = run->number;
     slices->next = run->first_position;
     slices->sums = (struct quipu_check_sums){.has_gap = false};
-    slices->entries = (struct entry_walk){.is_sound = true};
+    slices->entries = (struct entry_walk){.sum = {.is_sound = true}};
     slices->is_agreeing = true;
 }
 
@@ -201,35 +173,26 @@ static enum quipu_status take_manifest(struct slices *slices, struct quipu_error
 
 /* ------------------------------------------------------------------ heads */
 
-/* What the head was where the log ended at first, off the sum. */
-static enum quipu_status take_head(struct slices *slices, struct quipu_slice key,
-                                   struct quipu_slice value)
+/* What the head was where the log ended at first, off the sum. False: it needs a closer look. */
+static bool take_head(struct slices *slices, MDB_val key, MDB_val value)
 {
-    struct quipu_head head;
     struct quipu_record record;
     uint64_t hash;
-    enum quipu_status status = QUIPU_CORRUPT;
-    if (key.len >= 3 && key.data[0] != 0 && key.data[0] <= key.len - 2 &&
-        quipu_head_decode(value, &head, NULL) == QUIPU_OK) {
-        status = quipu_check_record(&slices->check, head.position, &record, &hash, NULL);
-    }
-    if (status != QUIPU_OK || head.has_fork || head.version_max != head.version ||
-        head.version != record.version ||
-        !quipu_cid_equal(&record.envelope_cid, &head.envelope_cid)) {
-        return QUIPU_CORRUPT;
+    if (!quipu_check_head_is_plain(&slices->check, key, value, &record)) {
+        return false;
     }
     while (record.position > slices->end) {
         if (record.aggregate_prev_position == 0) {
-            return QUIPU_OK; /* the whole aggregate is newer */
+            return true; /* the whole aggregate is newer */
         }
-        status = quipu_check_record(&slices->check, record.aggregate_prev_position, &record, &hash,
-                                    NULL);
-        if (status != QUIPU_OK) {
-            return QUIPU_CORRUPT;
+        if (quipu_check_record(&slices->check, record.aggregate_prev_position, &record, &hash,
+                               NULL) != QUIPU_OK) {
+            return false;
         }
     }
-    slices->link_sum -= quipu_check_mix(quipu_head_key_hash(key), record.position, record.version);
-    return QUIPU_OK;
+    slices->link_sum -=
+        quipu_check_mix(quipu_head_key_hash(quipu_slice_of(key)), record.position, record.version);
+    return true;
 }
 
 /* Heads behind `after`, as many as a slice may. */
@@ -238,18 +201,11 @@ static enum quipu_status head_slice(struct slices *slices, struct quipu_buf *aft
 {
     struct quipu_txn *txn = slices->check.txn;
     MDB_cursor *cursor = NULL;
-    MDB_val key = quipu_val_of(quipu_buf_slice(after));
+    MDB_val key;
     MDB_val val;
-    int code = mdb_cursor_open(txn->mdb, txn->store->dbi[QUIPU_DB_HEAD], &cursor);
-    if (code == 0) {
-        code = mdb_cursor_get(cursor, &key, &val, after->len == 0 ? MDB_FIRST : MDB_SET_RANGE);
-    }
-    if (code == 0 && quipu_slice_equal(quipu_slice_of(key), quipu_buf_slice(after))) {
-        code = mdb_cursor_get(cursor, &key, &val, MDB_NEXT);
-    }
+    int code = quipu_check_heads_open(txn, quipu_buf_slice(after), &cursor, &key, &val);
     for (uint64_t i = 0; i < slices->records_max && code == 0 && !slices->needs_chains; i++) {
-        slices->needs_chains =
-            take_head(slices, quipu_slice_of(key), quipu_slice_of(val)) != QUIPU_OK;
+        slices->needs_chains = !take_head(slices, key, val);
         quipu_buf_reset(after);
         quipu_buf_append_slice(after, quipu_slice_of(key));
         code = after->status == QUIPU_OK ? mdb_cursor_get(cursor, &key, &val, MDB_NEXT) : ENOMEM;

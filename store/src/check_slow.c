@@ -110,7 +110,7 @@ static enum quipu_status check_head(struct quipu_check *check, struct quipu_slic
     struct quipu_error failure;
     struct quipu_head head = {0};
     enum quipu_status status = quipu_head_decode(value, &head, &failure);
-    if (key.len < 3 || key.data[0] == 0 || key.data[0] > key.len - 2) {
+    if (!quipu_check_head_key_is_sound(key)) {
         quipu_check_report(check, head.position, "head has a malformed key");
     }
     if (status == QUIPU_OK) {
@@ -124,18 +124,11 @@ enum quipu_status quipu_check_heads(struct quipu_check *check, struct quipu_chec
 {
     struct quipu_txn *txn = check->txn;
     MDB_cursor *cursor = NULL;
-    MDB_val key = quipu_val_of(quipu_buf_slice(&heads->after));
+    MDB_val key;
     MDB_val val;
-    int code = mdb_cursor_open(txn->mdb, txn->store->dbi[QUIPU_DB_HEAD], &cursor);
+    int code = quipu_check_heads_open(txn, quipu_buf_slice(&heads->after), &cursor, &key, &val);
     enum quipu_status status = QUIPU_OK;
     heads->walked = 0;
-    if (code == 0) {
-        code =
-            mdb_cursor_get(cursor, &key, &val, heads->after.len == 0 ? MDB_FIRST : MDB_SET_RANGE);
-    }
-    if (code == 0 && quipu_slice_equal(quipu_slice_of(key), quipu_buf_slice(&heads->after))) {
-        code = mdb_cursor_get(cursor, &key, &val, MDB_NEXT);
-    }
     while (code == 0 && status == QUIPU_OK && !check->has_stopped && heads->walked < events_max) {
         status = check_head(check, quipu_slice_of(key), quipu_slice_of(val), heads, err);
         quipu_buf_reset(&heads->after);

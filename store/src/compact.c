@@ -238,7 +238,7 @@ static int compare_environments(struct comparison *comparison, const struct quip
     return code;
 }
 
-/* Is the copy what the store is? Then give it the store's owner and mode. */
+/* Is the copy what the store is? */
 static enum quipu_status compare(struct quipu_store *store, struct quipu_store *copy,
                                  const struct quipu_upkeep_options *options,
                                  struct quipu_error *err)

@@ -23,7 +23,7 @@
 #include "internal/bytes.h"
 #include "internal/failpoint.h"
 
-/* Enough for six empty databases. */
+/* Enough for the databases, empty. */
 #define NEW_MAP_BYTES (1u << 20)
 
 static int put_meta(MDB_txn *mdb, MDB_dbi meta, const char *name, const void *data, size_t len)
@@ -77,21 +77,18 @@ int quipu_environment_build(const char *folder, const struct quipu_uuid *id)
 static enum quipu_status build_in_temp(const struct quipu_store *store, struct quipu_error *err)
 {
     char temp[PATH_MAX];
-    int len = snprintf(temp, sizeof temp, "%s/%s", store->real_path, QUIPU_TEMP_NAME);
-    if (len < 0 || (size_t)len >= sizeof temp) {
-        return quipu_error_set(err, QUIPU_TOO_LARGE, "%s: too long a path", store->path);
-    }
     struct quipu_clock clock = quipu_clock_system();
     struct quipu_random random = quipu_random_system();
     struct quipu_uuid id = {{0}};
-    enum quipu_status status = quipu_uuid_v7(&clock, &random, &id, err);
+    enum quipu_status status = quipu_folder_temp_path(store->real_path, temp, err);
+    if (status == QUIPU_OK) {
+        status = quipu_uuid_v7(&clock, &random, &id, err);
+    }
     if (status != QUIPU_OK) {
         return status;
     }
     int code = quipu_environment_build(temp, &id);
-    if (code == EIO && quipu_disk_is_full(store->real_path)) {
-        code = ENOSPC;
-    }
+    code = quipu_write_code(store->real_path, code);
     if (code != 0) {
         return quipu_lmdb_error(err, code, "make a store in %s", store->path);
     }

@@ -193,24 +193,19 @@ static bool take_node(struct free_walk *walk, size_t at, bool is_leaf)
     if (at < DATA_PAGE_HEADER_BYTES || at + DATA_NODE_HEADER_BYTES > walk->page_bytes) {
         return false;
     }
-    const uint8_t *node = walk->page + at;
-    uint64_t low = data_load_u16(node) | (uint64_t)data_load_u16(node + 2) << 16;
-    uint16_t flags = data_load_u16(node + 4);
-    size_t key_bytes = data_load_u16(node + 6);
+    struct quipu_data_node node = quipu_data_node_at(walk->page, at);
     if (!is_leaf) {
-        uint64_t child = low | (uint64_t)flags << 32;
-        quipu_buf_append(&walk->todo, &child, sizeof child);
+        quipu_buf_append(&walk->todo, &node.child, sizeof node.child);
         return walk->todo.status == QUIPU_OK;
     }
     size_t room = walk->page_bytes - at - DATA_NODE_HEADER_BYTES;
-    bool is_large = (flags & DATA_NODE_IS_LARGE) != 0;
-    size_t inline_bytes = is_large ? 8 : (size_t)low;
-    if (key_bytes > room || inline_bytes > room - key_bytes) {
+    bool is_large = (node.flags & DATA_NODE_IS_LARGE) != 0;
+    size_t inline_bytes = is_large ? 8 : node.data_bytes;
+    if (node.key_bytes > room || inline_bytes > room - node.key_bytes) {
         return false;
     }
-    const uint8_t *data = node + DATA_NODE_HEADER_BYTES + key_bytes;
-    return is_large ? take_large_list(walk, data_load_u64(data), (size_t)low)
-                    : take_list(walk, data, (size_t)low);
+    return is_large ? take_large_list(walk, data_load_u64(node.data), node.data_bytes)
+                    : take_list(walk, node.data, node.data_bytes);
 }
 
 /* Visit the tree below the pages in todo. False where it is damaged. */
@@ -223,8 +218,8 @@ static bool walk_tree(struct free_walk *walk)
             !read_page(walk, number, 0, walk->page, walk->page_bytes)) {
             return false;
         }
-        uint16_t flags = data_load_u16(walk->page + 10);
-        size_t lower = data_load_u16(walk->page + 12);
+        uint16_t flags = data_load_u16(walk->page + DATA_PAGE_FLAGS_AT);
+        size_t lower = data_load_u16(walk->page + DATA_PAGE_LOWER_AT);
         bool is_leaf = (flags & DATA_PAGE_IS_LEAF) != 0;
         if ((!is_leaf && (flags & DATA_PAGE_IS_BRANCH) == 0) || lower < DATA_PAGE_HEADER_BYTES ||
             lower > walk->page_bytes) {

@@ -29,9 +29,9 @@ struct wanted {
 static enum quipu_status compare(struct quipu_txn *txn, struct wanted *wanted, uint64_t position,
                                  struct quipu_error *err)
 {
-    enum quipu_status status = quipu_txn_record_at(txn, position, &wanted->record, err);
+    enum quipu_status status = quipu_log_indexed(txn, position, &wanted->record, err);
     if (status != QUIPU_OK) {
-        return status == QUIPU_NOT_FOUND ? QUIPU_CORRUPT : status;
+        return status;
     }
     if (wanted->event_id != NULL) {
         return quipu_uuid_equal(wanted->record.event_id, *wanted->event_id) ? QUIPU_OK

@@ -266,9 +266,7 @@ enum quipu_status quipu_txn_find_term(struct quipu_txn *txn, struct quipu_term t
             return QUIPU_DONE;
         }
         if (status == QUIPU_OK) {
-            status = quipu_txn_record_at(txn, found, &record, err);
-            /* An index that names what is not there is damaged. */
-            status = status == QUIPU_NOT_FOUND ? QUIPU_CORRUPT : status;
+            status = quipu_log_indexed(txn, found, &record, err);
         }
         if (status == QUIPU_OK && is_match(&search, &record)) {
             *out = record;

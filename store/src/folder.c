@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -118,10 +119,15 @@ enum quipu_status quipu_folder_is_blank(int fd, bool *is_blank, struct quipu_err
         return quipu_error_errno(err, number, "list the folder");
     }
     bool blank = true;
+    errno = 0; /* a folder that cannot be listed to its end is not a blank one */
     for (struct dirent *entry = readdir(dir); entry != NULL && blank; entry = readdir(dir)) {
         blank = is_own_leftover(entry->d_name);
     }
+    int number = blank ? errno : 0;
     (void)closedir(dir); /* was only read */
+    if (number != 0) {
+        return quipu_error_errno(err, number, "list the folder");
+    }
     *is_blank = blank;
     return QUIPU_OK;
 }
@@ -157,6 +163,15 @@ enum quipu_status quipu_folder_sync(int fd, struct quipu_error *err)
         return quipu_error_errno(err, number, "sync the parent folder");
     }
     return QUIPU_OK;
+}
+
+enum quipu_status quipu_folder_temp_path(const char *real_path, char out[PATH_MAX],
+                                         struct quipu_error *err)
+{
+    int len = snprintf(out, PATH_MAX, "%s/%s", real_path, QUIPU_TEMP_NAME);
+    return len >= 0 && len < PATH_MAX
+               ? QUIPU_OK
+               : quipu_error_set(err, QUIPU_TOO_LARGE, "%s: too long a path", real_path);
 }
 
 static enum quipu_status remove_one(int fd, const char *name, int flags, struct quipu_error *err)

@@ -45,6 +45,10 @@ QUIPU_MUST_CHECK enum quipu_status quipu_folder_has(int fd, const char *name, bo
 /* fsync the folder, and its parent where that may be read. */
 QUIPU_MUST_CHECK enum quipu_status quipu_folder_sync(int fd, struct quipu_error *err);
 
+/* The path of create.tmp in the folder at `real_path`. Fails with QUIPU_TOO_LARGE. */
+QUIPU_MUST_CHECK enum quipu_status quipu_folder_temp_path(const char *real_path, char out[PATH_MAX],
+                                                          struct quipu_error *err);
+
 /* Remove create.tmp and what is in it; fine where it is not there. */
 enum quipu_status quipu_folder_remove_temp(int fd, struct quipu_error *err);
 

@@ -232,7 +232,7 @@ QUIPU_MUST_CHECK enum quipu_status quipu_data_file_check_length(struct quipu_sto
 /* ------------------------------------------------------------------ create.c */
 
 /* Make data.mdb where there is none, all or nothing, or finish what was left half done. The caller
- * holds the creation lock. `*was_made` says whether it was there before. */
+ * holds the creation lock. `*was_made`: it was not there before. */
 QUIPU_MUST_CHECK enum quipu_status quipu_create_files(const struct quipu_store *store,
                                                       bool may_create, bool *was_made,
                                                       struct quipu_error *err);
@@ -278,11 +278,14 @@ QUIPU_MUST_CHECK enum quipu_status quipu_store_enter(struct quipu_store *store, 
 void quipu_store_leave(struct quipu_store *store);
 /* LMDB said MDB_MAP_RESIZED: have the next one that enters alone map anew. */
 void quipu_store_want_larger_map(struct quipu_store *store);
+/* It said so again: QUIPU_BUSY. */
+enum quipu_status quipu_store_outgrown(const struct quipu_store *store, struct quipu_error *err);
 /* Translate what a writing LMDB call returned and note what it means for the store. */
 enum quipu_status quipu_store_write_error(struct quipu_store *store, struct quipu_error *err,
                                           int code, const char *what);
-/* Is hardly anything left on the file system of `path`? */
-bool quipu_disk_is_full(const char *path);
+/* LMDB says EIO for a write that the file system has cut short: ENOSPC where hardly anything is
+ * left on that of `path`, else `code` as it is. */
+int quipu_write_code(const char *path, int code);
 /* End the idle read transactions; the caller holds store->mutex. */
 void quipu_store_drop_idle(struct quipu_store *store);
 
@@ -314,6 +317,12 @@ QUIPU_MUST_CHECK enum quipu_status quipu_log_value(struct quipu_txn *txn, uint64
 QUIPU_MUST_CHECK enum quipu_status
 quipu_head_decode(struct quipu_slice value, struct quipu_head *out, struct quipu_error *err);
 void quipu_head_encode(const struct quipu_head *head, uint8_t out[QUIPU_HEAD_VALUE_BYTES]);
+
+/* The record that an index names: one that is not there is damage of the index. Fails with
+ * QUIPU_CORRUPT, never with QUIPU_NOT_FOUND. */
+QUIPU_MUST_CHECK enum quipu_status quipu_log_indexed(struct quipu_txn *txn, uint64_t position,
+                                                     struct quipu_record *out,
+                                                     struct quipu_error *err);
 
 /* ------------------------------------------------------------------ find.c */
 

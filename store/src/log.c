@@ -121,6 +121,18 @@ enum quipu_status quipu_txn_record_at(struct quipu_txn *txn, uint64_t position,
     return status == QUIPU_OK ? quipu_record_decode(value, position, out, err) : status;
 }
 
+enum quipu_status quipu_log_indexed(struct quipu_txn *txn, uint64_t position,
+                                    struct quipu_record *out, struct quipu_error *err)
+{
+    enum quipu_status status = quipu_txn_record_at(txn, position, out, err);
+    return status == QUIPU_NOT_FOUND
+               ? quipu_error_set(err, QUIPU_CORRUPT,
+                                 "%s: an index names position %" PRIu64 ", the last is %" PRIu64
+                                 "; run `quipu verify --repair-indexes`",
+                                 txn->store->path, position, txn->last_position)
+               : status;
+}
+
 enum quipu_status quipu_txn_stat(struct quipu_txn *txn, struct quipu_store_stat *out,
                                  struct quipu_error *err)
 {

@@ -110,6 +110,11 @@ static inline uint64_t quipu_segments(uint64_t entries, uint32_t segment_entries
     return (entries + segment_entries - 1) / segment_entries;
 }
 
+static inline uint64_t quipu_run_segments(const struct quipu_run *run, enum quipu_index index)
+{
+    return quipu_segments(quipu_run_entries(run, index), run->segment_entries);
+}
+
 /* Append the bytes; sticky status in `out`. */
 void quipu_manifest_encode(const struct quipu_manifest *manifest, struct quipu_buf *out);
 

@@ -212,7 +212,7 @@ static enum quipu_status emit_segment(struct quipu_txn *txn, struct quipu_merge 
 static enum quipu_status put_directory(struct quipu_txn *txn, const struct quipu_run *run,
                                        enum quipu_index index, struct quipu_error *err)
 {
-    uint64_t segments = quipu_segments(quipu_run_entries(run, index), run->segment_entries);
+    uint64_t segments = quipu_run_segments(run, index);
     if (segments == 1) {
         return QUIPU_OK;
     }
@@ -247,7 +247,7 @@ static enum quipu_status throw_away(struct quipu_txn *txn, struct quipu_run *run
     trash->number = run->number;
     for (int k = 0; k < QUIPU_INDEXES; k++) {
         enum quipu_index index = (enum quipu_index)k;
-        uint64_t segments = quipu_segments(quipu_run_entries(run, index), run->segment_entries);
+        uint64_t segments = quipu_run_segments(run, index);
         trash->values[k] = (uint32_t)segments; /* below 2^24, as the keys say */
         if (segments == 1) {
             continue;

@@ -169,9 +169,7 @@ static int key_compare(const struct quipu_page_place *place, struct quipu_slice 
         uint64_t y = data_load_u64(b.data);
         return (x > y) - (x < y);
     }
-    size_t len = a.len < b.len ? a.len : b.len;
-    int order = len == 0 ? 0 : memcmp(a.data, b.data, len);
-    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+    return quipu_slice_compare(a, b);
 }
 
 bool quipu_page_is_ordered(const uint8_t *page, const struct quipu_page_place *place,

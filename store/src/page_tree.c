@@ -143,7 +143,12 @@ static bool read_page(struct page_walk *walk, unsigned level, uint64_t number, v
     if (code == ENODATA) {
         return page_unsafe(walk, level, number, "lies behind the end of the file");
     }
-    return code == 0 || page_unsafe(walk, level, number, "cannot be read: %s", strerror(code));
+    if (code == 0) {
+        return true;
+    }
+    struct quipu_error failure;
+    (void)quipu_error_errno(&failure, code, "cannot be read"); /* for its line */
+    return page_unsafe(walk, level, number, "%s", failure.message);
 }
 
 /* ------------------------------------------------------------------ free pages */

@@ -348,10 +348,7 @@ quipu_store_check_pages(struct quipu_store *store,
         }
     }
     if (status == QUIPU_OK && code == MDB_MAP_RESIZED) {
-        status = quipu_error_set(err, QUIPU_BUSY,
-                                 "%s has outgrown the map of this process: end its transactions "
-                                 "and try again",
-                                 store->path);
+        status = quipu_store_outgrown(store, err);
     } else if (status == QUIPU_OK && code != 0) {
         status = quipu_lmdb_error(err, code, "%s: look at its pages", store->path);
     }

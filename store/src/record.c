@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "internal/bytes.h"
+#include "internal/fnv.h"
 
 #define RECORD_FORMAT 1
 
@@ -252,11 +253,7 @@ size_t quipu_head_key(struct quipu_aggregate aggregate, uint8_t out[QUIPU_HEAD_K
 
 uint64_t quipu_head_key_hash(struct quipu_slice head_key)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < head_key.len; i++) {
-        hash = (hash ^ head_key.data[i]) * UINT64_C(0x100000001b3);
-    }
-    return hash;
+    return quipu_fnv(QUIPU_FNV_BEGIN, head_key.data, head_key.len);
 }
 
 uint64_t quipu_aggregate_hash(struct quipu_aggregate aggregate)

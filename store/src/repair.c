@@ -23,7 +23,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -220,11 +219,10 @@ static enum quipu_status begin_file(struct repair *repair, struct quipu_error *e
 {
     const struct quipu_store *store = repair->old_store;
     char temp[PATH_MAX];
-    int len = snprintf(temp, sizeof temp, "%s/%s", store->real_path, QUIPU_TEMP_NAME);
-    if (len < 0 || (size_t)len >= sizeof temp) {
-        return quipu_error_set(err, QUIPU_TOO_LARGE, "%s: too long a path", store->path);
+    enum quipu_status status = quipu_folder_temp_path(store->real_path, temp, err);
+    if (status == QUIPU_OK) {
+        status = quipu_folder_remove_temp(store->folder_fd, err);
     }
-    enum quipu_status status = quipu_folder_remove_temp(store->folder_fd, err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -232,9 +230,7 @@ static enum quipu_status begin_file(struct repair *repair, struct quipu_error *e
         return quipu_error_errno(err, errno, "make a new file in %s", store->path);
     }
     int code = quipu_environment_build(temp, &store->id);
-    if (code == EIO && quipu_disk_is_full(store->real_path)) {
-        code = ENOSPC;
-    }
+    code = quipu_write_code(store->real_path, code);
     if (code != 0) {
         return quipu_lmdb_error(err, code, "make a new file in %s", store->path);
     }

@@ -17,11 +17,6 @@ struct quipu_run_pages {
     const uint8_t *cells[];
 };
 
-static uint64_t segments_of(const struct quipu_run *run, enum quipu_index index)
-{
-    return quipu_segments(quipu_run_entries(run, index), run->segment_entries);
-}
-
 /* NULL where addresses do not last, or where there is no memory to note them. */
 static struct quipu_run_pages *pages_of(struct quipu_run *run)
 {
@@ -30,7 +25,7 @@ static struct quipu_run_pages *pages_of(struct quipu_run *run)
         size_t cells = 0;
         for (int k = 0; k < QUIPU_INDEXES; k++) {
             first_cell[k] = cells;
-            cells += (size_t)segments_of(run, (enum quipu_index)k);
+            cells += (size_t)quipu_run_segments(run, (enum quipu_index)k);
         }
         run->pages = quipu_alloc_zero(1, sizeof *run->pages + cells * sizeof run->pages->cells[0]);
         if (run->pages != NULL) {
@@ -73,7 +68,7 @@ enum quipu_status quipu_run_directory(struct quipu_txn *txn, struct quipu_run *r
     MDB_val key = quipu_val(&number, sizeof number);
     MDB_val val;
     int code = mdb_get(txn->mdb, txn->store->dbi[quipu_index_db(index)], &key, &val);
-    if (code == MDB_NOTFOUND || (code == 0 && val.mv_size != segments_of(run, index) * 8)) {
+    if (code == MDB_NOTFOUND || (code == 0 && val.mv_size != quipu_run_segments(run, index) * 8)) {
         return quipu_error_set(err, QUIPU_CORRUPT, "%s: the directory of run %" PRIu64 " in %s %s",
                                txn->store->path, run->number, quipu_db_name(quipu_index_db(index)),
                                code == 0 ? "has a wrong length" : "is missing");

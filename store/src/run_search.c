@@ -102,12 +102,6 @@ static struct segment choose_segment(const struct quipu_run *run, enum quipu_ind
     };
 }
 
-static uint64_t segments_of(const struct quipu_run_cursor *cursor)
-{
-    return quipu_segments(quipu_run_entries(cursor->run, cursor->index),
-                          cursor->run->segment_entries);
-}
-
 static enum quipu_status load_segment(struct quipu_txn *txn, struct quipu_run_cursor *cursor,
                                       uint64_t segment, struct quipu_error *err)
 {
@@ -128,7 +122,7 @@ static enum quipu_status settle(struct quipu_txn *txn, struct quipu_run_cursor *
     if (cursor->at < cursor->entries.len) {
         return QUIPU_OK;
     }
-    if (cursor->segment + 1 == segments_of(cursor)) {
+    if (cursor->segment + 1 == quipu_run_segments(cursor->run, cursor->index)) {
         return QUIPU_DONE;
     }
     enum quipu_status status = load_segment(txn, cursor, cursor->segment + 1, err);
@@ -141,7 +135,7 @@ enum quipu_status quipu_run_seek(struct quipu_txn *txn, struct quipu_run *run,
                                  struct quipu_error *err)
 {
     *out = (struct quipu_run_cursor){.run = run, .index = index};
-    uint64_t segments = segments_of(out);
+    uint64_t segments = quipu_run_segments(run, index);
     const uint8_t *firsts = NULL;
     enum quipu_status status = QUIPU_OK;
     if (segments > 1) {

@@ -40,11 +40,10 @@ enum quipu_status quipu_store_stage_begin(const char *path, struct quipu_store_s
     struct quipu_store_tuning tuning = quipu_store_tuning_default();
     struct quipu_upkeep_options options;
     enum quipu_status status = quipu_upkeep_take(NULL, path, &options, err);
-    struct quipu_store_stage *stage =
-        status == QUIPU_OK ? quipu_alloc_zero(1, sizeof *stage) : NULL;
     if (status != QUIPU_OK) {
         return status;
     }
+    struct quipu_store_stage *stage = quipu_alloc_zero(1, sizeof *stage);
     if (stage == NULL) {
         return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to stage work on %s", path);
     }

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -34,10 +33,12 @@ struct quipu_store_tuning quipu_store_tuning_default(void)
     };
 }
 
-bool quipu_disk_is_full(const char *path)
+int quipu_write_code(const char *path, int code)
 {
     struct statvfs fs;
-    return statvfs(path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < DISK_LEAST_BYTES;
+    bool is_full = code == EIO && statvfs(path, &fs) == 0 &&
+                   (uint64_t)fs.f_bavail * fs.f_frsize < DISK_LEAST_BYTES;
+    return is_full ? ENOSPC : code;
 }
 
 static void own_mark_make(struct quipu_store *store)
@@ -324,10 +325,8 @@ enum quipu_status quipu_store_open_scratch(const struct quipu_store *parent,
     store->tuning = parent->tuning;
     store->is_scratch = true;
     enum quipu_status status = init_store(store, parent->path, err);
-    int len = snprintf(store->real_path, sizeof store->real_path, "%s/%s", parent->real_path,
-                       QUIPU_TEMP_NAME);
-    if (status == QUIPU_OK && (len < 0 || (size_t)len >= sizeof store->real_path)) {
-        status = quipu_error_set(err, QUIPU_TOO_LARGE, "%s: too long a path", parent->path);
+    if (status == QUIPU_OK) {
+        status = quipu_folder_temp_path(parent->real_path, store->real_path, err);
     }
     if (status == QUIPU_OK) {
         store->folder_fd =

@@ -119,10 +119,7 @@ enum quipu_status quipu_store_write_error(struct quipu_store *store, struct quip
                                "transaction of this process and try again, they are doubled then",
                                store->path, what, store->map_bytes);
     }
-    /* LMDB says EIO for a write that the file system has cut short. */
-    if (code == EIO && quipu_disk_is_full(store->real_path)) {
-        code = ENOSPC;
-    }
+    code = quipu_write_code(store->real_path, code);
     if (code == EIO || code == MDB_PANIC) {
         want(store, &store->wants_reopen);
     }
@@ -148,14 +145,19 @@ static bool can_retry(struct quipu_store *store, int code)
     }
 }
 
+enum quipu_status quipu_store_outgrown(const struct quipu_store *store, struct quipu_error *err)
+{
+    return quipu_error_set(err, QUIPU_BUSY,
+                           "%s has outgrown the map of this process: end its transactions and try "
+                           "again",
+                           store->path);
+}
+
 static enum quipu_status begin_error(const struct quipu_store *store, int code,
                                      struct quipu_error *err)
 {
     if (code == MDB_MAP_RESIZED) {
-        return quipu_error_set(err, QUIPU_BUSY,
-                               "%s has outgrown the map of this process: end its transactions and "
-                               "try again",
-                               store->path);
+        return quipu_store_outgrown(store, err);
     }
     return quipu_lmdb_error(err, code, "%s: begin a transaction", store->path);
 }

@@ -72,7 +72,7 @@ enum quipu_status quipu_tail_catch_up(struct quipu_txn *txn, struct quipu_tail *
         struct quipu_record record;
         enum quipu_status status = quipu_txn_record_at(txn, position, &record, err);
         if (status != QUIPU_OK) {
-            return status == QUIPU_NOT_FOUND ? QUIPU_CORRUPT : status;
+            return status;
         }
         quipu_tail_push(tail, &record);
     }

@@ -94,6 +94,7 @@ Test(store_crash, loses_nothing_acknowledged_when_killed_anywhere)
         "store.create.rename", "store.create.environment", "store.create.sync",
         "store.append",        "store.run.write",          "store.merge.segment",
         "store.commit.before", "store.commit.after",       "store.backup.copy",
+        "store.backup.mark",
     };
 #ifndef QUIPU_FAILPOINTS
     fprintf(stderr, "skipped: built without failpoints\n");

@@ -491,8 +491,8 @@ QUIPU_API void quipu_table_walk_close(struct quipu_table_walk **walk);
 
 struct quipu_upkeep_options {
     size_t size; /* sizeof this struct */
-    /** Called now and then; `what` names the step, such as "merged" or "compared", static text;
-     * `total` 0: not known. May be NULL. */
+    /** Called now and then; `what` names the step, such as "rows compared", static text; `total`
+     * 0: not known. May be NULL. */
     void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total);
     void *ctx;
 };
