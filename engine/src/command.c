@@ -20,18 +20,14 @@
 #include <string.h>
 
 #include "engine_impl.h"
+#include "kept_event.h"
 #include "quipu/alloc.h"
 #include "snapshot.h"
 
-/* An event that was decided. Its pointers are set once all are there: `bytes` may move. */
+/* An event that was decided. */
 struct decided {
-    struct quipu_event event;
+    struct kept_event kept;
     bool is_own; /* of the command's aggregate */
-    size_t type_at;
-    size_t aggregate_type_at;
-    size_t aggregate_id_at;
-    size_t payload_at;
-    size_t meta_at;
 };
 
 struct quipu_decision {
@@ -98,22 +94,6 @@ static bool decision_grow(struct quipu_decision *decision)
     return true;
 }
 
-static size_t keep_text(struct quipu_buf *bytes, const char *text)
-{
-    size_t at = bytes->len;
-    if (text != NULL) {
-        quipu_buf_append(bytes, text, strlen(text) + 1);
-    }
-    return at;
-}
-
-static size_t keep_slice(struct quipu_buf *bytes, struct quipu_slice slice)
-{
-    size_t at = bytes->len;
-    quipu_buf_append_slice(bytes, slice);
-    return at;
-}
-
 enum quipu_status quipu_decision_add(struct quipu_decision *decision,
                                      const struct quipu_event *event, struct quipu_error *err)
 {
@@ -140,14 +120,9 @@ enum quipu_status quipu_decision_add(struct quipu_decision *decision,
         return decision_fail(decision, QUIPU_NO_MEMORY, "out of memory for a decision", err);
     }
     struct quipu_buf *bytes = &decision->bytes;
-    struct decided *kept = &decision->items[decision->count];
-    kept->event = *event;
-    kept->is_own = is_own;
-    kept->type_at = keep_text(bytes, event->type);
-    kept->aggregate_type_at = keep_text(bytes, type);
-    kept->aggregate_id_at = keep_text(bytes, id);
-    kept->payload_at = keep_slice(bytes, event->payload);
-    kept->meta_at = keep_slice(bytes, event->meta);
+    struct decided *decided = &decision->items[decision->count];
+    decided->is_own = is_own;
+    kept_event_add(bytes, event, &decided->kept);
     if (bytes->status != QUIPU_OK) {
         return decision_fail(decision, bytes->status, "out of memory for a decision", err);
     }
@@ -160,26 +135,15 @@ enum quipu_status quipu_decision_add(struct quipu_decision *decision,
 static uint64_t decision_finish(struct quipu_decision *decision, uint64_t version,
                                 const struct quipu_command *command)
 {
-    const uint8_t *base = decision->bytes.data;
     uint64_t own = 0;
     for (size_t i = 0; i < decision->count; i++) {
-        const struct decided *kept = &decision->items[i];
+        const struct decided *decided = &decision->items[i];
         struct quipu_event *event = &decision->events[i];
-        *event = kept->event;
-        event->type = event->type == NULL ? NULL : (const char *)base + kept->type_at;
-        if (kept->is_own) {
+        *event = kept_event_get(&decision->bytes, &decided->kept);
+        if (decided->is_own) {
             event->aggregate.type = decision->aggregate_type;
             event->aggregate.id = decision->aggregate_id;
             event->expected = quipu_expect_exact(version + own++);
-        } else {
-            event->aggregate.type = (const char *)base + kept->aggregate_type_at;
-            event->aggregate.id = (const char *)base + kept->aggregate_id_at;
-        }
-        if (event->payload.len > 0) {
-            event->payload.data = base + kept->payload_at;
-        }
-        if (event->meta.len > 0) {
-            event->meta.data = base + kept->meta_at;
         }
         if (quipu_uuid_is_nil(event->correlation_id)) {
             event->correlation_id = command->correlation_id;

@@ -19,22 +19,14 @@
 
 #include "internal/bytes.h"
 #include "internal/failpoint.h"
+#include "kept_event.h"
 #include "quipu/alloc.h"
 #include "quipu/buf.h"
 #include "quipu/sha256.h"
 
-/* What react has said so far. Pointers into `bytes` are set once all are there: it may move. */
-struct reaction {
-    struct quipu_event event;
-    size_t type_at;
-    size_t aggregate_type_at;
-    size_t aggregate_id_at;
-    size_t payload_at;
-    size_t meta_at;
-};
-
+/* What react has said so far. */
 struct quipu_reactions {
-    struct reaction *items; /* QUIPU_REACTIONS_MAX */
+    struct kept_event *items; /* QUIPU_REACTIONS_MAX */
     struct quipu_event *events;
     size_t count;
     struct quipu_buf bytes;
@@ -87,22 +79,6 @@ static enum quipu_status reactions_fail(struct quipu_reactions *reactions, enum 
     return quipu_error_set(err, status, "%s", line);
 }
 
-static size_t keep_text(struct quipu_buf *bytes, const char *text)
-{
-    size_t at = bytes->len;
-    if (text != NULL) {
-        quipu_buf_append(bytes, text, strlen(text) + 1);
-    }
-    return at;
-}
-
-static size_t keep_slice(struct quipu_buf *bytes, struct quipu_slice slice)
-{
-    size_t at = bytes->len;
-    quipu_buf_append_slice(bytes, slice);
-    return at;
-}
-
 enum quipu_status quipu_reactions_add(struct quipu_reactions *reactions,
                                       const struct quipu_event *event, struct quipu_error *err)
 {
@@ -117,13 +93,7 @@ enum quipu_status quipu_reactions_add(struct quipu_reactions *reactions,
                               err);
     }
     struct quipu_buf *bytes = &reactions->bytes;
-    struct reaction *kept = &reactions->items[reactions->count];
-    kept->event = *event;
-    kept->type_at = keep_text(bytes, event->type);
-    kept->aggregate_type_at = keep_text(bytes, event->aggregate.type);
-    kept->aggregate_id_at = keep_text(bytes, event->aggregate.id);
-    kept->payload_at = keep_slice(bytes, event->payload);
-    kept->meta_at = keep_slice(bytes, event->meta);
+    kept_event_add(bytes, event, &reactions->items[reactions->count]);
     if (bytes->status != QUIPU_OK) {
         return reactions_fail(reactions, bytes->status,
                               "out of memory for what follows from an event", err);
@@ -137,22 +107,9 @@ static const struct quipu_event *reactions_finish(struct quipu_process *process,
                                                   const struct quipu_envelope *cause)
 {
     struct quipu_reactions *reactions = &process->reactions;
-    const uint8_t *base = reactions->bytes.data;
     for (size_t i = 0; i < reactions->count; i++) {
-        const struct reaction *kept = &reactions->items[i];
         struct quipu_event *event = &reactions->events[i];
-        *event = kept->event;
-        event->type = event->type == NULL ? NULL : (const char *)base + kept->type_at;
-        event->aggregate.type =
-            event->aggregate.type == NULL ? NULL : (const char *)base + kept->aggregate_type_at;
-        event->aggregate.id =
-            event->aggregate.id == NULL ? NULL : (const char *)base + kept->aggregate_id_at;
-        if (event->payload.len > 0) {
-            event->payload.data = base + kept->payload_at;
-        }
-        if (event->meta.len > 0) {
-            event->meta.data = base + kept->meta_at;
-        }
+        *event = kept_event_get(&reactions->bytes, &reactions->items[i]);
         event->event_id = quipu_reaction_id(process->options.name, cause->event_id, i);
         if (quipu_uuid_is_nil(event->correlation_id)) {
             event->correlation_id = cause->correlation_id;

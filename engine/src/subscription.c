@@ -17,6 +17,7 @@
 
 #include "engine_impl.h"
 #include "event_check.h"
+#include "kept_event.h"
 #include "quipu/alloc.h"
 #include "subscription_impl.h"
 
@@ -60,22 +61,6 @@ static enum quipu_status options_check(const struct quipu_subscription_options *
     return options->name == NULL ? QUIPU_OK : subscription_name_check(options->name, err);
 }
 
-/* Copy a text; its place is known only once all are there, so this gives where it begins. */
-static size_t text_copy(struct quipu_buf *texts, const char *text)
-{
-    size_t at = texts->len;
-    if (text != NULL) {
-        quipu_buf_append(texts, text, strlen(text) + 1);
-    }
-    return at;
-}
-
-static const char *text_at(const struct quipu_subscription *subscription, const char *given,
-                           size_t at)
-{
-    return given == NULL ? NULL : (const char *)subscription->texts.data + at;
-}
-
 /* Have the options point to copies of what they point to. */
 static enum quipu_status texts_copy(struct quipu_subscription *subscription)
 {
@@ -85,17 +70,18 @@ static enum quipu_status texts_copy(struct quipu_subscription *subscription)
     while (types != NULL && types[count] != NULL) {
         count++;
     }
-    size_t aggregate_type_at = text_copy(&subscription->texts, options->aggregate_type);
-    size_t aggregate_id_at = text_copy(&subscription->texts, options->aggregate_id);
+    size_t aggregate_type_at = kept_text_add(&subscription->texts, options->aggregate_type);
+    size_t aggregate_id_at = kept_text_add(&subscription->texts, options->aggregate_id);
     size_t types_at = subscription->texts.len;
     for (size_t i = 0; i < count; i++) {
-        (void)text_copy(&subscription->texts, types[i]); /* they follow each other */
+        (void)kept_text_add(&subscription->texts, types[i]); /* they follow each other */
     }
     if (subscription->texts.status != QUIPU_OK) {
         return subscription->texts.status;
     }
-    options->aggregate_type = text_at(subscription, options->aggregate_type, aggregate_type_at);
-    options->aggregate_id = text_at(subscription, options->aggregate_id, aggregate_id_at);
+    options->aggregate_type =
+        kept_text(&subscription->texts, options->aggregate_type, aggregate_type_at);
+    options->aggregate_id = kept_text(&subscription->texts, options->aggregate_id, aggregate_id_at);
     if (types == NULL) {
         return QUIPU_OK;
     }
