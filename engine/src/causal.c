@@ -21,6 +21,8 @@
 #include <string.h>
 
 #include "engine_impl.h"
+#include "event_checked.h"
+#include "event_filter.h"
 #include "quipu/alloc.h"
 #include "slice_budget.h"
 
@@ -234,32 +236,18 @@ void quipu_causal_close(struct quipu_causal **causal)
 
 struct causal_visit {
     const struct quipu_filter *filter;
+    struct event_filter wanted;
     quipu_event_fn visit;
     void *ctx;
     uint64_t left;
 };
 
-static bool lets_through(const struct quipu_filter *filter, const struct quipu_event_view *event)
+static bool lets_through(const struct causal_visit *visit, const struct quipu_record *record)
 {
-    const struct quipu_envelope *envelope = &event->envelope;
-    if (event->position <= filter->after ||
-        (filter->until != 0 && event->position > filter->until)) {
-        return false;
-    }
-    if (filter->aggregate_type != NULL &&
-        !quipu_slice_equal(envelope->aggregate_type, quipu_slice_text(filter->aggregate_type))) {
-        return false;
-    }
-    if (filter->aggregate_id != NULL &&
-        !quipu_slice_equal(envelope->aggregate_id, quipu_slice_text(filter->aggregate_id))) {
-        return false;
-    }
-    if (filter->event_type != NULL &&
-        !quipu_slice_equal(envelope->event_type, quipu_slice_text(filter->event_type))) {
-        return false;
-    }
-    return quipu_uuid_is_nil(filter->correlation_id) ||
-           quipu_uuid_equal(filter->correlation_id, envelope->correlation_id);
+    const struct quipu_filter *filter = visit->filter;
+    return record->position > filter->after &&
+           (filter->until == 0 || record->position <= filter->until) &&
+           event_filter_lets_through(&visit->wanted, record);
 }
 
 static enum quipu_status visit_next(struct quipu_causal *causal, struct quipu_txn *txn,
@@ -272,19 +260,13 @@ static enum quipu_status visit_next(struct quipu_causal *causal, struct quipu_tx
     if (status == QUIPU_OK) {
         status = quipu_txn_record_at(txn, position, &record, err);
     }
-    if (status == QUIPU_OK) {
-        status = quipu_event_view_of(&record, &view, err);
-    }
-    if (status != QUIPU_OK || !lets_through(visit->filter, &view)) {
+    if (status != QUIPU_OK || !lets_through(visit, &record)) {
         return status;
     }
-    if (!visit->filter->skips_hashing) {
-        status = quipu_event_view_verify(&view, err);
-        if (status != QUIPU_OK) {
-            return status;
-        }
+    status = event_view_read(&record, visit->filter->skips_hashing, &view, err);
+    if (status == QUIPU_OK) {
+        status = visit->visit(visit->ctx, &view, err);
     }
-    status = visit->visit(visit->ctx, &view, err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -297,19 +279,23 @@ enum quipu_status quipu_each_event_causal(struct quipu_engine *engine,
                                           void *ctx, struct quipu_error *err)
 {
     static const struct quipu_filter everything;
+    if (engine == NULL || visit == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "each event: no %s",
+                               engine == NULL ? "engine" : "visitor");
+    }
     struct causal_visit visiting = {
         .filter = filter == NULL ? &everything : filter, .visit = visit, .ctx = ctx};
     visiting.left = visiting.filter->limit == 0 ? UINT64_MAX : visiting.filter->limit;
-    if (visiting.filter->direction != QUIPU_FORWARDS ||
-        (visiting.filter->aggregate_id != NULL && visiting.filter->aggregate_type == NULL)) {
-        return quipu_error_set(err, QUIPU_INVALID,
-                               "filter: causal order goes forwards, and an aggregate_id needs an "
-                               "aggregate_type beside it");
+    enum quipu_status status = event_filter_init(&visiting.wanted, visiting.filter, err);
+    if (status == QUIPU_OK && visiting.filter->direction != QUIPU_FORWARDS) {
+        status = quipu_error_set(err, QUIPU_INVALID, "filter: causal order goes forwards");
     }
     struct quipu_causal *causal = NULL;
     struct quipu_txn *txn = NULL;
     struct slice_budget budget = {0};
-    enum quipu_status status = quipu_causal_open(engine, &causal, err);
+    if (status == QUIPU_OK) {
+        status = quipu_causal_open(engine, &causal, err);
+    }
     while (status == QUIPU_OK) {
         if (txn == NULL) {
             slice_budget_start(&budget);

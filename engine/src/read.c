@@ -20,6 +20,7 @@
 #include "engine_impl.h"
 #include "event_check.h"
 #include "event_checked.h"
+#include "event_filter.h"
 #include "read_ahead.h"
 #include "slice_budget.h"
 
@@ -45,11 +46,7 @@ enum quipu_status quipu_event_view_of(const struct quipu_record *record,
     }
     enum quipu_status status = quipu_envelope_decode(record->envelope, &out->envelope, err);
     if (status != QUIPU_OK) {
-        (void)quipu_error_wrap(err, status, "position %" PRIu64, record->position);
-        if (err != NULL) {
-            err->status = QUIPU_CORRUPT;
-        }
-        return QUIPU_CORRUPT;
+        return quipu_error_wrap(err, QUIPU_CORRUPT, "position %" PRIu64, record->position);
     }
     if (!is_of_record(&out->envelope, record)) {
         return quipu_error_set(err, QUIPU_CORRUPT,
@@ -126,14 +123,58 @@ enum quipu_status event_view_checked(const struct quipu_record *record,
     return event_view_read(record, false, out, err);
 }
 
+/* ------------------------------------------------------------------ what is let through */
+
+enum quipu_status event_filter_init(struct event_filter *out, const struct quipu_filter *given,
+                                    struct quipu_error *err)
+{
+    if ((unsigned)given->direction > QUIPU_BACKWARDS) {
+        return quipu_error_set(err, QUIPU_MISUSE, "filter: no such direction: %d",
+                               (int)given->direction);
+    }
+    if (given->aggregate_id != NULL && given->aggregate_type == NULL) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "filter: an aggregate_id needs an aggregate_type beside it");
+    }
+    if (given->from_version != 0 && given->aggregate_id == NULL) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "filter: a from_version needs an aggregate_id beside it");
+    }
+    *out = (struct event_filter){
+        .aggregate = {quipu_slice_text(given->aggregate_type),
+                      quipu_slice_text(given->aggregate_id)},
+        .event_type = quipu_slice_text(given->event_type),
+        .correlation_id = given->correlation_id,
+        .from_version = given->from_version,
+    };
+    enum quipu_status status = event_type_wanted_check(given->event_type, err);
+    return status == QUIPU_OK
+               ? aggregate_wanted_check(given->aggregate_type, given->aggregate_id, err)
+               : status;
+}
+
+bool event_filter_lets_through(const struct event_filter *filter, const struct quipu_record *record)
+{
+    const struct quipu_aggregate *wanted = &filter->aggregate;
+    if (wanted->type.len > 0 && !quipu_slice_equal(wanted->type, record->aggregate.type)) {
+        return false;
+    }
+    if (wanted->id.len > 0 && !quipu_slice_equal(wanted->id, record->aggregate.id)) {
+        return false;
+    }
+    if (filter->event_type.len > 0 && !quipu_slice_equal(filter->event_type, record->event_type)) {
+        return false;
+    }
+    return record->version >= filter->from_version &&
+           (quipu_uuid_is_nil(filter->correlation_id) ||
+            quipu_uuid_equal(filter->correlation_id, record->correlation_id));
+}
+
 /* ------------------------------------------------------------------ the walk */
 
 struct event_walk {
     struct quipu_engine *engine;
-    struct quipu_aggregate aggregate; /* empty type: any; empty id: any of the type */
-    struct quipu_slice event_type;    /* empty: any */
-    struct quipu_uuid correlation_id; /* nil: any */
-    uint64_t from_version;
+    struct event_filter wanted;
     uint64_t first; /* positions from here… */
     uint64_t last;  /* …to here */
     uint64_t left;  /* events that may still be visited */
@@ -162,24 +203,6 @@ static enum quipu_status walk_txn(struct event_walk *walk, bool *is_new, struct 
     return quipu_txn_begin_read(walk->engine->store, &walk->txn, err);
 }
 
-/* What the record says of itself is enough to leave it out; it need not be decoded for that. */
-static bool walk_lets_through(const struct event_walk *walk, const struct quipu_record *record)
-{
-    const struct quipu_aggregate *wanted = &walk->aggregate;
-    if (wanted->type.len > 0 && !quipu_slice_equal(wanted->type, record->aggregate.type)) {
-        return false;
-    }
-    if (wanted->id.len > 0 && !quipu_slice_equal(wanted->id, record->aggregate.id)) {
-        return false;
-    }
-    if (walk->event_type.len > 0 && !quipu_slice_equal(walk->event_type, record->event_type)) {
-        return false;
-    }
-    return record->version >= walk->from_version &&
-           (quipu_uuid_is_nil(walk->correlation_id) ||
-            quipu_uuid_equal(walk->correlation_id, record->correlation_id));
-}
-
 /* Show an event to the visitor. @retval QUIPU_DONE  no more */
 static enum quipu_status walk_visit(struct event_walk *walk, const struct quipu_event_view *view,
                                     struct quipu_error *err)
@@ -196,7 +219,7 @@ static enum quipu_status walk_visit(struct event_walk *walk, const struct quipu_
 static enum quipu_status walk_record(struct event_walk *walk, const struct quipu_record *record,
                                      struct quipu_error *err)
 {
-    if (!walk_lets_through(walk, record)) {
+    if (!event_filter_lets_through(&walk->wanted, record)) {
         return QUIPU_OK;
     }
     struct quipu_event_view view;
@@ -207,7 +230,7 @@ static enum quipu_status walk_record(struct event_walk *walk, const struct quipu
 static bool walk_hashes(const void *ctx, const struct quipu_record *record)
 {
     const struct event_walk *walk = ctx;
-    return !walk->skips_hashing && walk_lets_through(walk, record);
+    return !walk->skips_hashing && event_filter_lets_through(&walk->wanted, record);
 }
 
 static enum quipu_status walk_log_forwards(struct event_walk *walk, struct quipu_error *err)
@@ -262,8 +285,8 @@ static enum quipu_status walk_log_backwards(struct event_walk *walk, struct quip
 static enum quipu_status walk_aggregate_forwards(struct event_walk *walk, struct quipu_error *err)
 {
     const struct quipu_aggregate_range range = {
-        .aggregate = walk->aggregate,
-        .version_min = walk->from_version,
+        .aggregate = walk->wanted.aggregate,
+        .version_min = walk->wanted.from_version,
         .position_min = walk->first,
         .position_max = walk->last,
     };
@@ -296,7 +319,7 @@ static enum quipu_status walk_head(struct event_walk *walk, struct quipu_head *o
 {
     enum quipu_status status = walk_txn(walk, NULL, err);
     if (status == QUIPU_OK) {
-        status = quipu_txn_head(walk->txn, walk->aggregate, out, err);
+        status = quipu_txn_head(walk->txn, walk->wanted.aggregate, out, err);
     }
     if (status == QUIPU_NOT_FOUND) {
         out->position = 0;
@@ -320,7 +343,7 @@ static enum quipu_status walk_aggregate_backwards(struct event_walk *walk, struc
             return status;
         }
         /* Without a fork the versions before it are smaller still. */
-        bool is_end = record.version < walk->from_version && !head.has_fork;
+        bool is_end = record.version < walk->wanted.from_version && !head.has_fork;
         /* The store has seen to it that this is before `position`. */
         position = is_end ? 0 : record.aggregate_prev_position;
         if (record.position <= walk->last) {
@@ -336,12 +359,12 @@ static enum quipu_status walk_aggregate_backwards(struct event_walk *walk, struc
 static struct quipu_term walk_term_of(const struct event_walk *walk)
 {
     /* Events of one correlation are fewer than those of one type. */
-    if (!quipu_uuid_is_nil(walk->correlation_id)) {
-        return (struct quipu_term){
-            QUIPU_TERM_CORRELATION,
-            quipu_slice(walk->correlation_id.bytes, sizeof walk->correlation_id.bytes)};
+    if (!quipu_uuid_is_nil(walk->wanted.correlation_id)) {
+        return (struct quipu_term){QUIPU_TERM_CORRELATION,
+                                   quipu_slice(walk->wanted.correlation_id.bytes,
+                                               sizeof walk->wanted.correlation_id.bytes)};
     }
-    return (struct quipu_term){QUIPU_TERM_EVENT_TYPE, walk->event_type};
+    return (struct quipu_term){QUIPU_TERM_EVENT_TYPE, walk->wanted.event_type};
 }
 
 static enum quipu_status walk_term(struct event_walk *walk, bool is_forwards,
@@ -372,26 +395,6 @@ static enum quipu_status walk_term(struct event_walk *walk, bool is_forwards,
 
 /* ------------------------------------------------------------------ all of them */
 
-static enum quipu_status filter_check(const struct quipu_filter *filter, struct quipu_error *err)
-{
-    if ((unsigned)filter->direction > QUIPU_BACKWARDS) {
-        return quipu_error_set(err, QUIPU_MISUSE, "filter: no such direction: %d",
-                               (int)filter->direction);
-    }
-    if (filter->aggregate_id != NULL && filter->aggregate_type == NULL) {
-        return quipu_error_set(err, QUIPU_INVALID,
-                               "filter: an aggregate_id needs an aggregate_type beside it");
-    }
-    if (filter->from_version != 0 && filter->aggregate_id == NULL) {
-        return quipu_error_set(err, QUIPU_INVALID,
-                               "filter: a from_version needs an aggregate_id beside it");
-    }
-    enum quipu_status status = event_type_wanted_check(filter->event_type, err);
-    return status == QUIPU_OK
-               ? aggregate_wanted_check(filter->aggregate_type, filter->aggregate_id, err)
-               : status;
-}
-
 /* Fix the positions between which the walk goes. @retval QUIPU_DONE  there are none */
 static enum quipu_status walk_bounds(struct event_walk *walk, const struct quipu_filter *filter,
                                      struct quipu_error *err)
@@ -417,30 +420,24 @@ enum quipu_status quipu_each_event(struct quipu_engine *engine, const struct qui
         return quipu_error_set(err, QUIPU_MISUSE, "each event: no %s",
                                engine == NULL ? "engine" : "visitor");
     }
-    const struct quipu_filter *wanted = filter == NULL ? &everything : filter;
-    enum quipu_status status = filter_check(wanted, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
+    const struct quipu_filter *given = filter == NULL ? &everything : filter;
     struct event_walk walk = {
         .engine = engine,
-        .aggregate = {quipu_slice_text(wanted->aggregate_type),
-                      quipu_slice_text(wanted->aggregate_id)},
-        .event_type = quipu_slice_text(wanted->event_type),
-        .correlation_id = wanted->correlation_id,
-        .from_version = wanted->from_version,
-        .left = wanted->limit == 0 ? UINT64_MAX : wanted->limit,
-        .skips_hashing = wanted->skips_hashing,
+        .left = given->limit == 0 ? UINT64_MAX : given->limit,
+        .skips_hashing = given->skips_hashing,
         .visit = visit,
         .ctx = ctx,
     };
-    bool is_forwards = wanted->direction == QUIPU_FORWARDS;
-    status = walk_bounds(&walk, wanted, err);
-    if (status == QUIPU_OK && wanted->aggregate_id != NULL) {
+    bool is_forwards = given->direction == QUIPU_FORWARDS;
+    enum quipu_status status = event_filter_init(&walk.wanted, given, err);
+    if (status == QUIPU_OK) {
+        status = walk_bounds(&walk, given, err);
+    }
+    if (status == QUIPU_OK && given->aggregate_id != NULL) {
         status = is_forwards ? walk_aggregate_forwards(&walk, err)
                              : walk_aggregate_backwards(&walk, err);
     } else if (status == QUIPU_OK &&
-               (walk.event_type.len > 0 || !quipu_uuid_is_nil(walk.correlation_id))) {
+               (walk.wanted.event_type.len > 0 || !quipu_uuid_is_nil(walk.wanted.correlation_id))) {
         status = walk_term(&walk, is_forwards, err);
     } else if (status == QUIPU_OK) {
         status = is_forwards ? walk_log_forwards(&walk, err) : walk_log_backwards(&walk, err);

@@ -52,8 +52,7 @@ QUIPU_API void quipu_causal_close(struct quipu_causal **causal);
 /**
  * quipu_each_event in causal order. The filter (NULL: all) chooses among the events; their order is
  * that of all.
- * @retval QUIPU_INVALID  QUIPU_BACKWARDS, or an aggregate_id without its type. @retval as
- * quipu_each_event and quipu_causal_open
+ * @retval QUIPU_INVALID  QUIPU_BACKWARDS. @retval as quipu_each_event and quipu_causal_open
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_each_event_causal(struct quipu_engine *engine, const struct quipu_filter *filter,
