@@ -121,8 +121,7 @@ static enum quipu_status next_id(struct quipu_engine *engine, struct quipu_uuid 
     return status;
 }
 
-/* Check `event` and fill in what it leaves open. */
-static enum quipu_status item_prepare(struct quipu_engine *engine, const struct quipu_event *event,
+enum quipu_status append_item_prepare(struct quipu_engine *engine, const struct quipu_event *event,
                                       int64_t now_unix_us, struct append_item *item,
                                       struct quipu_error *err)
 {
@@ -190,7 +189,7 @@ static enum quipu_status request_prepare(struct quipu_engine *engine,
     size_t bytes = 0;
     for (uint32_t i = 0; i < request->count; i++) {
         enum quipu_status status =
-            item_prepare(engine, &events[i], now_unix_us, &request->items[i], request->err);
+            append_item_prepare(engine, &events[i], now_unix_us, &request->items[i], request->err);
         if (status == QUIPU_OK) {
             /* Both are below their limits, so the sum cannot overflow. */
             bytes += events[i].payload.len + events[i].meta.len;

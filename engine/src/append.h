@@ -59,6 +59,12 @@ struct append_request {
     struct quipu_error *err; /* never NULL; also written by reads that find nothing */
 };
 
+/* Check `event` and fill in what it leaves open, but for the CID of its payload.
+ * @retval as event_check; QUIPU_NO_RANDOM */
+QUIPU_MUST_CHECK enum quipu_status
+append_item_prepare(struct quipu_engine *engine, const struct quipu_event *event,
+                    int64_t now_unix_us, struct append_item *item, struct quipu_error *err);
+
 /* Say of each item whether it fits `types` (NULL: any does). */
 void append_types_check(struct append_request *request, const struct quipu_types *types);
 
@@ -80,6 +86,10 @@ static inline bool append_is_callers_own(enum quipu_status status)
 QUIPU_MUST_CHECK enum quipu_status append_duplicate_of(struct append_item *item,
                                                        const struct quipu_record *record,
                                                        struct quipu_error *err);
+
+/* The item has a cause: it gets a link where that is in the log; else its id alone is recorded. */
+QUIPU_MUST_CHECK enum quipu_status
+append_cause_find(struct quipu_txn *txn, struct append_item *item, struct quipu_error *err);
 
 /* The line of what was found wrong with a refused item, again. @return item->refused */
 QUIPU_MUST_CHECK enum quipu_status append_refuse(const struct append_item *item,

@@ -15,27 +15,26 @@
 #include "append.h"
 #include "event_check.h"
 #include "forks.h"
+#include "internal/fnv.h"
 
 /* ------------------------------------------------------------------ what is in this call */
 
 static uint32_t hash_bytes(uint64_t hash, struct quipu_slice bytes)
 {
-    /* FNV-1a. Collisions cost the caller who made them time, and nobody else. */
-    for (size_t i = 0; i < bytes.len; i++) {
-        hash = (hash ^ bytes.data[i]) * UINT64_C(0x100000001b3);
-    }
+    /* Collisions cost the caller who made them time, and nobody else. */
+    hash = quipu_fnv(hash, bytes.data, bytes.len);
     return (uint32_t)(hash ^ hash >> 32);
 }
 
 static uint32_t hash_id(const struct quipu_uuid *id)
 {
-    return hash_bytes(UINT64_C(0xcbf29ce484222325), quipu_slice(id->bytes, sizeof id->bytes));
+    return hash_bytes(QUIPU_FNV_BEGIN, quipu_slice(id->bytes, sizeof id->bytes));
 }
 
 static uint32_t hash_aggregate(const struct quipu_aggregate *aggregate)
 {
-    uint32_t type = hash_bytes(UINT64_C(0xcbf29ce484222325), aggregate->type);
-    return hash_bytes(UINT64_C(0xcbf29ce484222325) ^ type, aggregate->id);
+    uint32_t type = hash_bytes(QUIPU_FNV_BEGIN, aggregate->type);
+    return hash_bytes(QUIPU_FNV_BEGIN ^ type, aggregate->id);
 }
 
 static bool aggregate_equal(const struct quipu_aggregate *a, const struct quipu_aggregate *b)
@@ -328,7 +327,18 @@ static enum quipu_status find_event(struct quipu_txn *txn, struct quipu_uuid eve
     return quipu_txn_find_event_id(txn, event_id, out, err);
 }
 
-/* The cause gets a link where it is here; else its id alone is recorded. */
+enum quipu_status append_cause_find(struct quipu_txn *txn, struct append_item *item,
+                                    struct quipu_error *err)
+{
+    struct quipu_record record;
+    enum quipu_status status = find_event(txn, item->event->causation_id, &record, err);
+    if (status == QUIPU_OK) {
+        item->has_cause = true;
+        item->cause = record.envelope_cid;
+    }
+    return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
+}
+
 static enum quipu_status cause_plan(struct quipu_txn *txn, const struct append_request *request,
                                     struct append_item *item)
 {
@@ -341,13 +351,7 @@ static enum quipu_status cause_plan(struct quipu_txn *txn, const struct append_r
         item->has_cause = true;
         return QUIPU_OK;
     }
-    struct quipu_record record;
-    enum quipu_status status = find_event(txn, cause, &record, request->err);
-    if (status == QUIPU_OK) {
-        item->has_cause = true;
-        item->cause = record.envelope_cid;
-    }
-    return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
+    return append_cause_find(txn, item, request->err);
 }
 
 enum quipu_status append_refuse(const struct append_item *item, const struct quipu_types *types,

@@ -20,6 +20,7 @@
 
 #include "engine_impl.h"
 #include "forks.h"
+#include "internal/fnv.h"
 #include "quipu/alloc.h"
 #include "slice_budget.h"
 
@@ -66,10 +67,7 @@ static enum quipu_status no_memory(uint64_t count, struct quipu_error *err)
 
 static uint32_t *source_slot(const struct source_table *table, const uint8_t *text)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < SOURCE_CHARS; i++) {
-        hash = (hash ^ text[i]) * UINT64_C(0x100000001b3);
-    }
+    uint64_t hash = quipu_fnv(QUIPU_FNV_BEGIN, text, SOURCE_CHARS);
     uint32_t mask = 2 * table->cap - 1;
     uint32_t at = (uint32_t)(hash ^ hash >> 32) & mask;
     while (table->slots[at] != 0 &&
@@ -187,16 +185,6 @@ static enum quipu_status cause_read(struct reading *reading, struct quipu_txn *t
                : quipu_error_set(err, status, "%s", why.message);
 }
 
-static bool is_in_prev(const struct quipu_envelope *envelope, const struct quipu_cid *cid)
-{
-    for (size_t i = 0; i < envelope->prev_count; i++) {
-        if (quipu_cid_equal(&envelope->prev[i], cid)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static enum quipu_status event_read(struct reading *reading, struct quipu_txn *txn,
                                     uint64_t position, struct quipu_error *err)
 {
@@ -223,7 +211,7 @@ static enum quipu_status event_read(struct reading *reading, struct quipu_txn *t
         status = prev_read(reading, txn, &record, envelope, &envelope->prev[i], err);
     }
     if (status == QUIPU_OK && envelope->has_causation &&
-        !is_in_prev(envelope, &envelope->causation)) {
+        !fork_names(envelope, &envelope->causation)) {
         status = cause_read(reading, txn, position, envelope, err);
     }
     return status;

@@ -230,8 +230,8 @@ enum quipu_status map_check(struct quipu_slice block, const char *what, struct q
     return status == QUIPU_DONE ? QUIPU_OK : quipu_error_wrap(err, status, "%s", what);
 }
 
-static enum quipu_status size_check(struct quipu_slice block, size_t max, const char *what,
-                                    struct quipu_error *err)
+enum quipu_status block_size_check(struct quipu_slice block, size_t max, const char *what,
+                                   struct quipu_error *err)
 {
     if (block.len > max) {
         return quipu_error_set(err, QUIPU_TOO_LARGE, "%s: %zu bytes, at most %zu are allowed", what,
@@ -246,9 +246,10 @@ static enum quipu_status sizes_check(const struct quipu_event *event, struct qui
         return quipu_error_set(err, QUIPU_INVALID,
                                "payload is missing; null is one byte of DAG-CBOR, f6");
     }
-    enum quipu_status status = size_check(event->meta, QUIPU_META_BYTES_MAX, "meta", err);
-    return status == QUIPU_OK ? size_check(event->payload, QUIPU_PAYLOAD_BYTES_MAX, "payload", err)
-                              : status;
+    enum quipu_status status = block_size_check(event->meta, QUIPU_META_BYTES_MAX, "meta", err);
+    return status == QUIPU_OK
+               ? block_size_check(event->payload, QUIPU_PAYLOAD_BYTES_MAX, "payload", err)
+               : status;
 }
 
 static enum quipu_status meta_check(const struct quipu_event *event, struct quipu_error *err)

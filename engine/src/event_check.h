@@ -24,6 +24,10 @@ QUIPU_MUST_CHECK enum quipu_status event_type_wanted_check(const char *event_typ
 QUIPU_MUST_CHECK enum quipu_status aggregate_wanted_check(const char *type, const char *id,
                                                           struct quipu_error *err);
 
+/* @retval QUIPU_TOO_LARGE  naming `what` and both sizes */
+QUIPU_MUST_CHECK enum quipu_status block_size_check(struct quipu_slice block, size_t max,
+                                                    const char *what, struct quipu_error *err);
+
 /* Is `block` one item of DAG-CBOR, a map, and no deeper than may be within an envelope? @retval
  * QUIPU_INVALID, QUIPU_CBOR_* */
 QUIPU_MUST_CHECK enum quipu_status map_check(struct quipu_slice block, const char *what,

@@ -25,16 +25,24 @@ static const char *const kind_names[] = {
     [QUIPU_FORK_SOURCE] = "source",
 };
 
+bool fork_names(const struct quipu_envelope *envelope, const struct quipu_cid *cid)
+{
+    for (size_t i = 0; i < envelope->prev_count; i++) {
+        if (quipu_cid_equal(&envelope->prev[i], cid)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool fork_sides_meet(const struct quipu_envelope *a, const struct quipu_envelope *b)
 {
     if (a->prev_count == 0 || b->prev_count == 0) {
         return a->prev_count == b->prev_count;
     }
     for (size_t i = 0; i < a->prev_count; i++) {
-        for (size_t j = 0; j < b->prev_count; j++) {
-            if (quipu_cid_equal(&a->prev[i], &b->prev[j])) {
-                return true;
-            }
+        if (fork_names(b, &a->prev[i])) {
+            return true;
         }
     }
     return false;

@@ -34,15 +34,7 @@ static enum quipu_status step_back(struct quipu_txn *txn, uint64_t *position,
 
 static bool claims(const struct quipu_envelope *envelope, const struct quipu_cid *prev)
 {
-    if (prev == NULL) {
-        return envelope->prev_count == 0;
-    }
-    for (size_t i = 0; i < envelope->prev_count; i++) {
-        if (quipu_cid_equal(&envelope->prev[i], prev)) {
-            return true;
-        }
-    }
-    return false;
+    return prev == NULL ? envelope->prev_count == 0 : fork_names(envelope, prev);
 }
 
 enum quipu_status fork_rival(struct quipu_txn *txn, const struct quipu_cid *prev, uint64_t from,

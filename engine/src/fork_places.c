@@ -32,16 +32,22 @@ struct fork_place fork_place_behind(const struct quipu_cid *prev)
     return place;
 }
 
-static struct fork_place place_hash(enum place_kind kind, struct quipu_slice front,
-                                    struct quipu_slice back)
+void fork_hash_pair(struct quipu_slice front, struct quipu_slice back,
+                    uint8_t out[QUIPU_SHA256_BYTES])
 {
-    struct fork_place place = {{(uint8_t)kind}};
     struct quipu_sha256_stream stream;
     quipu_sha256_stream_init(&stream);
     quipu_sha256_stream_update(&stream, front);
     quipu_sha256_stream_update(&stream, quipu_slice("", 1));
     quipu_sha256_stream_update(&stream, back);
-    quipu_sha256_stream_final(&stream, place.bytes + 1);
+    quipu_sha256_stream_final(&stream, out);
+}
+
+static struct fork_place place_hash(enum place_kind kind, struct quipu_slice front,
+                                    struct quipu_slice back)
+{
+    struct fork_place place = {{(uint8_t)kind}};
+    fork_hash_pair(front, back, place.bytes + 1);
     return place;
 }
 

@@ -13,7 +13,6 @@
 
 #include "forks.h"
 #include "internal/bytes.h"
-#include "quipu/sha256.h"
 
 #define TIP_KEY_BYTES   (2 * QUIPU_SHA256_BYTES)
 #define TIP_VALUE_BYTES 16
@@ -21,12 +20,7 @@
 
 void tips_aggregate_hash(struct quipu_aggregate aggregate, uint8_t out[QUIPU_SHA256_BYTES])
 {
-    struct quipu_sha256_stream stream;
-    quipu_sha256_stream_init(&stream);
-    quipu_sha256_stream_update(&stream, aggregate.type);
-    quipu_sha256_stream_update(&stream, quipu_slice("", 1));
-    quipu_sha256_stream_update(&stream, aggregate.id);
-    quipu_sha256_stream_final(&stream, out);
+    fork_hash_pair(aggregate.type, aggregate.id, out);
 }
 
 static struct quipu_slice tip_key(struct quipu_aggregate aggregate, const struct quipu_cid *cid,

@@ -32,6 +32,8 @@ struct fork_side {
     struct quipu_envelope envelope;
 };
 
+/* Does it name this event in prev? */
+bool fork_names(const struct quipu_envelope *envelope, const struct quipu_cid *cid);
 /* Do both name one event in prev, or are both the first of their aggregate? */
 bool fork_sides_meet(const struct quipu_envelope *a, const struct quipu_envelope *b);
 
@@ -105,6 +107,9 @@ QUIPU_MUST_CHECK enum quipu_status tips_list(struct quipu_txn *txn,
                                              struct quipu_aggregate aggregate,
                                              struct quipu_tip *out, uint64_t cap, uint64_t *count,
                                              struct quipu_error *err);
+/* SHA-256 of both with a zero byte between them. */
+void fork_hash_pair(struct quipu_slice front, struct quipu_slice back,
+                    uint8_t out[QUIPU_SHA256_BYTES]);
 /* What the keys of its tips begin with. */
 void tips_aggregate_hash(struct quipu_aggregate aggregate, uint8_t out[QUIPU_SHA256_BYTES]);
 /* @retval QUIPU_CORRUPT */

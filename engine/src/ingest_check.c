@@ -8,6 +8,7 @@
  */
 #include <inttypes.h>
 
+#include "event_check.h"
 #include "ingest_run.h"
 #include "quipu/dagcbor.h"
 
@@ -29,23 +30,13 @@ static enum quipu_status hash_check(const struct quipu_cid *cid, uint8_t codec,
                            found_text);
 }
 
-static enum quipu_status size_check(struct quipu_slice block, size_t max, const char *what,
-                                    struct quipu_error *err)
-{
-    if (block.len > max) {
-        return quipu_error_set(err, QUIPU_TOO_LARGE, "%s: %zu bytes, at most %zu are allowed", what,
-                               block.len, max);
-    }
-    return QUIPU_OK;
-}
-
 static enum quipu_status blocks_check(const struct quipu_foreign *event,
                                       struct quipu_envelope *envelope, struct quipu_error *err)
 {
     enum quipu_status status =
-        size_check(event->envelope, QUIPU_ENVELOPE_BYTES_MAX, "envelope", err);
+        block_size_check(event->envelope, QUIPU_ENVELOPE_BYTES_MAX, "envelope", err);
     if (status == QUIPU_OK) {
-        status = size_check(event->payload, QUIPU_PAYLOAD_BYTES_MAX, "payload", err);
+        status = block_size_check(event->payload, QUIPU_PAYLOAD_BYTES_MAX, "payload", err);
     }
     if (status == QUIPU_OK) {
         status = hash_check(&event->cid, QUIPU_CODEC_DAG_CBOR, event->envelope, "envelope", err);

@@ -12,7 +12,6 @@
 #include "append.h"
 #include "engine_impl.h"
 #include "envelope_keys.h"
-#include "event_check.h"
 #include "forks.h"
 #include "identity.h"
 #include "internal/failpoint.h"
@@ -33,32 +32,11 @@ static enum quipu_status item_fill(struct merge *merge, const struct quipu_event
                                    struct quipu_error *err)
 {
     struct quipu_engine *engine = merge->engine;
-    struct append_item *item = &merge->item;
-    enum quipu_status status = event_check(event, err);
-    if (status == QUIPU_SECRET_REFUSED && !quipu_uuid_is_nil(event->event_id)) {
-        item->refused = status; /* it may be a retry of one that was allowed */
-        status = QUIPU_OK;
+    int64_t now_unix_us = engine->clock.unix_us(engine->clock.ctx);
+    enum quipu_status status = append_item_prepare(engine, event, now_unix_us, &merge->item, err);
+    if (status == QUIPU_OK) {
+        merge->item.payload_cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event->payload);
     }
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    item->event = event;
-    item->type = quipu_slice_text(event->type);
-    item->aggregate.type = quipu_slice_text(event->aggregate.type);
-    item->aggregate.id = quipu_slice_text(event->aggregate.id);
-    item->schema = event->schema == 0 ? 1 : event->schema;
-    item->event_id = event->event_id;
-    item->occurred_unix_us = event->occurred_at.is_set ? event->occurred_at.unix_us
-                                                       : engine->clock.unix_us(engine->clock.ctx);
-    if (quipu_uuid_is_nil(event->event_id)) {
-        (void)pthread_mutex_lock(&engine->ids_lock); /* a default mutex */
-        status = quipu_uuid_v7(&engine->clock, &engine->random, &engine->last_id, err);
-        item->event_id = engine->last_id;
-        (void)pthread_mutex_unlock(&engine->ids_lock); /* as above */
-    }
-    item->correlation_id =
-        quipu_uuid_is_nil(event->correlation_id) ? item->event_id : event->correlation_id;
-    item->payload_cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event->payload);
     return status;
 }
 
@@ -94,25 +72,6 @@ static enum quipu_status tips_plan(struct merge *merge, struct quipu_error *err)
     }
     item->result.version = greatest + 1;
     return append_expectation_check(item, greatest, err);
-}
-
-static enum quipu_status cause_plan(struct merge *merge, struct quipu_error *err)
-{
-    struct append_item *item = &merge->item;
-    if (quipu_uuid_is_nil(item->event->causation_id)) {
-        return QUIPU_OK;
-    }
-    struct quipu_record record;
-    struct quipu_error why;
-    enum quipu_status status =
-        quipu_txn_find_event_id(merge->txn, item->event->causation_id, &record, &why);
-    if (status == QUIPU_OK) {
-        item->has_cause = true;
-        item->cause = record.envelope_cid;
-    }
-    return status == QUIPU_OK || status == QUIPU_NOT_FOUND
-               ? QUIPU_OK
-               : quipu_error_set(err, status, "%s", why.message);
 }
 
 static void envelope_fill(const struct merge *merge, const struct identity_row *identity,
@@ -227,8 +186,8 @@ static enum quipu_status merge_run(struct merge *merge, struct quipu_error *err)
         return status;
     }
     status = tips_plan(merge, err);
-    if (status == QUIPU_OK) {
-        status = cause_plan(merge, err);
+    if (status == QUIPU_OK && !quipu_uuid_is_nil(item->event->causation_id)) {
+        status = append_cause_find(merge->txn, item, err);
     }
     if (status == QUIPU_OK) {
         status = event_write(merge, err);

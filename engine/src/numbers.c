@@ -17,20 +17,18 @@
 #include "internal/bytes.h"
 #include "slice_budget.h"
 
-#define KEY_BYTES (NKEY_PUBLIC_CHARS + 8)
-
 static struct quipu_slice number_key(struct quipu_slice source, uint64_t source_seq,
-                                     uint8_t storage[KEY_BYTES])
+                                     uint8_t storage[NUMBER_KEY_BYTES])
 {
     memcpy(storage, source.data, NKEY_PUBLIC_CHARS);
     quipu_store_be64(storage + NKEY_PUBLIC_CHARS, source_seq);
-    return quipu_slice(storage, KEY_BYTES);
+    return quipu_slice(storage, NUMBER_KEY_BYTES);
 }
 
 enum quipu_status numbers_get(struct quipu_txn *txn, struct quipu_slice source, uint64_t source_seq,
                               uint64_t *position, struct quipu_error *err)
 {
-    uint8_t storage[KEY_BYTES];
+    uint8_t storage[NUMBER_KEY_BYTES];
     struct quipu_slice value;
     enum quipu_status status = quipu_txn_table_get(
         txn, TABLE_NUMBERS, number_key(source, source_seq, storage), &value, err);
@@ -41,7 +39,7 @@ enum quipu_status numbers_get(struct quipu_txn *txn, struct quipu_slice source, 
 enum quipu_status numbers_put(struct quipu_txn *txn, struct quipu_slice source, uint64_t source_seq,
                               uint64_t position, struct quipu_error *err)
 {
-    uint8_t key[KEY_BYTES];
+    uint8_t key[NUMBER_KEY_BYTES];
     uint8_t value[POSITION_KEY_BYTES];
     return quipu_txn_table_put(txn, TABLE_NUMBERS, number_key(source, source_seq, key),
                                position_key(position, value), err);
@@ -109,7 +107,7 @@ enum quipu_status numbers_find_recorded(struct quipu_txn *txn, struct quipu_slic
 enum quipu_status numbers_last(struct quipu_txn *txn, struct quipu_slice source, uint64_t *last,
                                struct quipu_error *err)
 {
-    uint8_t storage[KEY_BYTES];
+    uint8_t storage[NUMBER_KEY_BYTES];
     struct quipu_slice key;
     struct quipu_slice value;
     enum quipu_status status =
@@ -118,7 +116,7 @@ enum quipu_status numbers_last(struct quipu_txn *txn, struct quipu_slice source,
     if (status != QUIPU_OK && status != QUIPU_DONE) {
         return status;
     }
-    bool is_there = status == QUIPU_OK && key.len == KEY_BYTES &&
+    bool is_there = status == QUIPU_OK && key.len == NUMBER_KEY_BYTES &&
                     memcmp(key.data, source.data, NKEY_PUBLIC_CHARS) == 0;
     *last = is_there ? quipu_load_be64(key.data + NKEY_PUBLIC_CHARS) : 0;
     return QUIPU_OK;
@@ -132,7 +130,7 @@ static enum quipu_status row_count(struct quipu_slice key, struct quipu_slice va
     if (status != QUIPU_OK) {
         return status;
     }
-    if (key.len != KEY_BYTES || position == 0 || position > log_end) {
+    if (key.len != NUMBER_KEY_BYTES || position == 0 || position > log_end) {
         return quipu_error_set(err, QUIPU_CORRUPT,
                                "number of a source: a row of %zu bytes leads to position %" PRIu64
                                ", the last one is %" PRIu64,

@@ -10,6 +10,9 @@
 #include "nkey.h"
 #include "tables.h"
 
+/* Of a row's key. */
+#define NUMBER_KEY_BYTES (NKEY_PUBLIC_CHARS + 8)
+
 /* Position of the foreign event that has this number.
  * @retval QUIPU_NOT_FOUND  none has. @retval QUIPU_CORRUPT */
 QUIPU_MUST_CHECK enum quipu_status numbers_get(struct quipu_txn *txn, struct quipu_slice source,
@@ -38,7 +41,7 @@ QUIPU_MUST_CHECK enum quipu_status numbers_last(struct quipu_txn *txn, struct qu
 struct numbers_count {
     uint64_t end;
     uint64_t rows;
-    uint8_t after[NKEY_PUBLIC_CHARS + 8]; /* key of the last one */
+    uint8_t after[NUMBER_KEY_BYTES]; /* key of the last one */
     size_t after_len;
     bool is_over;
 };

@@ -163,8 +163,7 @@ static enum quipu_status lane_look(struct lane *lane, enum quipu_replay_mode mod
         *start = start_of(lane, &row, mode);
     }
     if (status == QUIPU_OK && row.is_paused) {
-        status =
-            quipu_error_set(err, QUIPU_PAUSED, "projection %s is paused; resume it first", name);
+        status = registry_is_paused(name, err);
     }
     if (status == QUIPU_OK && *start == START_CATCH_UP) {
         status = left_over_look(lane, txn, &row, take_over, err);
@@ -185,9 +184,7 @@ static enum quipu_status beside_take(struct lane *lane, struct quipu_txn *txn, e
         return QUIPU_DONE;
     }
     if (row->beside != 0) {
-        return quipu_error_set(err, QUIPU_BUSY,
-                               "projection %s: another rebuild of it has begun; let that one end",
-                               projection->name);
+        return registry_is_rebuilt(projection->name, err);
     }
     enum quipu_status status = registry_new_table(txn, &row->beside, err);
     if (status == QUIPU_OK) {

@@ -38,12 +38,10 @@ static enum quipu_status row_check(const struct causal_replay *replay,
 {
     const char *name = replay->lane.projection->name;
     if (row->is_paused) {
-        return quipu_error_set(err, QUIPU_PAUSED, "projection %s is paused; resume it first", name);
+        return registry_is_paused(name, err);
     }
     if (row->beside != replay->lane.shadow || !row->is_causal) {
-        return quipu_error_set(err, QUIPU_BUSY,
-                               "projection %s: another rebuild of it has begun; let that one end",
-                               name);
+        return registry_is_rebuilt(name, err);
     }
     return QUIPU_OK;
 }
@@ -57,9 +55,7 @@ static enum quipu_status mark_as_causal(struct quipu_engine *engine, struct quip
     const struct causal_replay *replay = ctx;
     if (row->beside != replay->lane.shadow ||
         row->beside_version != replay->lane.projection->version || row->beside_position != 0) {
-        return quipu_error_set(err, QUIPU_BUSY,
-                               "projection %s: another rebuild of it has begun; let that one end",
-                               name);
+        return registry_is_rebuilt(name, err);
     }
     row->is_causal = true;
     return QUIPU_OK;
@@ -179,14 +175,7 @@ static enum quipu_status row_swap(const struct causal_replay *replay, struct reg
                                "first %" PRIu64 " events were replayed; run it again",
                                projection->name, row->position, replay->walked);
     }
-    uint32_t old = row->table;
-    row->table = row->beside;
-    row->version = projection->version;
-    row->position = replay->walked;
-    row->beside = old;
-    row->beside_version = 0;
-    row->beside_position = 0;
-    row->is_causal = false;
+    registry_swap(row);
     return QUIPU_OK;
 }
 

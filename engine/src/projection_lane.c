@@ -58,9 +58,7 @@ static enum quipu_status shadow_load(struct lane *lane, const struct registry_ro
     const struct quipu_projection *projection = lane->projection;
     if (row->beside != lane->shadow || row->beside_version != projection->version ||
         row->is_causal) {
-        return quipu_error_set(err, QUIPU_BUSY,
-                               "projection %s: another rebuild of it has begun; let that one end",
-                               projection->name);
+        return registry_is_rebuilt(projection->name, err);
     }
     lane->from = row->beside_position;
     lane->generation = (struct generation){projection->name, projection->version, row->beside};
@@ -102,7 +100,7 @@ static enum quipu_status lane_load(struct lane *lane, struct quipu_txn *txn,
         return status;
     }
     if (row.is_paused) {
-        return quipu_error_set(err, QUIPU_PAUSED, "projection %s is paused; resume it first", name);
+        return registry_is_paused(name, err);
     }
     if (lane->shadow != 0 && row.table == lane->shadow) {
         lane->shadow = 0; /* another replay filled it too, and was first at the end */
@@ -418,19 +416,6 @@ static enum quipu_status lane_is_current(const struct lane *lane, struct quipu_t
     return status;
 }
 
-/* The second table becomes the first, and the old one is to be cleared. */
-static void row_swap(struct registry_row *row)
-{
-    uint32_t old = row->table;
-    row->table = row->beside;
-    row->version = row->beside_version;
-    row->position = row->beside_position;
-    row->beside = old;
-    row->beside_version = 0;
-    row->beside_position = 0;
-    row->is_causal = false;
-}
-
 /* Move the checkpoint in `row`. */
 static void row_move(struct lane *lane, const struct slice *slice, struct registry_row *row)
 {
@@ -445,7 +430,7 @@ static void row_move(struct lane *lane, const struct slice *slice, struct regist
     row->beside_position = lane->position;
     /* Readers do not go back in time, unless that is what `until` asks for. */
     if (lane_is_swapping(lane, slice) && (slice->until != 0 || lane->position >= row->position)) {
-        row_swap(row);
+        registry_swap(row);
         lane->has_swapped = true;
     }
 }

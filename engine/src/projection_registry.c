@@ -102,6 +102,29 @@ enum quipu_status registry_put(struct quipu_txn *txn, const char *name,
                                quipu_slice(value, len), err);
 }
 
+void registry_swap(struct registry_row *row)
+{
+    uint32_t old = row->table;
+    row->table = row->beside;
+    row->version = row->beside_version;
+    row->position = row->beside_position;
+    row->beside = old;
+    row->beside_version = 0;
+    row->beside_position = 0;
+    row->is_causal = false;
+}
+
+enum quipu_status registry_is_paused(const char *name, struct quipu_error *err)
+{
+    return quipu_error_set(err, QUIPU_PAUSED, "projection %s is paused; resume it first", name);
+}
+
+enum quipu_status registry_is_rebuilt(const char *name, struct quipu_error *err)
+{
+    return quipu_error_set(
+        err, QUIPU_BUSY, "projection %s: another rebuild of it has begun; let that one end", name);
+}
+
 enum quipu_status registry_new_table(struct quipu_txn *txn, uint32_t *out, struct quipu_error *err)
 {
     uint64_t next = 0;

@@ -358,25 +358,17 @@ enum quipu_status quarantine_check(struct quipu_txn *txn, struct quipu_error *er
                                "quarantine: an event waits that is not in the "
                                "table of waiting");
     }
-    struct quipu_table_walk *walk = NULL;
-    if (status == QUIPU_DONE) {
-        status = quipu_table_walk_open(txn, TABLE_WAITING, quipu_slice(NULL, 0), &walk, err);
-    }
     uint64_t rows = 0;
-    while (status == QUIPU_OK) {
-        struct quipu_slice key;
-        struct quipu_slice value;
-        status = quipu_table_walk_next(walk, &key, &value, err);
-        rows += status == QUIPU_OK;
+    if (status == QUIPU_DONE) {
+        status = table_count(txn, TABLE_WAITING, &rows, err);
     }
-    quipu_table_walk_close(&walk);
-    if (status == QUIPU_DONE && rows != counted.events) {
+    if (status == QUIPU_OK && rows != counted.events) {
         return quipu_error_set(err, QUIPU_CORRUPT,
                                "quarantine: the table of waiting has %" PRIu64 " rows, %" PRIu64
                                " events wait",
                                rows, counted.events);
     }
-    return status == QUIPU_DONE ? pending_check(txn, &counted, err) : status;
+    return status == QUIPU_OK ? pending_check(txn, &counted, err) : status;
 }
 
 /* ------------------------------------------------------------------ writing */

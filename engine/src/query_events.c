@@ -1,7 +1,8 @@
 /*
  * The queries `event` and `events`. A page of events ends where the log ended when the answer
  * began; where events that are not wanted have to be looked at, it also ends after a span of
- * positions, so that one answer costs a bounded amount of work. Hashes nothing.
+ * positions, so that one answer costs a bounded amount of work. Each event is hashed again before
+ * it is shown.
  *
  * Specification: docs/SPEC.md §8.1.
  *

@@ -40,8 +40,8 @@ void page_init(struct page *page, const struct quipu_query *query, size_t reply_
 void page_release(struct page *page);
 
 /* The item is in `items` behind `start`: keep it, or find that the page is full.
- * @retval QUIPU_DONE  it does not belong to this page any more; `what` and `number` name it where
- * it would not fit into any */
+ * @retval QUIPU_DONE  it does not belong to this page any more. @retval QUIPU_TOO_LARGE  it would
+ * not fit into any; `what` names it */
 QUIPU_MUST_CHECK enum quipu_status page_add(struct page *page, size_t start, const char *what,
                                             struct quipu_error *err);
 

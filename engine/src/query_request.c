@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "query_reply.h"
 #include "quipu/dagcbor.h"
 #include "quipu/store.h"
 #include "quipu/text.h"
@@ -429,15 +430,6 @@ static unsigned members_of(const struct quipu_query *query)
            (quipu_uuid_is_nil(query->correlation_id) ? 0 : BIT(CORRELATION_ID));
 }
 
-static void write_key_value(struct quipu_dagcbor_writer *writer, struct quipu_slice key)
-{
-    if (quipu_utf8_valid_prefix(key) == key.len) {
-        quipu_dagcbor_write_text(writer, key);
-    } else {
-        quipu_dagcbor_write_bytes(writer, key);
-    }
-}
-
 static void write_uuid(struct quipu_dagcbor_writer *writer, const struct quipu_uuid *uuid)
 {
     quipu_dagcbor_write_bytes(writer, quipu_slice(uuid->bytes, sizeof uuid->bytes));
@@ -446,7 +438,7 @@ static void write_uuid(struct quipu_dagcbor_writer *writer, const struct quipu_u
 static void write_after(struct quipu_dagcbor_writer *writer, const struct quipu_query *query)
 {
     if (query->kind == QUIPU_QUERY_LIST) {
-        write_key_value(writer, query->after_key);
+        reply_write_key(writer, query->after_key);
     } else {
         quipu_dagcbor_write_uint(writer, query->after);
     }
@@ -463,7 +455,7 @@ static void write_member(struct quipu_dagcbor_writer *writer, const struct quipu
         quipu_dagcbor_write_link(writer, &query->cid);
         return;
     case MEMBER_KEY:
-        write_key_value(writer, query->key);
+        reply_write_key(writer, query->key);
         return;
     case MEMBER_AFTER:
         write_after(writer, query);
@@ -484,7 +476,7 @@ static void write_member(struct quipu_dagcbor_writer *writer, const struct quipu
         quipu_dagcbor_write_uint(writer, query->until);
         return;
     case MEMBER_PREFIX:
-        write_key_value(writer, query->prefix);
+        reply_write_key(writer, query->prefix);
         return;
     case MEMBER_EVENT_ID:
         write_uuid(writer, &query->event_id);

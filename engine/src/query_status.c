@@ -26,24 +26,6 @@ struct figures {
     struct quipu_buf projections; /* struct quipu_projection_status each */
 };
 
-/* Its keys are enough: an event in quarantine may be large. */
-static enum quipu_status quarantine_count(struct quipu_txn *txn, uint64_t *out,
-                                          struct quipu_error *err)
-{
-    struct quipu_table_walk *walk = NULL;
-    struct quipu_slice key;
-    struct quipu_slice value;
-    enum quipu_status status =
-        quipu_table_walk_open(txn, TABLE_QUARANTINE, quipu_slice(NULL, 0), &walk, err);
-    *out = 0;
-    while (status == QUIPU_OK) {
-        status = quipu_table_walk_next(walk, &key, &value, err);
-        *out += status == QUIPU_OK;
-    }
-    quipu_table_walk_close(&walk);
-    return status == QUIPU_DONE ? QUIPU_OK : status;
-}
-
 static enum quipu_status remember_projection(void *ctx,
                                              const struct quipu_projection_status *projection,
                                              struct quipu_error *err)
@@ -66,7 +48,7 @@ static enum quipu_status figures_of_store(struct quipu_engine *engine, struct fi
         status = quipu_txn_stat(txn, &out->store, err);
     }
     if (status == QUIPU_OK) {
-        status = quarantine_count(txn, &out->quarantined, err);
+        status = table_count(txn, TABLE_QUARANTINE, &out->quarantined, err);
     }
     quipu_txn_abort(&txn);
     return status;

@@ -41,6 +41,14 @@ QUIPU_MUST_CHECK enum quipu_status registry_put(struct quipu_txn *txn, const cha
 QUIPU_MUST_CHECK enum quipu_status
 registry_decode(struct quipu_slice value, struct registry_row *out, struct quipu_error *err);
 
+/* The table beside, which is filled, becomes the first, and the old one is to be cleared. */
+void registry_swap(struct registry_row *row);
+
+/* @return QUIPU_PAUSED */
+enum quipu_status registry_is_paused(const char *name, struct quipu_error *err);
+/* The rebuild beside is another's. @return QUIPU_BUSY */
+enum quipu_status registry_is_rebuilt(const char *name, struct quipu_error *err);
+
 /* A table number that was never given out before. */
 QUIPU_MUST_CHECK enum quipu_status registry_new_table(struct quipu_txn *txn, uint32_t *out,
                                                       struct quipu_error *err);

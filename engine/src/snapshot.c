@@ -230,7 +230,7 @@ void snapshot_write(struct quipu_engine *engine, const struct quipu_aggregate_ki
 
 /* ------------------------------------------------------------------ listing and dropping */
 
-/* "type\0" of what is asked for; empty: all. */
+/* "type\0", with which the keys of its aggregates begin. */
 static enum quipu_status prefix_of(const char *aggregate_type,
                                    uint8_t storage[SNAPSHOT_KEY_BYTES_MAX], struct quipu_slice *out,
                                    struct quipu_error *err)

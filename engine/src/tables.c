@@ -1,5 +1,5 @@
 /*
- * Reading and writing the integers of the engine's meta rows, and positions as keys.
+ * Reading and writing the integers of the engine's meta rows, positions as keys, counting rows.
  *
  * Specification: docs/SPEC.md §7.
  *
@@ -37,6 +37,26 @@ enum quipu_status meta_put_u64(struct quipu_txn *txn, const char *key, uint64_t 
     quipu_store_be64(bytes, value);
     return quipu_txn_table_put(txn, TABLE_META, quipu_slice_text(key),
                                quipu_slice(bytes, sizeof bytes), err);
+}
+
+enum quipu_status table_count(struct quipu_txn *txn, struct quipu_table table, uint64_t *count,
+                              struct quipu_error *err)
+{
+    struct quipu_table_walk *walk = NULL;
+    uint64_t rows = 0;
+    enum quipu_status status = quipu_table_walk_open(txn, table, quipu_slice(NULL, 0), &walk, err);
+    while (status == QUIPU_OK) {
+        struct quipu_slice key;
+        struct quipu_slice value;
+        status = quipu_table_walk_next(walk, &key, &value, err);
+        rows += status == QUIPU_OK;
+    }
+    quipu_table_walk_close(&walk);
+    if (status != QUIPU_DONE) {
+        return status;
+    }
+    *count = rows;
+    return QUIPU_OK;
 }
 
 struct quipu_slice position_key(uint64_t position, uint8_t storage[POSITION_KEY_BYTES])

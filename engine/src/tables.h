@@ -48,6 +48,10 @@ QUIPU_MUST_CHECK enum quipu_status meta_get_u64(struct quipu_txn *txn, const cha
 QUIPU_MUST_CHECK enum quipu_status meta_put_u64(struct quipu_txn *txn, const char *key,
                                                 uint64_t value, struct quipu_error *err);
 
+/* How many rows the table has; their values are not looked at. */
+QUIPU_MUST_CHECK enum quipu_status table_count(struct quipu_txn *txn, struct quipu_table table,
+                                               uint64_t *count, struct quipu_error *err);
+
 /* The 8 bytes under which a position is a key; `storage` is borrowed by the slice. */
 struct quipu_slice position_key(uint64_t position, uint8_t storage[POSITION_KEY_BYTES]);
 

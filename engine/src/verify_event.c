@@ -17,12 +17,6 @@
 
 #define SOURCES_FIRST 16
 
-/* Failures that say something about the data; others are the machine's. */
-static bool is_finding(enum quipu_status status)
-{
-    return status == QUIPU_CORRUPT || status == QUIPU_NOT_FOUND || status >= QUIPU_CBOR_TRUNCATED;
-}
-
 /* ------------------------------------------------------------------ sources */
 
 static int source_compare(const void *a, const void *b)
@@ -176,14 +170,11 @@ static void chain_link_check(struct verify_run *run, const struct quipu_event_vi
                        envelope->version, before->envelope.version, before->position);
         return;
     }
-    for (size_t i = 0; i < envelope->prev_count; i++) {
-        if (quipu_cid_equal(&envelope->prev[i], &before->cid)) {
-            return;
-        }
+    if (!fork_names(envelope, &before->cid)) {
+        verify_problem(run, event->position,
+                       "prev does not name the aggregate's event before, at position %" PRIu64,
+                       before->position);
     }
-    verify_problem(run, event->position,
-                   "prev does not name the aggregate's event before, at position %" PRIu64,
-                   before->position);
 }
 
 static bool follows(const struct quipu_envelope *envelope, const struct quipu_event_view *before)
@@ -202,7 +193,7 @@ static enum quipu_status branch_check(struct verify_run *run, struct quipu_txn *
     if (status == QUIPU_OK) {
         return status;
     }
-    if (!is_finding(status)) {
+    if (!verify_is_finding(status)) {
         return quipu_error_set(err, status, "%s", why.message);
     }
     verify_problem(run, event->position, "%s", why.message);
@@ -253,7 +244,7 @@ static enum quipu_status chain_check(struct verify_run *run, struct quipu_txn *t
         return QUIPU_OK;
     }
     /* What is wrong with that record is noted at its own position. */
-    return is_finding(status) ? QUIPU_OK : quipu_error_set(err, status, "%s", why.message);
+    return verify_is_finding(status) ? QUIPU_OK : quipu_error_set(err, status, "%s", why.message);
 }
 
 static enum quipu_status cause_check(struct verify_run *run, struct quipu_txn *txn,
@@ -275,7 +266,7 @@ static enum quipu_status cause_check(struct verify_run *run, struct quipu_txn *t
         }
         return QUIPU_OK;
     }
-    if (!is_finding(status)) {
+    if (!verify_is_finding(status)) {
         return quipu_error_set(err, status, "%s", why.message);
     }
     /* A foreign event's cause may have stayed with its store; our own was here when we linked it.
@@ -328,7 +319,7 @@ enum quipu_status verify_position(struct verify_run *run, struct quipu_txn *txn,
     run->report.events++;
     enum quipu_status status = quipu_txn_record_at(txn, position, &record, &why);
     if (status != QUIPU_OK) {
-        if (!is_finding(status)) {
+        if (!verify_is_finding(status)) {
             return quipu_error_set(err, status, "%s", why.message);
         }
         verify_problem(run, position, "%s", why.message);

@@ -28,8 +28,6 @@
 #include "slice_budget.h"
 #include "verify_run.h"
 
-#define NUMBER_KEY_BYTES (NKEY_PUBLIC_CHARS + 8)
-
 /* A source that this store is or was. */
 struct own_source {
     char text[QUIPU_SOURCE_TEXT_BYTES];
@@ -65,23 +63,6 @@ static enum quipu_status count_receipts(struct quipu_txn *txn, uint64_t *publish
     }
 }
 
-static enum quipu_status count_letters(struct quipu_txn *txn, uint64_t *dead,
-                                       struct quipu_error *err)
-{
-    struct quipu_table_walk *walk = NULL;
-    *dead = 0;
-    enum quipu_status status =
-        quipu_table_walk_open(txn, TABLE_DEAD_LETTERS, quipu_slice(NULL, 0), &walk, err);
-    while (status == QUIPU_OK) {
-        struct quipu_slice key;
-        struct quipu_slice value;
-        status = quipu_table_walk_next(walk, &key, &value, err);
-        *dead += status == QUIPU_OK;
-    }
-    quipu_table_walk_close(&walk);
-    return status == QUIPU_DONE ? QUIPU_OK : status;
-}
-
 /* Write a counter where it is absent, malformed or wrong. */
 static enum quipu_status put_counter(struct repair_run *run, struct quipu_txn *txn, const char *key,
                                      uint64_t value, struct quipu_error *err)
@@ -103,7 +84,7 @@ static enum quipu_status outbox_repair(struct repair_run *run, struct quipu_txn 
     struct outbox_stretch stretch = {0};
     enum quipu_status status = count_receipts(txn, &published, err);
     if (status == QUIPU_OK) {
-        status = count_letters(txn, &dead, err);
+        status = table_count(txn, TABLE_DEAD_LETTERS, &dead, err);
     }
     if (status == QUIPU_OK) {
         status = outbox_next_stretch(txn, 1, &stretch, err);
@@ -199,8 +180,7 @@ static enum quipu_status row_is_true(struct quipu_txn *txn, struct quipu_slice k
     }
     if (status != QUIPU_OK) {
         /* Nothing is there, or nothing that can be read: a machine's failure ends the repair. */
-        bool is_machine = status == QUIPU_IO || status == QUIPU_NO_MEMORY;
-        return is_machine ? status : QUIPU_OK;
+        return verify_is_finding(status) ? QUIPU_OK : status;
     }
     *is_true = event.envelope.source.len == NKEY_PUBLIC_CHARS &&
                memcmp(event.envelope.source.data, key.data, NKEY_PUBLIC_CHARS) == 0 &&

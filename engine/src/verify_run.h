@@ -47,6 +47,12 @@ struct verify_run {
     size_t blocks_len;
 };
 
+/* Is it a failure that says something about the data, and not of the machine? */
+static inline bool verify_is_finding(enum quipu_status status)
+{
+    return status == QUIPU_CORRUPT || status == QUIPU_NOT_FOUND || status >= QUIPU_CBOR_TRUNCATED;
+}
+
 /* Note one finding. */
 void verify_problem(struct verify_run *run, uint64_t position, const char *format, ...)
     QUIPU_PRINTF(3, 4);

@@ -6,6 +6,7 @@
  */
 #include <criterion/criterion.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fork_kit.h"
 #include "forks.h"
@@ -302,6 +303,37 @@ Test(forks, a_merge_says_why_it_cannot)
     event.type = "Not a type";
     cr_assert_eq(quipu_merge(a.engine, &event, &merged, &a.err), QUIPU_INVALID);
     kit_assert_sound(&a, 1);
+}
+
+static void merge_and_die(void *ctx)
+{
+    (void)ctx;
+    struct quipu_store *store = NULL;
+    struct quipu_engine *engine = NULL;
+    struct quipu_event event = kit_event(&a, "x", 1);
+    event.type = "thing.merged";
+    if (quipu_store_open(a.path, NULL, &store, NULL) == QUIPU_OK &&
+        quipu_engine_open(store, NULL, &engine, NULL) == QUIPU_OK) {
+        _exit((int)quipu_merge(engine, &event, NULL, NULL));
+    }
+}
+
+Test(forks, a_merge_is_there_whole_or_not_at_all)
+{
+    part("x");
+    fork_kit_take_all(&a, &b);
+    uint64_t last = fork_kit_last(&a);
+    kit_shut(&a);
+    int how = kit_run_child("engine.merge.before_commit:kill", merge_and_die, NULL);
+    cr_assert_eq(how & 0x7f, 9, "killed by the failpoint");
+    how = kit_run_child("engine.merge.before_commit:fail", merge_and_die, NULL);
+    cr_assert_eq(how >> 8, QUIPU_IO);
+    kit_reopen(&a);
+    cr_assert_eq(fork_kit_last(&a), last);
+    cr_assert_eq(fork_kit_tips(&a, "x"), 2);
+    (void)fork_kit_merge(&a, "x", 2);
+    cr_assert_eq(fork_kit_tips(&a, "x"), 1);
+    kit_assert_sound(&a, last + 1);
 }
 
 Test(forks, a_merge_is_idempotent_by_event_id_and_holds_its_expectation)
