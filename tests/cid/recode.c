@@ -15,42 +15,6 @@ static void write_link(struct quipu_dagcbor_writer *writer, const struct quipu_c
     }
 }
 
-static void write_item(struct quipu_dagcbor_writer *writer, const struct quipu_dagcbor_item *item)
-{
-    switch (item->kind) {
-    case QUIPU_DAGCBOR_UINT:
-        quipu_dagcbor_write_uint(writer, item->number);
-        return;
-    case QUIPU_DAGCBOR_NEGATIVE:
-        quipu_dagcbor_write_negative(writer, item->number);
-        return;
-    case QUIPU_DAGCBOR_BYTES:
-        quipu_dagcbor_write_bytes(writer, item->bytes);
-        return;
-    case QUIPU_DAGCBOR_TEXT:
-        quipu_dagcbor_write_text(writer, item->bytes);
-        return;
-    case QUIPU_DAGCBOR_LIST:
-        quipu_dagcbor_write_list(writer, item->number);
-        return;
-    case QUIPU_DAGCBOR_MAP:
-        quipu_dagcbor_write_map(writer, item->number);
-        return;
-    case QUIPU_DAGCBOR_LINK:
-        write_link(writer, &item->link);
-        return;
-    case QUIPU_DAGCBOR_BOOL:
-        quipu_dagcbor_write_bool(writer, item->number != 0);
-        return;
-    case QUIPU_DAGCBOR_NULL:
-        quipu_dagcbor_write_null(writer);
-        return;
-    case QUIPU_DAGCBOR_FLOAT:
-        quipu_dagcbor_write_float(writer, item->real);
-        return;
-    }
-}
-
 enum quipu_status recode_dagcbor(struct quipu_slice block, struct quipu_buf *out,
                                  recode_on_link *on_link, void *ctx, struct quipu_error *err)
 {
@@ -70,6 +34,10 @@ enum quipu_status recode_dagcbor(struct quipu_slice block, struct quipu_buf *out
         if (item.kind == QUIPU_DAGCBOR_LINK && on_link != NULL) {
             on_link(ctx, &item);
         }
-        write_item(&writer, &item);
+        if (item.kind == QUIPU_DAGCBOR_LINK) {
+            write_link(&writer, &item.link);
+        } else {
+            quipu_dagcbor_write_read(&writer, &item);
+        }
     }
 }

@@ -148,12 +148,21 @@ Test(causal, the_filter_chooses_and_does_not_reorder)
     assert_order(&stores[0], &filter, "");
     filter = (struct quipu_filter){.correlation_id = kit_uuid(2)};
     assert_order(&stores[0], &filter, "2 ");
-    filter = (struct quipu_filter){.direction = QUIPU_BACKWARDS};
-    cr_assert_eq(quipu_each_event_causal(stores[0].engine, &filter, add_id, NULL, &stores[0].err),
-                 QUIPU_INVALID);
-    filter = (struct quipu_filter){.aggregate_id = "x"};
-    cr_assert_eq(quipu_each_event_causal(stores[0].engine, &filter, add_id, NULL, &stores[0].err),
-                 QUIPU_INVALID);
+    filter =
+        (struct quipu_filter){.aggregate_type = "thing", .aggregate_id = "x", .from_version = 2};
+    assert_order(&stores[0], &filter, "1 ");
+    const struct quipu_filter refused[] = {
+        {.direction = QUIPU_BACKWARDS},
+        {.aggregate_id = "x"},
+        {.aggregate_type = "thing", .from_version = 2},
+        {.event_type = "Not a type"},
+        {.aggregate_type = "Not a type"},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        cr_assert_eq(
+            quipu_each_event_causal(stores[0].engine, &refused[i], add_id, NULL, &stores[0].err),
+            QUIPU_INVALID, "filter %zu", i);
+    }
     close_stores(1);
 }
 
