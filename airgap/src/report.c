@@ -17,7 +17,6 @@
 #include "quipu/report.h"
 
 #include <inttypes.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +25,6 @@
 #include "quipu/alloc.h"
 #include "quipu/ingest.h"
 #include "quipu/operations.h"
-#include "ssh_wire.h"
 #include "tally.h"
 
 #define SLICE_EVENTS 1024u /* of one read transaction */
@@ -75,22 +73,15 @@ static enum quipu_status count_one(struct counted *counted, struct quipu_slice n
 
 static enum quipu_status take_fingerprint(struct quipu_report *report, struct quipu_error *err)
 {
-    uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
-    uint8_t digest[QUIPU_SHA256_BYTES];
-    uint8_t storage[64];
-    struct quipu_buf blob;
-    enum quipu_status status = quipu_source_public_key(quipu_slice_text(report->source), key, err);
+    uint8_t public_key[QUIPU_PUBLIC_KEY_BYTES];
+    uint8_t key[QUIPU_SSH_ED25519_KEY_BYTES];
+    enum quipu_status status =
+        quipu_source_public_key(quipu_slice_text(report->source), public_key, err);
     if (status != QUIPU_OK) {
         return status;
     }
-    quipu_buf_init_fixed(&blob, storage, sizeof storage);
-    quipu_ssh_write_string(&blob, quipu_slice_text(QUIPU_SSH_ED25519));
-    quipu_ssh_write_string(&blob, quipu_slice(key, sizeof key));
-    quipu_sha256(quipu_buf_slice(&blob), digest);
-    memcpy(report->fingerprint, "SHA256:", sizeof "SHA256:");
-    size_t head = sizeof "SHA256:" - 1;
-    (void)sodium_bin2base64(report->fingerprint + head, sizeof report->fingerprint - head, digest,
-                            sizeof digest, sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+    quipu_ssh_key_from_ed25519(public_key, key);
+    quipu_ssh_key_fingerprint(quipu_slice(key, sizeof key), report->fingerprint);
     return QUIPU_OK;
 }
 

@@ -24,6 +24,7 @@
 #include "quipu/io.h"
 #include "quipu/outbox.h"
 #include "quipu/sha256.h"
+#include "quipu/sshsig.h"
 #include "quipu/uuid.h"
 
 #ifdef __cplusplus
@@ -38,9 +39,6 @@ extern "C" {
 #define QUIPU_REPORT_OPERATORS_MAX 16u
 /** Conflicts that are described. */
 #define QUIPU_REPORT_FORKS_MAX 16u
-
-/** "SHA256:" and 43 characters of base64, as `ssh-keygen -l` shows a key, and a NUL. */
-#define QUIPU_REPORT_FINGERPRINT_BYTES 51
 
 /** Events, or operations, under one name. */
 struct quipu_report_count {
@@ -72,8 +70,8 @@ struct quipu_report {
     struct quipu_uuid store;
     bool was_backup; /* a backup in which nobody has recorded since */
 
-    char source[QUIPU_SOURCE_TEXT_BYTES]; /* "": none yet */
-    char fingerprint[QUIPU_REPORT_FINGERPRINT_BYTES];
+    char source[QUIPU_SOURCE_TEXT_BYTES];          /* "": none yet */
+    char fingerprint[QUIPU_SSH_FINGERPRINT_BYTES]; /* as `ssh-keygen -l` shows it */
 
     /* The log, up to and with position `events`. */
     uint64_t events;
