@@ -165,6 +165,20 @@ static void expect_header(natsMsg *msg, const char *name, const char *expected)
     cr_assert_str_eq(value, expected);
 }
 
+static natsMsg *first_message(void)
+{
+    natsConnection *connection = NULL;
+    jsCtx *js = NULL;
+    natsMsg *msg = NULL;
+    jsDirectGetMsgOptions get;
+    js_side_open(&server, &connection, &js);
+    (void)jsDirectGetMsgOptions_Init(&get);
+    get.Sequence = 1;
+    cr_assert_eq(js_DirectGetMsg(&msg, js, QUIPU_STREAM_DEFAULT, NULL, &get), NATS_OK);
+    js_side_close(&connection, &js);
+    return msg;
+}
+
 Test(flush, sends_the_headers_that_the_specification_names)
 {
     js_store_append(&store, "{\"aggregate_type\":\"key\",\"aggregate_id\":\"Schl\\u00fcssel 1: a\","
@@ -178,15 +192,7 @@ Test(flush, sends_the_headers_that_the_specification_names)
 
     js_flush(&store, nats);
 
-    natsConnection *connection = NULL;
-    jsCtx *js = NULL;
-    natsMsg *msg = NULL;
-    jsDirectGetMsgOptions get;
-    cr_assert_eq(natsConnection_ConnectTo(&connection, server.url), NATS_OK);
-    cr_assert_eq(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
-    (void)jsDirectGetMsgOptions_Init(&get);
-    get.Sequence = 1;
-    cr_assert_eq(js_DirectGetMsg(&msg, js, QUIPU_STREAM_DEFAULT, NULL, &get), NATS_OK);
+    natsMsg *msg = first_message();
     expect_header(msg, "Nats-Subject",
                   "cim.keys.key.key.generated.018f0000-0000-7000-8000-000000000001");
     expect_header(msg, "Nats-Msg-Id", "018f0000-0000-7000-8000-000000000001");
@@ -207,8 +213,6 @@ Test(flush, sends_the_headers_that_the_specification_names)
     quipu_cid_format(&cid, text);
     expect_header(msg, "X-Payload-CID", text);
     natsMsg_Destroy(msg);
-    jsCtx_Destroy(js);
-    natsConnection_Destroy(connection);
     quipu_nats_close(&nats);
 }
 
@@ -221,19 +225,9 @@ Test(flush, leaves_out_the_causation_header_where_nothing_caused_the_event)
 
     js_flush(&store, nats);
 
-    natsConnection *connection = NULL;
-    jsCtx *js = NULL;
-    natsMsg *msg = NULL;
-    jsDirectGetMsgOptions get;
-    cr_assert_eq(natsConnection_ConnectTo(&connection, server.url), NATS_OK);
-    cr_assert_eq(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
-    (void)jsDirectGetMsgOptions_Init(&get);
-    get.Sequence = 1;
-    cr_assert_eq(js_DirectGetMsg(&msg, js, QUIPU_STREAM_DEFAULT, NULL, &get), NATS_OK);
+    natsMsg *msg = first_message();
     expect_header(msg, "X-Causation-ID", NULL);
     natsMsg_Destroy(msg);
-    jsCtx_Destroy(js);
-    natsConnection_Destroy(connection);
     quipu_nats_close(&nats);
 }
 

@@ -27,21 +27,15 @@ static void start(void)
     static const uint8_t one[] = {0x63, 'o', 'n', 'e'};
     struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_slice(one, sizeof one));
     cr_assert_eq(quipu_payload_names(QUIPU_BUCKET_DEFAULT, &cid, &names, NULL), QUIPU_OK);
-    nats_fixture_start(&server, NULL);
-    js_store_open(&store);
-    nats = js_connect(&server);
+    js_start(&server, &store, &nats);
     js_provision(nats, 0);
-    cr_assert_eq(natsConnection_ConnectTo(&side, server.url), NATS_OK);
-    cr_assert_eq(natsConnection_JetStream(&js, side, NULL), NATS_OK);
+    js_side_open(&server, &side, &js);
 }
 
 static void stop(void)
 {
-    jsCtx_Destroy(js);
-    natsConnection_Destroy(side);
-    quipu_nats_close(&nats);
-    js_store_release(&store);
-    nats_fixture_stop(&server);
+    js_side_close(&side, &js);
+    js_stop(&server, &store, &nats);
 }
 
 TestSuite(flush_compare, .init = start, .fini = stop, .timeout = 60);

@@ -23,21 +23,15 @@ static jsCtx *js;
 
 static void start(void)
 {
-    nats_fixture_start(&server, NULL);
-    js_store_open(&store);
-    nats = js_connect(&server);
+    js_start(&server, &store, &nats);
     js_provision(nats, 0);
-    cr_assert_eq(natsConnection_ConnectTo(&side, server.url), NATS_OK);
-    cr_assert_eq(natsConnection_JetStream(&js, side, NULL), NATS_OK);
+    js_side_open(&server, &side, &js);
 }
 
 static void stop(void)
 {
-    jsCtx_Destroy(js);
-    natsConnection_Destroy(side);
-    quipu_nats_close(&nats);
-    js_store_release(&store);
-    nats_fixture_stop(&server);
+    js_side_close(&side, &js);
+    js_stop(&server, &store, &nats);
 }
 
 TestSuite(times, .init = start, .fini = stop, .timeout = 60);
