@@ -309,8 +309,7 @@ static int check_values(const struct cli *cli, const struct keygen_values *value
         return cli_usage(cli, "--plain is for --signing or --age, and takes no passphrase");
     }
     if (values->new_passphrase_fd.is_set && !values->changes) {
-        return cli_usage(cli, "--new-passphrase-fd is for --change; the others take the one "
-                              "passphrase from --passphrase-fd");
+        return cli_usage(cli, "--new-passphrase-fd is for --change alone");
     }
     return 0;
 }
