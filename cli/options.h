@@ -45,7 +45,7 @@ struct cli_option {
     const char *help;
 };
 
-#define CLI_OPTIONS_MAX 24
+#define CLI_OPTIONS_MAX 40
 
 struct cli_verb {
     const char *name;

@@ -54,6 +54,7 @@ static const struct cli_option options[] = {
     TEXT("tls-key", "FILE"),
     TEXT("tls-name", "NAME"),
     {"password-fd", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
+    {"pending", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
     {"replicas", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
     {"window", CLI_NUMBER, offsetof(struct network_values, number), "N", "not in this build"},
     {"duplicates", CLI_DURATION, offsetof(struct network_values, duration_us), "DURATION",
@@ -61,6 +62,7 @@ static const struct cli_option options[] = {
     TEXT("dedup", "HOW"),
     {"interval", CLI_DURATION, offsetof(struct network_values, duration_us), "DURATION",
      "not in this build"},
+    {"follow", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
     {"watch", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
     {"repair", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
     {"no-payloads", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
@@ -74,6 +76,8 @@ static const struct cli_option options[] = {
     {"times", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
     {"again", CLI_FLAG, offsetof(struct network_values, flag), NULL, "not in this build"},
 };
+
+_Static_assert(sizeof options / sizeof options[0] <= CLI_OPTIONS_MAX, "more than are read");
 
 #define VERB(verb_name)                                                                            \
     {                                                                                              \

@@ -13,10 +13,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "backoff.h"
 #include "connection.h"
+#include "patience.h"
 #include "quipu/alloc.h"
-#include "quipu/clock.h"
 #include "quipu/jetstream.h"
 #include "quipu/watch.h"
 
@@ -32,30 +31,6 @@ struct quipu_flusher {
     atomic_bool is_stopped;
     struct backoff backoff;
 };
-
-/* What becomes of a failed flush. */
-enum failure_kind {
-    FAILURE_AWAY,    /* the server: try again soon */
-    FAILURE_REFUSED, /* the server is there and will not: a person may see to it meanwhile */
-    FAILURE_LASTING, /* no waiting helps */
-};
-
-static enum failure_kind kind_of(enum quipu_status status)
-{
-    switch ((int)status) {
-    case QUIPU_OFFLINE:
-    case QUIPU_TIMEOUT:
-        return FAILURE_AWAY;
-    case QUIPU_AUTH:
-    case QUIPU_PERMISSION:
-    case QUIPU_SERVER:
-    case QUIPU_NOT_PROVISIONED:
-    case QUIPU_BUSY:
-        return FAILURE_REFUSED;
-    default:
-        return FAILURE_LASTING;
-    }
-}
 
 static bool should_stop(void *ctx)
 {
@@ -182,18 +157,6 @@ static enum quipu_status wait_for(struct quipu_flusher *flusher, int64_t pause_u
     }
 }
 
-static int64_t pause_after(struct quipu_flusher *flusher, enum failure_kind kind)
-{
-    uint64_t bits = 0;
-    struct quipu_random random = quipu_random_system();
-    if (random.fill(random.ctx, &bits, sizeof bits, NULL) != QUIPU_OK) {
-        bits = 0; /* jitter only spreads clients; without it we still wait */
-    }
-    int64_t pause_us = quipu_backoff_next(&flusher->backoff, bits);
-    bool is_slow = kind == FAILURE_REFUSED && pause_us > BACKOFF_MAX_US / 2;
-    return is_slow ? flusher->options.interval_us : pause_us;
-}
-
 enum quipu_status quipu_flusher_run(struct quipu_flusher *flusher, struct quipu_error *err)
 {
     struct quipu_error trouble;
@@ -210,7 +173,8 @@ enum quipu_status quipu_flusher_run(struct quipu_flusher *flusher, struct quipu_
             flusher->options.after(flusher->options.flush.ctx, status, &report,
                                    is_failed ? &trouble : NULL);
         }
-        if (is_failed && kind_of(status) == FAILURE_LASTING) {
+        enum failure_kind kind = quipu_failure_kind(status);
+        if (is_failed && kind == FAILURE_LASTING) {
             if (err != NULL) {
                 *err = trouble;
             }
@@ -219,8 +183,10 @@ enum quipu_status quipu_flusher_run(struct quipu_flusher *flusher, struct quipu_
         if (!is_failed || settled > 0) {
             quipu_backoff_reset(&flusher->backoff);
         }
-        int64_t pause_us =
-            is_failed ? pause_after(flusher, kind_of(status)) : flusher->options.interval_us;
+        int64_t pause_us = flusher->options.interval_us;
+        if (is_failed) {
+            pause_us = quipu_failure_pause(&flusher->backoff, kind, pause_us);
+        }
         status = wait_for(flusher, pause_us, !is_failed, err);
         if (status != QUIPU_OK && status != QUIPU_DONE) {
             return status;

@@ -142,12 +142,24 @@ static void show_progress(struct puller *puller, bool is_final)
     puller->options.progress(puller->options.ctx, puller->done, total);
 }
 
+/* The host wants an end: what is taken in is acknowledged, the rest stays in the stream. */
+static enum quipu_status stop_check(const struct puller *puller, struct quipu_error *err)
+{
+    return puller->options.should_stop != NULL && puller->options.should_stop(puller->options.ctx)
+               ? quipu_error_set(err, QUIPU_STOPPED,
+                                 "the pull was stopped; what is not here yet waits in the stream")
+               : QUIPU_OK;
+}
+
 static enum quipu_status run(struct puller *puller, struct quipu_error *err)
 {
     uint64_t target = puller->stream.last_sequence;
     enum quipu_status status = QUIPU_OK;
     for (uint64_t batches = 1; status == QUIPU_OK && puller->place < target; batches++) {
-        status = quipu_pull_fetch(puller, err);
+        status = stop_check(puller, err);
+        if (status == QUIPU_OK) {
+            status = quipu_pull_fetch(puller, err);
+        }
         if (status == QUIPU_OK) {
             status = take_batch(puller, err);
         }
@@ -316,11 +328,13 @@ enum quipu_status quipu_pull(struct quipu_engine *engine, struct quipu_nats *nat
     puller->options = known;
 
     struct quipu_store_lock *lock = NULL;
+    int64_t began_us = quipu_monotonic_us();
     status = quipu_store_lock_take(quipu_engine_store(engine), PULLER_LOCK_NAME, &lock, err);
     if (status == QUIPU_OK) {
         status = pull(puller, err);
         quipu_store_lock_release(&lock);
     }
+    puller->report.took_us = quipu_monotonic_us() - began_us;
     if (report != NULL) {
         *report = puller->report;
     }

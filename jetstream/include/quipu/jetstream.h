@@ -233,6 +233,9 @@ struct quipu_pull_options {
     /** As those of struct quipu_ingest_options. */
     uint64_t pending_events_max;
     uint64_t pending_bytes_max;
+    /** Asked between batches, with `ctx`: true ends the pull, once what was taken in is
+     * acknowledged, with QUIPU_STOPPED. May be NULL. */
+    bool (*should_stop)(void *ctx);
 };
 
 #define QUIPU_PULL_OPTIONS_INIT                                                                    \
@@ -243,6 +246,7 @@ struct quipu_pull_options {
 struct quipu_pull_report {
     struct quipu_ingest_report events;
     uint64_t last_sequence; /* of the stream, that was ingested */
+    int64_t took_us;
 };
 
 /**
@@ -254,6 +258,7 @@ struct quipu_pull_report {
  * asked for again first. Forks are kept (forks.h). Takes the store's "puller" lock and makes its
  * signing key where it has none. The report (may be NULL) is filled in on failure too.
  * @retval QUIPU_OK  the end of the stream, as of the call, is reached
+ * @retval QUIPU_STOPPED  options->should_stop said so
  * @retval QUIPU_BUSY  another process pulls into this store
  * @retval QUIPU_TOO_LARGE  as many events wait in quarantine for others as may; what came before is
  * taken in, and this message and those behind it stay in the stream
@@ -265,6 +270,51 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_pull(struct quipu_engine *eng
                                                         const struct quipu_pull_options *options,
                                                         struct quipu_pull_report *report,
                                                         struct quipu_error *err);
+
+struct quipu_puller_options {
+    size_t size;
+    struct quipu_pull_options pull; /* should_stop is left to the puller */
+    int64_t interval_us;            /* between two pulls; 0: 5 s */
+    /** After each pull that took something in or failed; with pull.ctx. `err` is NULL unless
+     * `status` is a failure. May be NULL. */
+    void (*after)(void *ctx, enum quipu_status status, const struct quipu_pull_report *report,
+                  const struct quipu_error *err);
+};
+
+#define QUIPU_PULLER_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        .size = sizeof(struct quipu_puller_options), .pull = {                                     \
+            .size = sizeof(struct quipu_pull_options)                                              \
+        }                                                                                          \
+    }
+
+/** A pull that is repeated: every interval, and when the server is back. */
+struct quipu_puller;
+
+/**
+ * @param engine, nats  borrowed until the puller is closed
+ * @retval QUIPU_MISUSE, QUIPU_NO_MEMORY, and what quipu_watch_open says
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_puller_open(struct quipu_engine *engine, struct quipu_nats *nats,
+                  const struct quipu_puller_options *options, struct quipu_puller **out,
+                  struct quipu_error *err);
+
+/**
+ * Go on until quipu_puller_stop, or until a failure that waiting does not heal, as with
+ * quipu_flusher_run; too many events that wait in quarantine (QUIPU_TOO_LARGE) are one.
+ * @retval QUIPU_OK  it was stopped; what was taken in is acknowledged
+ * @threads one; quipu_puller_stop from any
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_puller_run(struct quipu_puller *puller,
+                                                              struct quipu_error *err);
+
+/** Have the run end soon; one that has not begun ends at once. @threads any; also from a signal
+ * handler. NULL is fine. */
+QUIPU_API void quipu_puller_stop(struct quipu_puller *puller);
+
+/** Close and set NULL, when no run is under way. NULL is fine. */
+QUIPU_API void quipu_puller_close(struct quipu_puller **puller);
 
 #ifdef __cplusplus
 }
