@@ -95,6 +95,8 @@ extern const struct cli_verb cli_verb_verify;
 extern const struct cli_verb cli_verb_status;
 extern const struct cli_verb cli_verb_export;
 extern const struct cli_verb cli_verb_import;
+extern const struct cli_verb cli_verb_sign;
+extern const struct cli_verb cli_verb_release;
 extern const struct cli_verb cli_verb_operations;
 extern const struct cli_verb cli_verb_report;
 extern const struct cli_verb cli_verb_provision;

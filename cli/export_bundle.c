@@ -190,45 +190,65 @@ int cli_export_unlock(const struct cli *cli, const struct cli_export_bundle *val
     return cli_unlock(cli, &from);
 }
 
-int cli_export_bundle(const struct cli *cli, const struct cli_export_bundle *values,
-                      const struct quipu_filter *filter, const char *path)
+int cli_export_cover(const struct cli *cli, const struct cli_export_bundle *values,
+                     struct cli_export_cover *cover)
 {
-    struct quipu_age_recipient recipients[CLI_TEXTS_MAX];
-    struct quipu_age_write_options encryption = QUIPU_AGE_WRITE_OPTIONS_INIT;
-    struct quipu_export_options options = QUIPU_EXPORT_OPTIONS_INIT;
-    struct quipu_age_secrets *secrets = NULL;
+    *cover = (struct cli_export_cover){.encryption = QUIPU_AGE_WRITE_OPTIONS_INIT};
     int code = check_values(cli, values);
     if (code == 0 && values->volume_size != NULL &&
-        !size_parse(values->volume_size, &options.volume_bytes)) {
+        !size_parse(values->volume_size, &cover->volume_bytes)) {
         code = cli_usage(cli, "--volume-size wants a size such as 4G, 650M or 65536, found \"%s\"",
                          values->volume_size);
     }
-    if (code == 0) {
-        code = read_recipients(cli, &values->recipients, recipients);
+    return code == 0 ? read_recipients(cli, &values->recipients, cover->recipients) : code;
+}
+
+int cli_export_cover_ask(const struct cli *cli, const struct cli_export_bundle *values,
+                         struct cli_export_cover *cover)
+{
+    struct cli_age_values age = {
+        .passphrase_fd = values->passphrase_fd,
+        .asks_passphrase = values->asks_passphrase,
+        .pinentry = values->pinentry,
+    };
+    int code = cli_age_secrets(cli, &age, CLI_PASSPHRASE_NEW, &cover->secrets);
+    if (code != 0 || (cover->secrets == NULL && values->recipients.count == 0)) {
+        return code;
     }
+    cover->encryption.recipients = values->recipients.count > 0 ? cover->recipients : NULL;
+    cover->encryption.recipient_count = values->recipients.count;
+    cover->encryption.passphrase = cover->secrets;
+    cover->encryption.form = values->is_armored ? QUIPU_AGE_ARMORED : QUIPU_AGE_BINARY;
+    cover->is_encrypted = true;
+    return 0;
+}
+
+void cli_export_cover_release(struct cli_export_cover *cover)
+{
+    quipu_age_secrets_free(&cover->secrets);
+}
+
+int cli_export_bundle(const struct cli *cli, const struct cli_export_bundle *values,
+                      const struct quipu_filter *filter, const char *path)
+{
+    struct quipu_export_options options = QUIPU_EXPORT_OPTIONS_INIT;
+    struct cli_export_cover cover;
+    int code = cli_export_cover(cli, values, &cover);
     if (code == 0) {
         code = cli_export_unlock(cli, values);
     }
     if (code == 0) {
-        struct cli_age_values age = {
-            .passphrase_fd = values->passphrase_fd,
-            .asks_passphrase = values->asks_passphrase,
-            .pinentry = values->pinentry,
-        };
-        code = cli_age_secrets(cli, &age, CLI_PASSPHRASE_NEW, &secrets);
+        code = cli_export_cover_ask(cli, values, &cover);
     }
     if (code == 0) {
-        encryption.recipients = values->recipients.count > 0 ? recipients : NULL;
-        encryption.recipient_count = values->recipients.count;
-        encryption.passphrase = secrets;
-        encryption.form = values->is_armored ? QUIPU_AGE_ARMORED : QUIPU_AGE_BINARY;
         options.filter = *filter;
         options.operator_name = values->operator_name;
         options.reason = values->reason;
         options.from = values->is_since_last ? QUIPU_EXPORT_SINCE_LAST : QUIPU_EXPORT_FROM_FILTER;
-        options.encryption = secrets != NULL || values->recipients.count > 0 ? &encryption : NULL;
+        options.encryption = cover.is_encrypted ? &cover.encryption : NULL;
+        options.volume_bytes = cover.volume_bytes;
         code = export_with(cli, values, &options, path);
     }
-    quipu_age_secrets_free(&secrets);
+    cli_export_cover_release(&cover);
     return code;
 }

@@ -48,6 +48,24 @@ struct cli_export_bundle {
             "write the auditor's folder beside it"                                                 \
     }
 
+/** What a bundle is written into, as the options say: encrypted or not, one file or volumes. */
+struct cli_export_cover {
+    struct quipu_age_recipient recipients[CLI_TEXTS_MAX];
+    struct quipu_age_write_options encryption;
+    struct quipu_age_secrets *secrets;
+    bool is_encrypted;
+    uint64_t volume_bytes;
+};
+
+/** Read the options; then ask for the passphrase, where one is asked for. `cover` must stay where
+ * it is, and is released in any case. Return 0, or the exit code after they have said what is
+ * wrong. */
+int cli_export_cover(const struct cli *cli, const struct cli_export_bundle *values,
+                     struct cli_export_cover *cover);
+int cli_export_cover_ask(const struct cli *cli, const struct cli_export_bundle *values,
+                         struct cli_export_cover *cover);
+void cli_export_cover_release(struct cli_export_cover *cover);
+
 /** Open the store's key where it is wrapped, as these options say. Returns 0 or the exit code. */
 int cli_export_unlock(const struct cli *cli, const struct cli_export_bundle *values);
 

@@ -29,6 +29,8 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_subscriptions,
     &cli_verb_export,
     &cli_verb_import,
+    &cli_verb_sign,
+    &cli_verb_release,
     &cli_verb_operations,
     &cli_verb_report,
     &cli_verb_backup,

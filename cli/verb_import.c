@@ -16,13 +16,13 @@
 #include "quipu/event_lines.h"
 #include "quipu/text.h"
 #include "receipts.h"
+#include "signers.h"
 
 #define ROWS_SHOWN 12u /* of each kind, for people */
 
 struct import_values {
-    struct cli_texts trust;
+    struct cli_signer_values signers;
     struct cli_age_values age;
-    const char *allowed_signers;
     const char *accept_gap;
     const char *operator_name;
     bool is_dry_run;
@@ -119,6 +119,9 @@ static void show_bundle(const struct import_run *run)
         cli_put_plain(quipu_slice_text(bundle->operator_name));
     }
     (void)printf("\nsha256  %.*s\n", QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));
+    if (bundle->signatures > 1) {
+        cli_say_signers("signer ", bundle->signers, (size_t)bundle->signatures);
+    }
     if (bundle->proven < bundle->events) {
         char others[CLI_COUNTED_BYTES];
         (void)printf("word    %s of other sources: taken on the signer's word\n",
@@ -239,6 +242,8 @@ static enum quipu_status say_json(struct import_run *run, const struct quipu_imp
     cli_json_number(json, "events", bundle->events);
     cli_json_text(json, "source", quipu_slice_text(bundle->source));
     cli_json_text(json, "signer", quipu_slice_text(bundle->signer));
+    cli_json_number(json, "people", bundle->people);
+    cli_json_signers(json, bundle->signers, (size_t)bundle->signatures);
     cli_json_number(json, "number", bundle->number);
     cli_json_number(json, "missing", report->missing);
     cli_json_bool(json, "was_known", report->was_known);
@@ -340,15 +345,9 @@ static int gather(struct import_run *run)
 {
     const struct import_values *values = run->values;
     struct quipu_import_options *options = &run->options;
-    struct quipu_error err;
-    for (size_t i = 0; i < values->trust.count; i++) {
-        uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
-        const char *source = values->trust.items[i];
-        if (quipu_source_public_key(quipu_slice_text(source), key, NULL) != QUIPU_OK) {
-            return cli_usage(run->cli,
-                             "--trust wants a source such as `quipu status` shows, found \"%s\"",
-                             source);
-        }
+    int code = cli_signers_load(run->cli, &values->signers, &run->trust);
+    if (code != 0) {
+        return code;
     }
     if (!values->is_accepted && !values->is_dry_run && (run->cli->is_json || !may_ask(run))) {
         return cli_usage(run->cli, "there is no terminal to ask on: take it in with --yes, or look "
@@ -356,20 +355,15 @@ static int gather(struct import_run *run)
     }
     options->is_dry_run = values->is_dry_run;
     options->keeps_forks = values->keeps_forks;
-    options->trusted = values->trust.count == 0 ? NULL : values->trust.items;
-    options->trusted_count = values->trust.count;
+    options->trusted = values->signers.trusted.count == 0 ? NULL : values->signers.trusted.items;
+    options->trusted_count = values->signers.trusted.count;
+    options->trust = run->trust;
+    options->required_signers = values->signers.required.value;
     options->accept_gap = values->accept_gap;
     options->operator_name = values->operator_name != NULL
                                  ? values->operator_name
                                  : run->cli->config->values.offline.operator_name;
-    if (values->allowed_signers != NULL) {
-        enum quipu_status status = quipu_trust_load(values->allowed_signers, &run->trust, &err);
-        if (status != QUIPU_OK) {
-            return cli_fail(run->cli, status, &err, "name a file of allowed signers");
-        }
-        options->trust = run->trust;
-    }
-    int code = cli_age_secrets(run->cli, &values->age, CLI_PASSPHRASE_OPENS, &run->secrets);
+    code = cli_age_secrets(run->cli, &values->age, CLI_PASSPHRASE_OPENS, &run->secrets);
     options->secrets = run->secrets;
     return code;
 }
@@ -425,8 +419,8 @@ static int import_lines(struct import_run *run)
 /* Is one of the options given that lines know nothing of? */
 static bool wants_signature(const struct import_values *values)
 {
-    return values->trust.count > 0 || values->allowed_signers != NULL ||
-           values->accept_gap != NULL || values->is_receipts || cli_age_is_given(&values->age);
+    return cli_signers_are_given(&values->signers) || values->accept_gap != NULL ||
+           values->is_receipts || cli_age_is_given(&values->age);
 }
 
 /* Returns 0, or the exit code after it has said what is wrong. */
@@ -437,9 +431,10 @@ static int check_format(const struct cli *cli, const struct import_values *value
         return cli_usage(cli, "--format wants car or jsonl, found \"%s\"", values->format);
     }
     if (*is_lines && wants_signature(values)) {
-        return cli_usage(cli, "lines are neither signed nor encrypted: leave --trust, "
-                              "--allowed-signers, --accept-gap, --identity, --passphrase, "
-                              "--passphrase-fd and --receipts out");
+        return cli_usage(cli,
+                         "lines are neither signed nor encrypted: leave --trust, "
+                         "--allowed-signers, --require, --accept-gap, --identity, --passphrase, "
+                         "--passphrase-fd and --receipts out");
     }
     if ((*is_lines || values->is_receipts) && !values->is_accepted && !values->is_dry_run) {
         return cli_usage(cli, *is_lines
@@ -503,10 +498,7 @@ static const struct cli_option options[] = {
      "check everything against the store, write nothing"},
     {"keep-forks", CLI_FLAG, offsetof(struct import_values, keeps_forks), NULL,
      "take branches of an aggregate in, and record the conflict"},
-    {"trust", CLI_TEXTS, offsetof(struct import_values, trust), "U…",
-     "accept only this signer; several times for several"},
-    {"allowed-signers", CLI_TEXT, offsetof(struct import_values, allowed_signers), "FILE",
-     "accept these signers, as ssh-keygen's allowed_signers has them"},
+    CLI_SIGNER_OPTIONS(import_values, signers),
     CLI_AGE_OPTIONS(import_values, age),
     {"accept-gap", CLI_TEXT, offsetof(struct import_values, accept_gap), "REASON",
      "take it although bundles before it never came in, and record why"},

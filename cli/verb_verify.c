@@ -232,8 +232,8 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
         return cli_usage(cli, "--%s is for a store, not for a bundle",
                          given->is_repair ? "repair-indexes" : "progress");
     }
-    if (argc == 0 &&
-        (bundle->trusted.count > 0 || bundle->unpack != NULL || cli_age_is_given(&bundle->age))) {
+    if (argc == 0 && (cli_signers_are_given(&bundle->signers) || bundle->unpack != NULL ||
+                      cli_age_is_given(&bundle->age))) {
         return cli_usage(cli, "--trust, --identity, --passphrase, --passphrase-fd and --unpack are "
                               "for a bundle: name its file");
     }
@@ -248,8 +248,7 @@ static const struct cli_option options[] = {
      "say how far it is, a line a second"},
     {"repair-indexes", CLI_FLAG, offsetof(struct verify_values, is_repair), NULL,
      "first rebuild all that derives from the log"},
-    {"trust", CLI_TEXTS, offsetof(struct verify_values, bundle.trusted), "U…",
-     "of a bundle: only what this signer signed (may be given several times)"},
+    CLI_SIGNER_OPTIONS(verify_values, bundle.signers),
     CLI_AGE_OPTIONS(verify_values, bundle.age),
     {"unpack", CLI_TEXT, offsetof(struct verify_values, bundle.unpack), "DIR",
      "of a bundle: write what an auditor checks with stock tools into a new folder"},
@@ -269,7 +268,8 @@ const struct cli_verb cli_verb_verify = {
         "follows the one before it; no store is needed. Exit codes then: 20 tampered, 21 "
         "truncated,\n"
         "22 a part is missing, 23 gap, 24 fork or rolled back, 25 unsigned, 26 untrusted signer,\n"
-        "27 wrong recipient, 28 unknown version, 29 replayed or out of order.",
+        "27 wrong recipient, 28 unknown version, 29 replayed or out of order,\n"
+        "30 too few signers.",
     .example = "quipu verify ceremony.car",
     .options = options,
     .option_count = sizeof options / sizeof options[0],

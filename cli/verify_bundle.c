@@ -26,6 +26,7 @@ enum verdict {
     VERDICT_RECIPIENT = 27,
     VERDICT_VERSION = 28,
     VERDICT_REPLAYED = 29,
+    VERDICT_TOO_FEW = 30,
 };
 
 int cli_bundle_verdict(enum quipu_status status, bool is_chain)
@@ -61,6 +62,8 @@ int cli_bundle_verdict(enum quipu_status status, bool is_chain)
         return VERDICT_UNSIGNED;
     case QUIPU_UNTRUSTED:
         return VERDICT_UNTRUSTED;
+    case QUIPU_TOO_FEW_SIGNERS:
+        return VERDICT_TOO_FEW;
     case QUIPU_AGE_NO_MATCH:
     case QUIPU_AGE_UNSUPPORTED:
         return VERDICT_RECIPIENT;
@@ -99,13 +102,15 @@ static const char *verdict_word(int verdict)
         return "unknown version";
     case VERDICT_REPLAYED:
         return "replayed";
+    case VERDICT_TOO_FEW:
+        return "too few signers";
     default:
         return "not checked";
     }
 }
 
-static int fail(const struct cli *cli, enum quipu_status status, const struct quipu_error *err,
-                bool is_chain)
+int cli_bundle_fail(const struct cli *cli, enum quipu_status status, const struct quipu_error *err,
+                    bool is_chain)
 {
     struct quipu_buf members = QUIPU_BUF_INIT;
     int verdict = cli_bundle_verdict(status, is_chain);
@@ -144,7 +149,7 @@ static void say_proven(const struct cli_verify_bundle *values,
         (void)printf("          that log began as the %s that bundle %" PRIu64 " counted\n",
                      cli_counted(report->log_previous_size, "event", log), report->number - 1);
     }
-    if (values->trusted.count == 0) {
+    if (values->signers.trusted.count == 0 && values->signers.allowed_signers == NULL) {
         (void)printf("not       who holds the source's key (--trust U… names whom you trust)\n");
     }
     if (report->proven < report->events) {
@@ -176,9 +181,16 @@ static void say_text(const struct cli *cli, const struct cli_verify_bundle *valu
                  cli_counted(report->blocks, "block", blocks),
                  cli_bytes(report->file_bytes, bytes));
     (void)printf("bundle    %" PRIu64 "\nmade      %s\nsource    %s\nsigned    %s (%" PRIu64
-                 " in all)\nmanifest  %s\n",
-                 report->number, time, report->source, report->signer, report->signatures,
-                 manifest);
+                 " in all)\n",
+                 report->number, time, report->source, report->signer, report->signatures);
+    if (report->signatures > 1) {
+        cli_say_signers("signer", report->signers, (size_t)report->signatures);
+    }
+    if (values->signers.required.is_set) {
+        (void)printf("people    %" PRIu32 ", %" PRIu64 " asked for\n", report->people,
+                     values->signers.required.value);
+    }
+    (void)printf("manifest  %s\n", manifest);
     cli_say_digest(report->was_encrypted ? "inside" : "sha256",
                    quipu_slice(report->file_sha256, sizeof report->file_sha256));
     say_proven(values, report, is_first);
@@ -202,6 +214,8 @@ static enum quipu_status say_json(const char *path, const struct quipu_bundle_re
     cli_json_text(&json, "source", quipu_slice_text(report->source));
     cli_json_text(&json, "signer", quipu_slice_text(report->signer));
     cli_json_number(&json, "signatures", report->signatures);
+    cli_json_number(&json, "people", report->people);
+    cli_json_signers(&json, report->signers, (size_t)report->signatures);
     cli_json_cid(&json, "manifest", &report->manifest);
     if (report->has_previous) {
         cli_json_cid(&json, "previous", &report->previous);
@@ -237,29 +251,23 @@ static int check_order(const struct cli *cli, const struct quipu_bundle_report *
         return 0;
     }
     (void)quipu_error_wrap(&err, status, "%s", path); /* said below */
-    return fail(cli, status, &err, true);
+    return cli_bundle_fail(cli, status, &err, true);
 }
 
-int cli_verify_bundles(const struct cli *cli, const struct cli_verify_bundle *values, int count,
-                       char **paths)
+static int check_all(const struct cli *cli, const struct cli_verify_bundle *values,
+                     const struct quipu_bundle_check_options *options, int count, char **paths)
 {
-    struct quipu_bundle_check_options options = QUIPU_BUNDLE_CHECK_OPTIONS_INIT;
-    struct quipu_age_secrets *secrets = NULL;
     struct quipu_bundle_report reports[2];
     struct quipu_error err = {.offset = QUIPU_ERROR_NO_OFFSET};
-    int code = cli_age_secrets(cli, &values->age, CLI_PASSPHRASE_OPENS, &secrets);
-    options.secrets = secrets;
-    options.trusted = values->trusted.items;
-    options.trusted_count = values->trusted.count;
+    int code = 0;
     for (int i = 0; code == 0 && i < count; i++) {
         struct quipu_bundle_report *report = &reports[i % 2];
         enum quipu_status status =
             values->unpack == NULL
-                ? quipu_bundle_check_with(paths[i], &options, report, &err)
-                : quipu_bundle_unpack(paths[i], &options, values->unpack, report, &err);
+                ? quipu_bundle_check_with(paths[i], options, report, &err)
+                : quipu_bundle_unpack(paths[i], options, values->unpack, report, &err);
         if (status != QUIPU_OK) {
-            code = fail(cli, status, &err, false);
-            break;
+            return cli_bundle_fail(cli, status, &err, false);
         }
         code = i == 0 ? 0 : check_order(cli, &reports[(i + 1) % 2], report, paths[i]);
         if (code == 0 && cli->is_json) {
@@ -269,6 +277,28 @@ int cli_verify_bundles(const struct cli *cli, const struct cli_verify_bundle *va
             say_text(cli, values, paths[i], report, i == 0);
         }
     }
+    return code;
+}
+
+int cli_verify_bundles(const struct cli *cli, const struct cli_verify_bundle *values, int count,
+                       char **paths)
+{
+    struct quipu_bundle_check_options options = QUIPU_BUNDLE_CHECK_OPTIONS_INIT;
+    struct quipu_age_secrets *secrets = NULL;
+    struct quipu_trust *trust = NULL;
+    int code = cli_signers_load(cli, &values->signers, &trust);
+    if (code == 0) {
+        code = cli_age_secrets(cli, &values->age, CLI_PASSPHRASE_OPENS, &secrets);
+    }
+    if (code == 0) {
+        options.secrets = secrets;
+        options.trusted = values->signers.trusted.items;
+        options.trusted_count = values->signers.trusted.count;
+        options.trust = trust;
+        options.required_signers = values->signers.required.value;
+        code = check_all(cli, values, &options, count, paths);
+    }
     quipu_age_secrets_free(&secrets);
+    quipu_trust_free(&trust);
     return code;
 }

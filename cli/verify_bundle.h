@@ -7,9 +7,10 @@
 #define QUIPU_CLI_VERIFY_BUNDLE_H
 
 #include "age_keys.h"
+#include "signers.h"
 
 struct cli_verify_bundle {
-    struct cli_texts trusted;
+    struct cli_signer_values signers;
     struct cli_age_values age;
     const char *unpack;
 };
@@ -21,5 +22,9 @@ int cli_verify_bundles(const struct cli *cli, const struct cli_verify_bundle *va
 /** The verdict that a status about a bundle is, as an exit code of 20 to 39; the status's own exit
  * code where it is none. `is_chain`: it speaks of two bundles. */
 int cli_bundle_verdict(enum quipu_status status, bool is_chain);
+
+/** Say what a check of a bundle has found wrong, with its verdict. Returns the exit code. */
+int cli_bundle_fail(const struct cli *cli, enum quipu_status status, const struct quipu_error *err,
+                    bool is_chain);
 
 #endif

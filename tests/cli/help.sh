@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 manual=$2
 
-verbs="init keygen append log show cat verify status query export import operations report provision flush pull reconcile replay projections subscriptions backup compact deadletter
+verbs="init keygen append log show cat verify status query export import sign release operations report provision flush pull reconcile replay projections subscriptions backup compact deadletter
 quarantine forks merge serve types cid car config demo help version"
 
 list=$("$quipu" help)
