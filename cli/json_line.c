@@ -146,6 +146,19 @@ static void append_break(struct quipu_buf *out, const char *margin, size_t depth
     }
 }
 
+/* Inside a string JSON allows control characters from U+007F on, which would drive a terminal: they
+ * are escaped. How many bytes it took beside the first. */
+static size_t append_in_string(struct quipu_buf *out, struct quipu_slice rest)
+{
+    bool is_c1 = rest.len > 1 && rest.data[0] == 0xc2 && rest.data[1] < 0xa0;
+    if (is_c1 || rest.data[0] == 0x7f) {
+        quipu_buf_printf(out, "\\u%04x", rest.data[is_c1 ? 1 : 0]);
+    } else {
+        quipu_buf_append_byte(out, rest.data[0]);
+    }
+    return is_c1 ? 1 : 0;
+}
+
 /* Works on tokens, so the text keeps every character that it had. `json` is canonical: white space
  * occurs inside strings only, so a bracket that closes right behind the one that opens is empty. */
 void cli_json_indent(struct quipu_slice json, const char *margin, struct quipu_buf *out)
@@ -159,7 +172,7 @@ void cli_json_indent(struct quipu_slice json, const char *margin, struct quipu_b
         bool is_first = before == '{' || before == '[';
         if (is_string) {
             bool is_escaped = before == '\\';
-            quipu_buf_append_byte(out, c);
+            i += append_in_string(out, quipu_slice(json.data + i, json.len - i));
             is_string = is_escaped || c != '"';
             before = is_escaped ? 0 : c;
             continue;

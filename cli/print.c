@@ -12,15 +12,37 @@
 #include <time.h>
 
 #include "quipu/dagjson.h"
+#include "quipu/text.h"
 
 #define PROGRESS_EVERY_US 100000
 
-/* Messages may quote input: what would break the line, or drive the terminal, becomes a space. */
-static void append_line(struct quipu_buf *out, const char *text)
+/* How many bytes from the front on may go to a terminal as they are: whole letters of UTF-8 that
+ * are no control characters, those above U+007F neither. */
+static size_t plain_prefix(struct quipu_slice text)
 {
-    for (const char *p = text; *p != 0; p++) {
-        unsigned char c = (unsigned char)*p;
-        quipu_buf_append_byte(out, c < 0x20 || c == 0x7f ? ' ' : c);
+    size_t at = 0;
+    while (at < text.len) {
+        uint8_t first = text.data[at];
+        size_t len = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+        if (len > text.len - at || !quipu_text_is_printable(quipu_slice(text.data + at, len))) {
+            break;
+        }
+        at += len;
+    }
+    return at;
+}
+
+/* Messages may quote input: what would break the line, or drive the terminal, becomes a space. */
+static void append_line(struct quipu_buf *out, struct quipu_slice text)
+{
+    while (text.len > 0) {
+        size_t plain = plain_prefix(text);
+        quipu_buf_append(out, text.data, plain);
+        if (plain < text.len) {
+            quipu_buf_append_byte(out, ' ');
+            plain++;
+        }
+        text = quipu_slice(text.data + plain, text.len - plain);
     }
 }
 
@@ -50,10 +72,10 @@ static void fail_text(const struct cli *cli, const struct cli_failure *failure, 
     struct quipu_buf line = QUIPU_BUF_INIT;
     quipu_buf_printf(&line, "quipu%s%s: ", cli->verb == NULL ? "" : " ",
                      cli->verb == NULL ? "" : cli->verb->name);
-    append_line(&line, message);
+    append_line(&line, quipu_slice_text(message));
     if (cure[0] != 0) {
         quipu_buf_append_text(&line, "; ");
-        append_line(&line, cure);
+        append_line(&line, quipu_slice_text(cure));
     }
     if (failure->note != NULL) {
         quipu_buf_printf(&line, " (%s)", failure->note);
@@ -131,9 +153,14 @@ void cli_note(const struct cli *cli, const char *format, ...)
 
 void cli_put_plain(struct quipu_slice text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = text.data[i];
-        (void)fputc(c < 0x20 || c == 0x7f ? ' ' : c, stdout);
+    while (text.len > 0) {
+        size_t plain = plain_prefix(text);
+        (void)fwrite(text.data, 1, plain, stdout); /* main asks ferror at the end */
+        if (plain < text.len) {
+            (void)fputc(' ', stdout);
+            plain++;
+        }
+        text = quipu_slice(text.data + plain, text.len - plain);
     }
 }
 

@@ -111,7 +111,8 @@ void cli_json_close(struct cli_json *json, char bracket);
 enum quipu_status cli_json_end(struct cli_json *json, struct quipu_error *err);
 void cli_json_release(struct cli_json *json);
 
-/** Append `json` indented by two spaces a level, each line behind `margin`. */
+/** Append `json` indented by two spaces a level, each line behind `margin`. Nothing in it drives a
+ * terminal. */
 void cli_json_indent(struct quipu_slice json, const char *margin, struct quipu_buf *out);
 
 #endif

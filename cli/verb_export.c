@@ -78,7 +78,8 @@ static enum quipu_status sync_folder(const char *path, struct quipu_error *err)
     }
     enum quipu_status status = QUIPU_OK;
     int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) != 0) {
+    /* EINVAL: a file system that does not sync folders, so there is nothing to wait for. */
+    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL)) {
         status = quipu_error_errno(err, errno, "sync the folder of \"%s\"", path);
     }
     if (fd >= 0) {
@@ -86,6 +87,16 @@ static enum quipu_status sync_folder(const char *path, struct quipu_error *err)
     }
     free(copy);
     return status;
+}
+
+/* Refuses a name that is taken, also by a file made since. Some file systems, as on sticks, know no
+ * second name for a file, and some no rename that spares its target. */
+static bool name_file(const char *temporary, const char *path)
+{
+    if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0) {
+        return true;
+    }
+    return (errno == EINVAL || errno == ENOSYS) && link(temporary, path) == 0;
 }
 
 /* Under a temporary name first, so that FILE is whole or not there. */
@@ -114,14 +125,13 @@ static enum quipu_status export_lines(const struct cli *cli, const struct quipu_
     if (fclose(out) != 0 && status == QUIPU_OK) {
         status = quipu_error_errno(err, errno, "close \"%s\"", path);
     }
-    /* link and not rename: it refuses a name that is taken, also by a file made since. */
-    if (status == QUIPU_OK && link(temporary, path) != 0) {
+    if (status == QUIPU_OK && !name_file(temporary, path)) {
         status = errno == EEXIST
                      ? quipu_error_set(err, QUIPU_EXISTS,
                                        "there is a file \"%s\" already, it is untouched", path)
                      : quipu_error_errno(err, errno, "make \"%s\"", path);
     }
-    (void)unlink(temporary); /* best effort: the file itself has its own name now, or failed */
+    (void)unlink(temporary); /* best effort: the file itself has its own name now, or none */
     return status == QUIPU_OK ? sync_folder(path, err) : status;
 }
 

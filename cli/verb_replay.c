@@ -48,8 +48,10 @@ static enum quipu_status show_row(void *ctx, struct quipu_slice key, struct quip
         return status;
     }
     if (!run->cli->is_json) {
-        (void)printf("%.*s %.*s\n", QUIPU_SLICE_FMT(key),
-                     QUIPU_SLICE_FMT(quipu_buf_slice(&run->value)));
+        cli_put_plain(key);
+        (void)fputc(' ', stdout);
+        cli_put_plain(quipu_buf_slice(&run->value));
+        (void)fputc('\n', stdout);
         return QUIPU_OK;
     }
     cli_json_begin(&run->json);

@@ -89,7 +89,11 @@ static enum quipu_status print_block(const struct cli *cli, const char *name,
     enum quipu_status status = quipu_dagjson_from_dagcbor(block, &json, err);
     if (status == QUIPU_OK) {
         cli_json_indent(quipu_buf_slice(&json), "  ", &text);
-        status = text.status;
+        if (text.status != QUIPU_OK) {
+            status = quipu_error_set(err, text.status, "%s as text", name);
+        }
+    }
+    if (status == QUIPU_OK) {
         (void)printf("%s%s%s\n%.*s\n", cli_paint(cli, CLI_DIM), name, cli_paint(cli, CLI_PLAIN),
                      QUIPU_SLICE_FMT(quipu_buf_slice(&text)));
     }

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
+#include <criterion/redirect.h>
 #include <string.h>
 
 #include "print.h"
@@ -83,4 +84,24 @@ Test(json_indent, leaves_what_is_inside_strings)
 {
     indents("{\"a,{\":\"\\\"[:\\\\\",\"b\":\"}\"}",
             "  {\n    \"a,{\": \"\\\"[:\\\\\",\n    \"b\": \"}\"\n  }");
+}
+
+Test(json_indent, escapes_control_characters_that_json_allows)
+{
+    indents("{\"a\":\"x\x7fy\xc2\x9bz\xc2\xa0\xc3\xa9\"}",
+            "  {\n    \"a\": \"x\\u007fy\\u009bz\xc2\xa0\xc3\xa9\"\n  }");
+}
+
+Test(print, puts_nothing_that_drives_a_terminal, .init = cr_redirect_stdout)
+{
+    /* ESC, DEL, U+009B, bytes that are no UTF-8, half of a letter at the end; é and € are letters.
+     */
+    cli_put_plain(quipu_slice_text("a\x1b[b\x7f"
+                                   "c\xc2\x9b"
+                                   "d\x9b"
+                                   "e\xc3\xa9\xe2\x82\xac\n"
+                                   "f\xe2\x82"));
+    (void)fflush(stdout);
+
+    cr_assert_stdout_eq_str("a [b c  d e\xc3\xa9\xe2\x82\xac f  ");
 }
