@@ -35,6 +35,7 @@ struct cli {
     bool has_colour;   /* stdout is a terminal and NO_COLOR is not set */
     bool has_progress; /* stderr is a terminal and --quiet was not given */
     bool was_backup;   /* when it was opened; see cli_say_restored */
+    bool was_wrapped;  /* its signing key was, then */
     struct quipu_store *store;
     struct quipu_engine *engine;
     char done[96]; /* what stands even where the results do not reach stdout; "" nothing */

@@ -64,7 +64,17 @@ void cli_say_restored(const struct cli *cli)
                  "the store in %s was restored from a backup: it records under a new source from "
                  "now on, %s",
                  cli->store_path, source);
+        if (cli->was_wrapped) {
+            cli_note(cli, "the new source's key is plain; wrap it with `quipu keygen --wrap`");
+        }
     }
+}
+
+/* Of a store whose key cannot be read, whoever needs the key says so. */
+static bool has_wrapped_key(struct quipu_engine *engine)
+{
+    enum quipu_identity_state state;
+    return quipu_identity_state(engine, &state, NULL) == QUIPU_OK && state == QUIPU_IDENTITY_LOCKED;
 }
 
 int cli_open(struct cli *cli)
@@ -75,6 +85,7 @@ int cli_open(struct cli *cli)
     switch ((int)status) {
     case QUIPU_OK:
         cli->was_backup = is_marked_backup(cli->store);
+        cli->was_wrapped = cli->was_backup && has_wrapped_key(cli->engine);
         return cli_config_opened(cli);
     case QUIPU_NOT_FOUND:
         (void)quipu_error_set(&err, status, "there is no store in \"%s\"", cli->store_path);

@@ -17,6 +17,8 @@
 
 #include "keyring_kit.h"
 #include "quipu/alloc.h"
+#include "quipu/bundle.h"
+#include "quipu/receipts.h"
 #include "run.h"
 
 #define SECOND_PASSPHRASE "the second passphrase"
@@ -408,4 +410,52 @@ Test(keyring_steps, limit_for_locked_memory_is_told)
 
     cr_assert_eq(quipu_signing_key_is_locked(key), can_lock);
     quipu_signing_key_free(&key);
+}
+
+/* ------------------------------------------------------------------ what a store signs */
+
+static void open_store(const char *folder, struct quipu_store **store, struct quipu_engine **engine)
+{
+    cr_assert_eq(quipu_store_open(folder, NULL, store, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(quipu_engine_open(*store, NULL, engine, &err), QUIPU_OK, "%s", err.message);
+}
+
+/* A locked key costs no bundle number, and leaves no file. */
+Test(keyring_steps, bundle_of_a_locked_store_is_not_begun)
+{
+    struct quipu_store *store = NULL;
+    struct quipu_engine *engine = NULL;
+    struct quipu_key_options options = keyring_kit_options();
+    struct quipu_export_report report;
+    struct quipu_receipts_report receipts;
+    char folder[2 * TEMP_DIR_BYTES];
+    char bundle[2 * TEMP_DIR_BYTES];
+    char key[2 * TEMP_DIR_BYTES];
+    struct quipu_event event = {
+        .type = "key.generated",
+        .aggregate = {"key", "root"},
+        .payload = quipu_slice("\xa0", 1),
+    };
+    open_store(temp_dir_join(&dir, "store", folder), &store, &engine);
+    cr_assert_eq(quipu_append(engine, &event, NULL, &err), QUIPU_OK, "%s", err.message);
+    struct quipu_age_secrets *secrets = keyring_kit_secrets(KEYRING_KIT_PASSPHRASE);
+    options.passphrase = secrets;
+    cr_assert_eq(
+        quipu_key_rewrap(temp_dir_join(&dir, "store/signing.key", key), NULL, &options, NULL, &err),
+        QUIPU_OK, "%s", err.message);
+    quipu_age_secrets_free(&secrets);
+    (void)temp_dir_join(&dir, "out.car", bundle);
+
+    cr_assert_eq(quipu_export(engine, bundle, NULL, &report, &err), QUIPU_KEY_LOCKED);
+    cr_assert_eq(quipu_receipts_export(engine, bundle, NULL, &receipts, &err), QUIPU_KEY_LOCKED);
+
+    cr_assert_neq(access(bundle, F_OK), 0);
+    struct keyring_kit_asked asked = {KEYRING_KIT_PASSPHRASE, 0};
+    struct quipu_passphrase ask = keyring_kit_ask(&asked);
+    cr_assert_eq(quipu_engine_unlock(engine, &ask, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(quipu_export(engine, bundle, NULL, &report, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(report.number, 1u);
+    cr_assert_not(report.was_interrupted);
+    quipu_engine_close(&engine);
+    quipu_store_close(&store);
 }

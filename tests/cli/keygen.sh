@@ -391,6 +391,16 @@ has "another store's key" "$(cat err)" "the store records under $own"
 cp kept.key s/signing.key
 "$quipu" verify >out
 
+# Restored over itself it takes a new key, and nobody is there to wrap that.
+"$quipu" backup copy >out
+printf '%s\n' "$event" | "$quipu" append - >out
+cp copy/data.mdb s/data.mdb
+printf '%s\n' "$event" | "$quipu" append - >out 2>err
+has "a restored store" "$(cat err)" "records under a new source"
+has "a restored store" "$(cat err)" "the new source's key is plain; wrap it with"
+cmp -s kept.key s/signing.key.retired || fail "the retired key is not the wrapped one"
+equal "what the new key is" "$("$quipu" keygen --public --json | member wrapped)" false
+
 # Who gives up leaves nothing.
 found=0
 alone "$quipu" init --wrap --store t >out 2>err </dev/null || found=$?
