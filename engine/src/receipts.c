@@ -92,6 +92,12 @@ enum quipu_status quipu_receipt_at(struct quipu_txn *txn, uint64_t position,
         return status;
     }
     struct receipt_entry entry = entry_at(&run, position - run.first);
+    if (entry.stored_unix_us < 0) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "receipt of position %" PRIu64 ": a time of %" PRId64
+                               " us, which is before 1970",
+                               position, entry.stored_unix_us);
+    }
     out->stream = run.stream;
     out->sequence = entry.packed >> 1;
     out->was_duplicate = (entry.packed & 1) != 0;

@@ -12,8 +12,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <inttypes.h>
-#include <stdio.h>
+#include <stdlib.h>
 
 #include "flusher.h"
 #include "receipt_stream.h"
@@ -40,22 +39,50 @@ static bool receive_reply(struct quipu_nats *nats, uint64_t number, natsMsg **ou
     }
 }
 
-static bool is_still_there(struct quipu_nats *nats, const struct known_receipt *known)
+/* The question for an event of this log, and its envelope's CID. */
+struct probe {
+    struct event_texts texts;
+    struct quipu_cid cid;
+};
+
+static enum quipu_status probe_make(struct flusher *flusher, uint64_t position, struct probe *out,
+                                    struct quipu_error *err)
 {
-    char subject[NATS_NAME_BYTES_MAX + 32];
-    char body[32];
+    struct quipu_txn *txn = NULL;
+    struct quipu_record record;
+    struct quipu_event_view event;
+    enum quipu_status status = quipu_txn_begin_read(quipu_engine_store(flusher->engine), &txn, err);
+    if (status == QUIPU_OK) {
+        status = quipu_txn_record_at(txn, position, &record, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_event_view_of(&record, &event, err);
+    }
+    if (status == QUIPU_OK) {
+        out->cid = event.cid;
+        status = quipu_event_texts(flusher->nats->subject_template, &event, &out->texts, err);
+    }
+    quipu_txn_abort(&txn);
+    return status;
+}
+
+/* Under its subject, with its sequence, and byte by byte. */
+static bool is_still_there(struct quipu_nats *nats, const struct probe *probe, uint64_t sequence)
+{
+    char subject[EVENT_CHECK_SUBJECT_BYTES];
+    struct nats_outgoing message;
     struct quipu_error ignored;
     natsMsg *reply = NULL;
     struct nats_token token = {nats->next_token++, 0};
-    (void)snprintf(subject, sizeof subject, "$JS.API.DIRECT.GET.%s", nats->stream);
-    (void)snprintf(body, sizeof body, "{\"seq\":%" PRIu64 "}", known->sequence);
-    struct nats_outgoing message = {.subject = subject, .body = quipu_slice_text(body)};
+    quipu_event_check_message(nats->stream, &probe->texts, subject, &message);
     if (quipu_nats_publish(nats, &message, &token, &ignored) != QUIPU_OK ||
         !receive_reply(nats, token.number, &reply)) {
         return false;
     }
+    const char *number = quipu_msg_header(reply, "Nats-Sequence");
     struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_msg_body(reply));
-    bool is_there = quipu_msg_status(reply) == 0 && quipu_cid_equal(&cid, &known->cid);
+    bool is_there = quipu_msg_status(reply) == 0 && number != NULL &&
+                    strtoull(number, NULL, 10) == sequence && quipu_cid_equal(&cid, &probe->cid);
     natsMsg_Destroy(reply);
     return is_there;
 }
@@ -64,14 +91,20 @@ static enum quipu_status recall(struct flusher *flusher, bool *holds, struct qui
 {
     struct quipu_nats *nats = flusher->nats;
     struct known_receipt known = {.sequence = 0};
+    struct probe probe;
+    struct quipu_error ignored; /* what is wrong with an event is told where it matters */
     *holds = false;
     if (!nats->facts.is_known || flusher->options.restart ||
         quipu_monotonic_us() - nats->facts.asked_us > HOLDS_US || !quipu_nats_stands(nats)) {
         return QUIPU_OK;
     }
     enum quipu_status status = quipu_receipt_known(flusher->engine, nats->stream, &known, err);
-    *holds = status == QUIPU_OK && known.sequence != 0 && is_still_there(nats, &known);
-    return status;
+    if (status != QUIPU_OK || known.sequence == 0) {
+        return status;
+    }
+    *holds = probe_make(flusher, known.position, &probe, &ignored) == QUIPU_OK &&
+             is_still_there(nats, &probe, known.sequence);
+    return QUIPU_OK;
 }
 
 enum quipu_status quipu_flusher_facts(struct flusher *flusher, struct quipu_error *err)

@@ -137,22 +137,15 @@ static enum quipu_status known_before(struct quipu_txn *txn, const char *stream,
 {
     for (int i = 0; position > 0 && i < RECENT_MAX; i++, position--) {
         struct quipu_receipt receipt;
-        struct quipu_record record;
         enum quipu_status status = quipu_receipt_at(txn, position, &receipt, err);
-        if (status == QUIPU_NOT_FOUND) {
-            continue;
-        }
-        if (status != QUIPU_OK) {
+        if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
             return status;
         }
-        if (receipt.sequence == 0 || !quipu_slice_equal(receipt.stream, quipu_slice_text(stream))) {
-            continue;
+        if (status == QUIPU_OK && receipt.sequence != 0 &&
+            quipu_slice_equal(receipt.stream, quipu_slice_text(stream))) {
+            *out = (struct known_receipt){receipt.sequence, position};
+            break;
         }
-        status = quipu_txn_record_at(txn, position, &record, err);
-        if (status == QUIPU_OK) {
-            *out = (struct known_receipt){receipt.sequence, record.envelope_cid};
-        }
-        return status;
     }
     return QUIPU_OK;
 }

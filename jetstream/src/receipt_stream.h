@@ -22,7 +22,7 @@
 /* A receipt that names a sequence, and which event it is of. */
 struct known_receipt {
     uint64_t sequence; /* 0: none was found */
-    struct quipu_cid cid;
+    uint64_t position;
 };
 
 /* A late receipt of a message in `stream`: near the log's end, or near the outbox's cursor where

@@ -270,6 +270,11 @@ Test(receipt_times, rows_of_both_forms_are_read_and_others_refused)
     cr_assert(quipu_slice_equal(out.stream, quipu_slice_text("E")));
     quipu_txn_abort(&txn);
 
+    static const uint8_t early[] = "\0\1E\0\0\0\0\0\0\0\7\377\377\377\377\377\377\377\377";
+    put_row(2, early, sizeof early - 1);
+    kit_assert_ok(&kit, quipu_txn_begin_read(kit.store, &txn, &kit.err));
+    cr_assert_eq(quipu_receipt_at(txn, 2, &out, &kit.err), QUIPU_CORRUPT);
+    quipu_txn_abort(&txn);
     for (size_t len = 1; len < sizeof timed - 1; len++) {
         put_row(2, timed, len);
         kit_assert_ok(&kit, quipu_txn_begin_read(kit.store, &txn, &kit.err));
