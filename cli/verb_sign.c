@@ -83,7 +83,9 @@ static void show(struct sign_run *run)
     put_said("reason", bundle->reason);
     (void)printf("manifest  %s\n", manifest);
     cli_say_digest("signs", quipu_slice(digest, sizeof digest));
-    cli_say_signers("signed", signers_from(run, 0), run->before);
+    for (size_t i = 0; i < run->before; i++) { /* they do not lie one behind the other */
+        cli_say_signers("signed", signers_from(run, i), 1);
+    }
 }
 
 static void say_written(const struct sign_run *run, const struct quipu_signed_report *report)

@@ -91,8 +91,9 @@ static enum quipu_status collect_who(struct collecting *run, struct quipu_error 
     report->tool = "quipu " QUIPU_VERSION_TEXT;
     report->store = quipu_store_id(quipu_engine_store(run->engine));
     enum quipu_status status = quipu_identity_source(run->engine, report->source, err);
-    if (status == QUIPU_NOT_FOUND) {
-        report->source[0] = 0; /* new, or restored from a backup: nothing has been recorded yet */
+    if (status == QUIPU_NOT_FOUND || status == QUIPU_KEY_LOCKED) {
+        /* New, or restored from a backup, perhaps beside a wrapped key that has not recorded. */
+        report->source[0] = 0;
         return QUIPU_OK;
     }
     return status == QUIPU_OK ? take_fingerprint(report, err) : status;

@@ -124,7 +124,8 @@ static void write_who(const struct page *page)
     page->form->facts(page->out);
     fact(page, "store", quipu_slice_text(store), REPORT_CODE);
     if (report->source[0] == 0) {
-        say(page, "source", REPORT_PLAIN, "none yet: the first event makes it");
+        say(page, "source", REPORT_PLAIN,
+            "none yet: nothing was recorded under a key of this store");
     } else {
         fact(page, "source", quipu_slice_text(report->source), REPORT_CODE);
         fact(page, "ssh key", quipu_slice_text(report->fingerprint), REPORT_CODE);

@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "internal/bytes.h"
 #include "quipu/text.h"
@@ -35,7 +36,7 @@ static void must_say(struct store_kit *kit, enum quipu_report_form form, const c
 
 Test(report, an_empty_store_has_an_empty_page)
 {
-    static const char *const text[] = {"  source      none yet: the first event makes it\n",
+    static const char *const text[] = {"  source      none yet: nothing was recorded under",
                                        "  events      0 events of 0 aggregates;",
                                        "  No export and no import is recorded.\n",
                                        "  The store holds no event.\n",
@@ -46,6 +47,17 @@ Test(report, an_empty_store_has_an_empty_page)
                                        "<p>The store holds no event.</p>", "</html>\n", NULL};
     must_say(&vault, QUIPU_REPORT_TEXT, text);
     must_say(&vault, QUIPU_REPORT_HTML, html);
+}
+
+/* Recognised by its first bytes; it says nothing of whose it is. */
+Test(report, a_wrapped_key_that_has_recorded_nothing_is_no_source_yet)
+{
+    static const char *const text[] = {"  source      none yet: nothing was recorded under", NULL};
+    char key[2 * PATH_BYTES];
+    (void)snprintf(key, sizeof key, "%s/signing.key", vault.path);
+    write_file(key, quipu_slice_text("age-encryption.org/v1\n-> scrypt "));
+    cr_assert_eq(chmod(key, 0600), 0);
+    must_say(&vault, QUIPU_REPORT_TEXT, text);
 }
 
 Test(report, the_log_is_that_of_the_next_checkpoint)

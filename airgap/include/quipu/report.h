@@ -132,6 +132,7 @@ struct quipu_report_options {
  * @retval QUIPU_CORRUPT   a stored block or row is damaged; a number of the source is missing
  * @retval QUIPU_MISUSE    size of the options, or NULL
  * @retval QUIPU_NO_MEMORY, QUIPU_IO, and as quipu_identity_source but for QUIPU_NOT_FOUND
+ *         and QUIPU_KEY_LOCKED: then there is no source yet
  * @threads any
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
