@@ -41,7 +41,7 @@ static void tear_down(void)
     }
 }
 
-TestSuite(signers, .init = set_up, .fini = tear_down, .timeout = 120);
+TestSuite(people, .init = set_up, .fini = tear_down, .timeout = 120);
 
 /* "ada a|bob b" as allowed signers: each line principals, a blank, options or nothing, and the
  * letter of its key last. */
@@ -114,7 +114,7 @@ static const struct {
     {"ada valid-before=\"20200101Z\" b|bob b|ada c", "abc", 2},
 };
 
-Test(signers, people_are_counted_by_principal)
+Test(people, people_are_counted_by_principal)
 {
     for (size_t i = 0; i < sizeof countings / sizeof countings[0]; i++) {
         struct quipu_error err;
@@ -167,7 +167,7 @@ static bool next_order(char *order)
     return true;
 }
 
-Test(signers, any_order_gives_the_same_people)
+Test(people, any_order_gives_the_same_people)
 {
     struct quipu_trust *trust = trust_of("ada b|bob c|ada,cy d|dan e|dan,bob f");
     struct quipu_signer_policy policy = {.trust = trust};
@@ -194,7 +194,7 @@ Test(signers, any_order_gives_the_same_people)
     quipu_trust_free(&trust);
 }
 
-Test(signers, too_few_says_who_has_signed_and_how_many_are_missing)
+Test(people, too_few_says_who_has_signed_and_how_many_are_missing)
 {
     struct quipu_error err;
     struct quipu_trust *trust = trust_of("ada b|bob,robert c|ada d|cy e");
@@ -210,7 +210,7 @@ Test(signers, too_few_says_who_has_signed_and_how_many_are_missing)
     quipu_trust_free(&trust);
 }
 
-Test(signers, texts_and_file_are_one_list)
+Test(people, texts_and_file_are_one_list)
 {
     struct quipu_error err;
     char bob[QUIPU_SOURCE_TEXT_BYTES];
@@ -233,7 +233,7 @@ Test(signers, texts_and_file_are_one_list)
 
 /* ------------------------------------------------------------------ what is refused */
 
-Test(signers, signatures_are_by_different_keys_hold_and_include_the_source)
+Test(people, signatures_are_by_different_keys_hold_and_include_the_source)
 {
     struct quipu_error err;
     struct quipu_signer_policy anybody = {0};
@@ -253,7 +253,7 @@ Test(signers, signatures_are_by_different_keys_hold_and_include_the_source)
     cr_assert_not(group.signers[1].is_trusted);
 }
 
-Test(signers, what_can_never_be_met_is_refused_first)
+Test(people, what_can_never_be_met_is_refused_first)
 {
     struct quipu_error err;
     const char *const bad[] = {"UABC"};
@@ -281,7 +281,7 @@ Test(signers, what_can_never_be_met_is_refused_first)
     quipu_trust_free(&trust);
 }
 
-Test(signers, long_principals_are_cut_between_characters)
+Test(people, long_principals_are_cut_between_characters)
 {
     struct quipu_error err;
     char lines[512];
@@ -294,7 +294,7 @@ Test(signers, long_principals_are_cut_between_characters)
     quipu_trust_free(&trust);
 }
 
-Test(signers, failing_memory_is_told_and_leaks_nothing)
+Test(people, failing_memory_is_told_and_leaks_nothing)
 {
     struct quipu_trust *trust = trust_of("ada b|bob c");
     struct quipu_signer_policy policy = {.trust = trust, .required = 3};
@@ -316,7 +316,7 @@ Test(signers, failing_memory_is_told_and_leaks_nothing)
 
 /* ------------------------------------------------------------------ names and other types */
 
-Test(signers, names_are_nkeys_or_fingerprints)
+Test(people, names_are_nkeys_or_fingerprints)
 {
     struct quipu_signer_policy anybody = {0};
     struct quipu_buf names = QUIPU_BUF_INIT;

@@ -14,6 +14,7 @@
 #include "quipu/clock.h"
 #include "quipu/trust.h"
 #include "run.h"
+#include "ssh_kit.h"
 #include "temp_dir.h"
 
 #define PATH_BYTES ((size_t)2 * TEMP_DIR_BYTES)
@@ -150,6 +151,63 @@ Test(trust, what_is_no_line_is_refused_by_its_number)
                      lines[i]);
         cr_assert_not_null(strstr(err.message, "line 2: "), "%s: %s", lines[i], err.message);
         cr_assert_null(trust);
+    }
+}
+
+/* A line for a key of each type trusts it, and the key as it is in the signature finds its line. */
+Test(trust, keys_of_every_type)
+{
+    for (int type = QUIPU_SSH_KEY_ED25519; type <= QUIPU_SSH_KEY_SK_ECDSA_P256; type++) {
+        struct ssh_kit kit;
+        struct ssh_kit other;
+        struct quipu_buf text = QUIPU_BUF_INIT;
+        struct quipu_trust *trust = NULL;
+        struct quipu_error err;
+        ssh_kit_init(&kit, (enum quipu_ssh_key_type)type);
+        ssh_kit_init(&other, (enum quipu_ssh_key_type)type);
+        cr_assert_eq(
+            quipu_ssh_key_allowed_line("ada", space, quipu_buf_slice(&kit.key), &text, NULL),
+            QUIPU_OK);
+        cr_assert_eq(quipu_trust_parse(quipu_buf_slice(&text), &trust, &err), QUIPU_OK, "%s",
+                     err.message);
+        cr_assert_eq(quipu_trust_count(trust), 1u);
+        const struct quipu_trust_signer *ada = quipu_trust_signer_at(trust, 0);
+        cr_assert_eq(ada->type, (enum quipu_ssh_key_type)type);
+        cr_assert_eq(quipu_trust_find(trust, quipu_buf_slice(&kit.key), space, 0), ada);
+        cr_assert_null(quipu_trust_find(trust, quipu_buf_slice(&kit.key), "git", 0));
+        cr_assert_null(quipu_trust_find(trust, quipu_buf_slice(&other.key), space, 0));
+        quipu_trust_free(&trust);
+
+        /* The same key with an option that would let its holder be elsewhere. */
+        struct quipu_buf changed = QUIPU_BUF_INIT;
+        quipu_buf_append_text(&changed, "ada no-touch-required");
+        quipu_buf_append(&changed, text.data + 3, text.len - 3);
+        cr_assert_eq(quipu_trust_parse(quipu_buf_slice(&changed), &trust, &err), QUIPU_INVALID);
+        cr_assert_not_null(strstr(err.message, "line 1: "), "%s", err.message);
+        quipu_buf_release(&changed);
+        quipu_buf_release(&text);
+        ssh_kit_release(&kit);
+        ssh_kit_release(&other);
+    }
+}
+
+Test(trust, a_key_that_cannot_sign_is_refused_by_its_line)
+{
+    static const unsigned bits[] = {1024, 2040};
+    for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++) {
+        struct ssh_kit kit;
+        struct quipu_trust *trust = NULL;
+        struct quipu_error err;
+        char base64[4096];
+        char line[4200];
+        ssh_kit_init_rsa(&kit, bits[i]);
+        (void)sodium_bin2base64(base64, sizeof base64, kit.key.data, kit.key.len,
+                                sodium_base64_VARIANT_ORIGINAL);
+        (void)snprintf(line, sizeof line, "\nada ssh-rsa %s\n", base64);
+        cr_assert_eq(quipu_trust_parse(quipu_slice_text(line), &trust, &err), QUIPU_INVALID);
+        cr_assert_not_null(strstr(err.message, "line 2: its RSA key has less than 2048 bits"), "%s",
+                           err.message);
+        ssh_kit_release(&kit);
     }
 }
 
