@@ -88,6 +88,18 @@ void cli_say_digest(const char *what, struct quipu_slice digest)
     quipu_buf_release(&words);
 }
 
+void cli_json_spoken(struct cli_json *json, struct quipu_slice digest)
+{
+    struct quipu_buf words = QUIPU_BUF_INIT;
+    quipu_digest_words(digest, &words);
+    if (words.status == QUIPU_OK) {
+        cli_json_text(json, "spoken", quipu_buf_slice(&words));
+    } else if (json->buf.status == QUIPU_OK) {
+        json->buf.status = words.status; /* told when the line ends */
+    }
+    quipu_buf_release(&words);
+}
+
 static void say_text(const char *path, const struct quipu_export_report *report)
 {
     char events[CLI_COUNTED_BYTES];
@@ -116,9 +128,7 @@ static enum quipu_status say_json(const char *path, const struct quipu_export_re
                                   struct quipu_error *err)
 {
     struct cli_json json = {0};
-    struct quipu_buf words = QUIPU_BUF_INIT;
     struct quipu_slice file = quipu_slice(report->file_sha256, sizeof report->file_sha256);
-    quipu_digest_words(file, &words);
     cli_json_begin(&json);
     cli_json_text(&json, "file", quipu_slice_text(path));
     cli_json_number(&json, "events", report->events);
@@ -129,7 +139,7 @@ static enum quipu_status say_json(const char *path, const struct quipu_export_re
     cli_json_cid(&json, "root", &report->root);
     cli_json_cid(&json, "manifest", &report->manifest);
     cli_json_hex(&json, "sha256", file);
-    cli_json_text(&json, "spoken", quipu_buf_slice(&words));
+    cli_json_spoken(&json, file);
     cli_json_hex(&json, "car_sha256", quipu_slice(report->car_sha256, sizeof report->car_sha256));
     cli_json_number(&json, "log_size", report->log_size);
     cli_json_hex(&json, "log_root", quipu_slice(report->log_root, sizeof report->log_root));
@@ -137,7 +147,6 @@ static enum quipu_status say_json(const char *path, const struct quipu_export_re
     cli_json_bool(&json, "recorded", report->number > 0);
     enum quipu_status status = cli_json_end(&json, err);
     cli_json_release(&json);
-    quipu_buf_release(&words);
     return status;
 }
 

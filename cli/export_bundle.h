@@ -9,6 +9,8 @@
 #include "cli.h"
 #include "passphrase.h"
 
+struct cli_json;
+
 /** Options of a bundle, as the command line gives them. */
 struct cli_export_bundle {
     const char *operator_name;
@@ -75,5 +77,8 @@ int cli_export_bundle(const struct cli *cli, const struct cli_export_bundle *val
 
 /** Two lines, or one: "sha256 <hex>" and the same as words. */
 void cli_say_digest(const char *what, struct quipu_slice digest);
+
+/** The same words as the member "spoken". */
+void cli_json_spoken(struct cli_json *json, struct quipu_slice digest);
 
 #endif

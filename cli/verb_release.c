@@ -49,9 +49,7 @@ static enum quipu_status say_json(const char *path, const struct quipu_release_r
 {
     const struct quipu_bundle_report *bundle = &report->bundle;
     struct quipu_slice digest = quipu_slice(report->file_sha256, sizeof report->file_sha256);
-    struct quipu_buf words = QUIPU_BUF_INIT;
     struct cli_json json = {0};
-    quipu_digest_words(digest, &words);
     cli_json_begin(&json);
     cli_json_text(&json, "file", quipu_slice_text(path));
     cli_json_number(&json, "number", bundle->number);
@@ -62,14 +60,13 @@ static enum quipu_status say_json(const char *path, const struct quipu_release_r
     cli_json_signers(&json, bundle->signers, (size_t)bundle->signatures);
     cli_json_number(&json, "file_bytes", report->file_bytes);
     cli_json_hex(&json, "sha256", digest);
-    cli_json_text(&json, "spoken", quipu_buf_slice(&words));
+    cli_json_spoken(&json, digest);
     cli_json_hex(&json, "car_sha256", quipu_slice(bundle->file_sha256, sizeof bundle->file_sha256));
     cli_json_number(&json, "volumes", report->volumes);
     cli_json_bool(&json, "recorded", report->operation > 0);
     cli_json_number(&json, "operation", report->operation);
     enum quipu_status status = cli_json_end(&json, err);
     cli_json_release(&json);
-    quipu_buf_release(&words);
     return status;
 }
 

@@ -11,7 +11,6 @@
 #include "export_bundle.h"
 #include "operation_line.h"
 #include "print.h"
-#include "quipu/bundle.h"
 #include "quipu/report.h"
 
 struct report_values {
@@ -21,22 +20,11 @@ struct report_values {
 
 /* ------------------------------------------------------------------ JSON lines */
 
-static void spoken(struct cli_json *json, const char *key, const uint8_t digest[QUIPU_SHA256_BYTES])
-{
-    struct quipu_buf words = QUIPU_BUF_INIT;
-    quipu_digest_words(quipu_slice(digest, QUIPU_SHA256_BYTES), &words);
-    if (words.status == QUIPU_OK) {
-        cli_json_text(json, key, quipu_buf_slice(&words));
-    } else if (json->buf.status == QUIPU_OK) {
-        json->buf.status = words.status; /* told when the line ends */
-    }
-    quipu_buf_release(&words);
-}
-
 static void root(struct cli_json *json, const uint8_t digest[QUIPU_SHA256_BYTES])
 {
-    cli_json_hex(json, "root", quipu_slice(digest, QUIPU_SHA256_BYTES));
-    spoken(json, "spoken", digest);
+    struct quipu_slice bytes = quipu_slice(digest, QUIPU_SHA256_BYTES);
+    cli_json_hex(json, "root", bytes);
+    cli_json_spoken(json, bytes);
 }
 
 static void text_or_null(struct cli_json *json, const char *key, const char *text)
@@ -155,7 +143,7 @@ static enum quipu_status say_row(void *ctx, const struct quipu_operation *operat
     cli_json_begin(&rows->json);
     cli_operation_members(&rows->json, operation);
     if (operation->has_sha256) {
-        spoken(&rows->json, "spoken", operation->sha256);
+        cli_json_spoken(&rows->json, quipu_slice(operation->sha256, sizeof operation->sha256));
     } else {
         cli_json_null(&rows->json, "spoken");
     }
@@ -198,7 +186,7 @@ static enum quipu_status say_saved(const struct cli *cli, const char *path,
     cli_json_begin(&json);
     cli_json_text(&json, "file", quipu_slice_text(path));
     cli_json_hex(&json, "sha256", sha256);
-    spoken(&json, "spoken", digest);
+    cli_json_spoken(&json, sha256);
     enum quipu_status status = cli_json_end(&json, err);
     cli_json_release(&json);
     return status;

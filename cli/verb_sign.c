@@ -106,7 +106,6 @@ static enum quipu_status say_json(const struct sign_run *run,
 {
     const struct quipu_bundle_report *bundle = quipu_signing_bundle(run->signing);
     size_t count = quipu_signing_count(run->signing);
-    struct quipu_buf words = QUIPU_BUF_INIT;
     struct quipu_signer all[QUIPU_SIGNERS_MAX];
     struct cli_json json = {0};
     uint8_t digest[QUIPU_SHA256_BYTES];
@@ -115,7 +114,6 @@ static enum quipu_status say_json(const struct sign_run *run,
         all[i] = *quipu_signing_at(run->signing, i);
     }
     manifest_digest(run, digest);
-    quipu_digest_words(quipu_slice(digest, sizeof digest), &words);
     cli_json_begin(&json);
     cli_json_text(&json, "file",
                   quipu_slice_text(report == NULL           ? values->manifest
@@ -131,7 +129,7 @@ static enum quipu_status say_json(const struct sign_run *run,
     cli_json_text(&json, "reason", quipu_slice_text(bundle->reason));
     cli_json_cid(&json, "manifest", &bundle->manifest);
     cli_json_hex(&json, "manifest_sha256", quipu_slice(digest, sizeof digest));
-    cli_json_text(&json, "spoken", quipu_buf_slice(&words));
+    cli_json_spoken(&json, quipu_slice(digest, sizeof digest));
     cli_json_number(&json, "signatures", count);
     cli_json_number(&json, "added", count - run->before);
     cli_json_signers(&json, all, count);
@@ -141,7 +139,6 @@ static enum quipu_status say_json(const struct sign_run *run,
     }
     enum quipu_status status = cli_json_end(&json, err);
     cli_json_release(&json);
-    quipu_buf_release(&words);
     return status;
 }
 

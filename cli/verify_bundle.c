@@ -201,8 +201,6 @@ static enum quipu_status say_json(const char *path, const struct quipu_bundle_re
 {
     struct cli_json json = {0};
     struct quipu_slice digest = quipu_slice(report->file_sha256, sizeof report->file_sha256);
-    struct quipu_buf words = QUIPU_BUF_INIT;
-    quipu_digest_words(digest, &words);
     cli_json_begin(&json);
     cli_json_bool(&json, "intact", true);
     cli_json_text(&json, "file", quipu_slice_text(path));
@@ -223,7 +221,7 @@ static enum quipu_status say_json(const char *path, const struct quipu_bundle_re
         cli_json_null(&json, "previous");
     }
     cli_json_hex(&json, "sha256", digest);
-    cli_json_text(&json, "spoken", quipu_buf_slice(&words));
+    cli_json_spoken(&json, digest);
     cli_json_number(&json, "proven", report->proven);
     cli_json_number(&json, "log_size", report->log_size);
     cli_json_hex(&json, "log_root", quipu_slice(report->log_root, sizeof report->log_root));
@@ -231,7 +229,6 @@ static enum quipu_status say_json(const char *path, const struct quipu_bundle_re
     cli_json_number(&json, "volumes", report->volumes);
     enum quipu_status status = cli_json_end(&json, err);
     cli_json_release(&json);
-    quipu_buf_release(&words);
     return status;
 }
 
