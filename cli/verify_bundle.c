@@ -115,8 +115,11 @@ int cli_bundle_fail(const struct cli *cli, enum quipu_status status, const struc
     struct quipu_buf members = QUIPU_BUF_INIT;
     int verdict = cli_bundle_verdict(status, is_chain);
     struct quipu_error said = *err;
-    (void)quipu_error_wrap(&said, status, "%s", verdict_word(verdict)); /* returned below */
-    quipu_buf_printf(&members, ",\"verdict\":\"%s\"", verdict_word(verdict));
+    /* Other verbs have no verdict where it is not the bundle that is at fault. */
+    if (verdict >= VERDICT_TAMPERED || cli->verb == &cli_verb_verify) {
+        (void)quipu_error_wrap(&said, status, "%s", verdict_word(verdict)); /* returned below */
+        quipu_buf_printf(&members, ",\"verdict\":\"%s\"", verdict_word(verdict));
+    }
     if (err->offset != QUIPU_ERROR_NO_OFFSET) {
         quipu_buf_printf(&members, ",\"byte\":%" PRIu64, err->offset);
     }

@@ -156,6 +156,7 @@ has "release" "$out" "released  bundle 1, 3 events, in few.out"
 has "release" "$out" "people    2, 2 asked for"
 equal "released as it is" "$(sha256sum <few.out)" "$(sha256sum <few.car)"
 refused 4 'choose another name' EXISTS release few.car few.out --require 2 --allowed-signers people
+equal "no verdict where the bundle is not at fault" "$(grep -c 'not checked' err || true)" 0
 row=$("$quipu" operations --json | tail -n 1)
 equal "kind" "$(member kind <<<"$row")" release
 equal "operator" "$(member operator <<<"$row")" Ada
