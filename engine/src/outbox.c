@@ -281,9 +281,8 @@ struct recording {
     struct quipu_ack *sorted; /* owned */
     size_t count;
     bool only_notes;
-    quipu_beside_receipts_fn beside;
-    void *ctx;
-    uint64_t noted; /* filled in */
+    const struct quipu_beside_receipts *beside; /* NULL: nothing */
+    uint64_t noted;                             /* filled in */
 };
 
 static enum quipu_status record_into(struct recording *recording, struct quipu_txn *txn,
@@ -296,7 +295,7 @@ static enum quipu_status record_into(struct recording *recording, struct quipu_t
         acks_write(&writer, recording->stream, recording->sorted, recording->count, err);
     recording->noted = writer.noted;
     if (status == QUIPU_OK && recording->beside != NULL) {
-        status = recording->beside(recording->ctx, txn, err);
+        status = recording->beside->write(recording->beside->ctx, txn, err);
     }
     return status;
 }
@@ -334,10 +333,10 @@ static enum quipu_status record(struct quipu_engine *engine, const struct quipu_
 enum quipu_status quipu_outbox_acknowledge_with(struct quipu_engine *engine,
                                                 struct quipu_slice stream,
                                                 const struct quipu_ack *acks, size_t count,
-                                                quipu_beside_receipts_fn beside, void *ctx,
+                                                const struct quipu_beside_receipts *beside,
                                                 struct quipu_error *err)
 {
-    struct recording recording = {.stream = stream, .count = count, .beside = beside, .ctx = ctx};
+    struct recording recording = {.stream = stream, .count = count, .beside = beside};
     return count == 0 ? QUIPU_OK : record(engine, acks, &recording, err);
 }
 
@@ -345,7 +344,7 @@ enum quipu_status quipu_outbox_acknowledge(struct quipu_engine *engine, struct q
                                            const struct quipu_ack *acks, size_t count,
                                            struct quipu_error *err)
 {
-    return quipu_outbox_acknowledge_with(engine, stream, acks, count, NULL, NULL, err);
+    return quipu_outbox_acknowledge_with(engine, stream, acks, count, NULL, err);
 }
 
 enum quipu_status quipu_outbox_note_times(struct quipu_engine *engine, struct quipu_slice stream,

@@ -114,11 +114,12 @@ void quipu_flusher_record(struct flusher *flusher, bool is_final)
     if (!is_due || flusher->ack_count == 0) {
         return;
     }
+    struct quipu_beside_receipts figures = {quipu_flusher_figures_write, flusher};
     enum quipu_status status = quipu_failpoint("jetstream.flush.commit", &flusher->trouble);
     if (status == QUIPU_OK) {
         status = quipu_outbox_acknowledge_with(
             flusher->engine, quipu_slice_text(flusher->nats->stream), flusher->acks,
-            flusher->ack_count, quipu_flusher_figures_write, flusher, &flusher->trouble);
+            flusher->ack_count, &figures, &flusher->trouble);
     }
     flusher->ack_count = 0;
     flusher->recorded_us = now;

@@ -234,17 +234,18 @@ Test(receipt_times, rows_beside_receipts_come_and_go_with_them)
 {
     const struct quipu_ack ack = an_ack(1, 1, 0);
     enum quipu_status verdict = QUIPU_BUSY;
+    const struct quipu_beside_receipts mark = {write_mark, &verdict};
     struct quipu_outbox_status status;
     fill(1);
-    cr_assert_eq(quipu_outbox_acknowledge_with(kit.engine, quipu_slice_text(STREAM), &ack, 1,
-                                               write_mark, &verdict, &kit.err),
+    cr_assert_eq(quipu_outbox_acknowledge_with(kit.engine, quipu_slice_text(STREAM), &ack, 1, &mark,
+                                               &kit.err),
                  QUIPU_BUSY);
     kit_assert_ok(&kit, quipu_outbox_status(kit.engine, &status, &kit.err));
     cr_assert_eq(status.published, 0);
     cr_assert_not(has_mark());
     verdict = QUIPU_OK;
     kit_assert_ok(&kit, quipu_outbox_acknowledge_with(kit.engine, quipu_slice_text(STREAM), &ack, 1,
-                                                      write_mark, &verdict, &kit.err));
+                                                      &mark, &kit.err));
     kit_assert_ok(&kit, quipu_outbox_status(kit.engine, &status, &kit.err));
     cr_assert_eq(status.published, 1);
     cr_assert(has_mark());

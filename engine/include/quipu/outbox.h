@@ -57,17 +57,19 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_outbox_acknowledge(struct quipu_engine *engine, struct quipu_slice stream,
                          const struct quipu_ack *acks, size_t count, struct quipu_error *err);
 
-/** Called in the transaction of the receipts, before its commit, to write rows that belong to them.
- * What it fails with is returned, and nothing is recorded. */
-typedef enum quipu_status (*quipu_beside_receipts_fn)(void *ctx, struct quipu_txn *txn,
-                                                      struct quipu_error *err);
+/** Rows that belong to receipts: `write` is called in their transaction, before its commit. What it
+ * fails with is returned, and nothing is recorded. */
+struct quipu_beside_receipts {
+    enum quipu_status (*write)(void *ctx, struct quipu_txn *txn, struct quipu_error *err);
+    void *ctx;
+};
 
 /** quipu_outbox_acknowledge, with rows of the caller's in the same transaction. `beside` NULL:
  * none. */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_outbox_acknowledge_with(struct quipu_engine *engine, struct quipu_slice stream,
                               const struct quipu_ack *acks, size_t count,
-                              quipu_beside_receipts_fn beside, void *ctx, struct quipu_error *err);
+                              const struct quipu_beside_receipts *beside, struct quipu_error *err);
 
 /** Note times in receipts that are there, as quipu_outbox_acknowledge does, and nothing else: a
  * position without a receipt stays without one. `*noted` (may be NULL): how many were new.
