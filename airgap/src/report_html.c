@@ -53,12 +53,14 @@ static const char style[] =
     ".sign tbody th,.sign tbody td{vertical-align:bottom}\n"
     ".sign .name{width:36%}\n"
     ".sign .date{width:20%}\n"
-    "@page{margin:15mm 16mm}\n"
+    "@page{margin:12mm 15mm}\n"
     "@media "
     "print{:root{font-size:9pt;color-scheme:light;--ink:#000;--soft:#444;--line:#999;--paper:#fff;"
     "--tint:#fff;--alarm:#000}\n"
     "body{font-size:1rem;line-height:1.3}main{max-width:none;padding:0}\n"
-    "h2{margin:1rem 0 .4rem}h2,h3,caption{break-after:avoid}\n"
+    "h1{font-size:1.4rem}h2{font-size:1.05rem;margin:.7rem 0 .3rem}h3{margin:.5rem 0 .1rem}"
+    "dl div{padding:0}.sign tbody "
+    "tr{height:2.7rem}#worth~p{font-size:.9rem}h2,h3,caption{break-after:avoid}\n"
     "dl div,tr,.sign{break-inside:avoid}.alarm{text-decoration:underline}}\n";
 
 /* ------------------------------------------------------------------ text */

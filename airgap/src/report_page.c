@@ -184,6 +184,22 @@ static void write_last_bundle(const struct page *page)
     say_digest(page, "root", report->bundle_log_root);
 }
 
+static void say_span(const struct page *page, const struct quipu_report *report)
+{
+    char first[QUIPU_RFC3339_BYTES];
+    char last[QUIPU_RFC3339_BYTES];
+    quipu_rfc3339_format(report->first_occurred_unix_us, first);
+    quipu_rfc3339_format(report->last_occurred_unix_us, last);
+    say(page, "occurred", REPORT_PLAIN, "%s to %s", first, last);
+}
+
+/* Is all of it this store's own? */
+static bool is_own(const struct quipu_report *report)
+{
+    return report->sources.count == 1 &&
+           quipu_slice_equal(report->sources.rows[0].name, quipu_slice_text(report->source));
+}
+
 static void write_log(const struct page *page)
 {
     const struct quipu_report *report = page->report;
@@ -196,8 +212,7 @@ static void write_log(const struct page *page)
         counted(report->events, "event", events),
         counted(report->aggregates, "aggregate", aggregates));
     if (report->events > 0) {
-        say_time(page, "first", report->first_occurred_unix_us);
-        say_time(page, "last", report->last_occurred_unix_us);
+        say_span(page, report);
     }
     say(page, "published", REPORT_PLAIN, "%s with a server's receipt, %s waiting",
         counted(report->outbox.published, "event", events),
@@ -353,7 +368,9 @@ static void write_events(const struct page *page)
         } else {
             page->form->note(page->out, "There are too many aggregates to name each here.");
         }
-        page->form->table(page->out, &by_source, &report->sources);
+        if (!is_own(report)) {
+            page->form->table(page->out, &by_source, &report->sources);
+        }
     }
     page->form->section_end(page->out);
 }

@@ -123,6 +123,16 @@ Test(report, counts_what_others_recorded_by_type_aggregate_and_source)
         cr_assert_lt(quipu_slice_compare(report.types.rows[i - 1].name, report.types.rows[i].name),
                      0, "in the order of the names");
     }
+    struct quipu_buf page = page_of(&report, QUIPU_REPORT_TEXT);
+    cr_assert(page_has(&page, "  Recorded by\n      events  source\n"));
+    quipu_buf_release(&page);
+    quipu_report_release(&report);
+
+    collect(&vault, &report);
+    page = page_of(&report, QUIPU_REPORT_TEXT);
+    cr_assert(!page_has(&page, "Recorded by"), "all of it is its own");
+    cr_assert(page_has(&page, "  log         21 events recorded by the source;"));
+    quipu_buf_release(&page);
     quipu_report_release(&report);
 }
 
