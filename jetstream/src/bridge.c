@@ -297,6 +297,8 @@ enum quipu_status quipu_bridge_drain(struct quipu_bridge *bridge, int64_t timeou
 {
     (void)pthread_mutex_lock(&bridge->mutex);
     bridge->wants_drain = true;
+    /* Without a connection there is nothing to give back, and later ones will not subscribe. */
+    bridge->is_drained = bridge->is_drained || (!bridge->is_ready && !bridge->is_subscribing);
     enum quipu_status status = wait_until(bridge, is_drained, 0, timeout_us);
     (void)pthread_mutex_unlock(&bridge->mutex);
     return say_timeout(bridge, status, "giving the subscriptions back", err);

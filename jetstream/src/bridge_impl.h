@@ -62,6 +62,7 @@ struct quipu_bridge {
     struct quipu_error trouble; /* of the last connect that failed, while there is no handle */
     uint32_t callbacks;         /* subscriptions whose last callback has not returned */
     bool is_ready;
+    bool is_subscribing;
     bool wants_drain;
     bool is_drained;
     bool wants_stop;

@@ -94,14 +94,17 @@ static enum quipu_status subscribe_all(struct quipu_bridge *bridge, struct quipu
  */
 static void drain(struct quipu_bridge *bridge)
 {
-    int64_t timeout_ms = quipu_nats_ms(bridge->nats->request_timeout_us);
+    int64_t timeout_us = bridge->nats->request_timeout_us;
+    int64_t until_us = quipu_monotonic_us() + timeout_us;
     for (size_t i = 0; i < bridge->subscription_count; i++) {
-        (void)natsSubscription_DrainTimeout(bridge->subscriptions[i].subscription, timeout_ms);
+        (void)natsSubscription_DrainTimeout(bridge->subscriptions[i].subscription,
+                                            quipu_nats_ms(timeout_us));
     }
     for (size_t i = 0; i < bridge->subscription_count; i++) {
-        /* One that is lost with its connection has nothing more to give. */
-        (void)natsSubscription_WaitForDrainCompletion(bridge->subscriptions[i].subscription,
-                                                      timeout_ms);
+        /* One that is lost with its connection has nothing more to give. The time is that of all
+         * of them together. */
+        (void)natsSubscription_WaitForDrainCompletion(
+            bridge->subscriptions[i].subscription, quipu_nats_ms(until_us - quipu_monotonic_us()));
     }
     (void)pthread_mutex_lock(&bridge->mutex);
     bridge->is_drained = true;
@@ -127,16 +130,35 @@ static enum quipu_status connect_first(struct quipu_bridge *bridge, struct quipu
     return status;
 }
 
-static void note_ready(struct quipu_bridge *bridge, bool is_ready)
+static void note_lost(struct quipu_bridge *bridge)
 {
     (void)pthread_mutex_lock(&bridge->mutex);
-    bridge->is_ready = is_ready;
-    if (is_ready) {
-        bridge->counts.message_bytes_max =
-            (uint64_t)natsConnection_GetMaxPayload(bridge->nats->connection);
-        bridge->trouble.status = QUIPU_OK;
-        bridge->trouble.message[0] = 0;
-    }
+    bridge->is_ready = false;
+    bridge->is_drained = bridge->is_drained || bridge->wants_drain; /* nothing to give back */
+    (void)pthread_cond_broadcast(&bridge->done);
+    (void)pthread_mutex_unlock(&bridge->mutex);
+}
+
+/* False: nothing is to be taken any more. */
+static bool begin_subscribing(struct quipu_bridge *bridge)
+{
+    (void)pthread_mutex_lock(&bridge->mutex);
+    bridge->is_ready = false;
+    bridge->is_subscribing = !bridge->is_drained;
+    bool begins = bridge->is_subscribing;
+    (void)pthread_mutex_unlock(&bridge->mutex);
+    return begins;
+}
+
+static void note_ready(struct quipu_bridge *bridge)
+{
+    (void)pthread_mutex_lock(&bridge->mutex);
+    bridge->is_ready = true;
+    bridge->is_subscribing = false;
+    bridge->counts.message_bytes_max =
+        (uint64_t)natsConnection_GetMaxPayload(bridge->nats->connection);
+    bridge->trouble.status = QUIPU_OK;
+    bridge->trouble.message[0] = 0;
     (void)pthread_cond_broadcast(&bridge->done);
     (void)pthread_mutex_unlock(&bridge->mutex);
 }
@@ -148,6 +170,9 @@ static enum quipu_status make_ready(struct quipu_bridge *bridge, struct quipu_er
         quipu_monotonic_us() - bridge->checked_us < CHECK_US) {
         return QUIPU_OK;
     }
+    if (!connection_stands(bridge)) {
+        note_lost(bridge);
+    }
     enum quipu_status status =
         bridge->nats == NULL ? connect_first(bridge, err) : quipu_nats_ready(bridge->nats, err);
     if (status != QUIPU_OK) {
@@ -156,16 +181,15 @@ static enum quipu_status make_ready(struct quipu_bridge *bridge, struct quipu_er
     struct quipu_nats_report now;
     quipu_nats_state(bridge->nats, &now);
     if (!bridge->is_ready || now.connects != bridge->made_with) {
-        note_ready(bridge, false);
         /* After a drain nothing is to be taken any more. */
-        status = bridge->is_drained ? QUIPU_OK : subscribe_all(bridge, err);
+        status = begin_subscribing(bridge) ? subscribe_all(bridge, err) : QUIPU_OK;
     }
     if (status == QUIPU_OK) {
         bridge->made_with = now.connects;
         bridge->checked_us = quipu_monotonic_us();
         quipu_backoff_reset(&bridge->backoff);
         if (!bridge->is_ready) {
-            note_ready(bridge, true);
+            note_ready(bridge);
         }
     }
     return status;
@@ -212,7 +236,9 @@ static bool send_all(struct quipu_bridge *bridge)
     struct bridge_outgoing *item;
     while ((item = outgoing_front(bridge)) != NULL) {
         const char *subject = natsMsg_GetSubject(item->msg);
-        if (quipu_nats_may_publish(bridge->nats, subject, NULL) != QUIPU_OK) {
+        /* With the right to answer, which subjects those are is for the server to know. */
+        if (!bridge->nats->in_use.claims.may_respond &&
+            quipu_nats_may_publish(bridge->nats, subject, NULL) != QUIPU_OK) {
             outgoing_pop(bridge, false);
             continue;
         }
@@ -288,6 +314,8 @@ static bool wait_out_trouble(struct quipu_bridge *bridge, const struct quipu_err
     (void)pthread_mutex_lock(&bridge->mutex);
     bridge->trouble = *trouble;
     bridge->is_ready = false;
+    bridge->is_subscribing = false;
+    bridge->is_drained = bridge->is_drained || bridge->wants_drain; /* nothing to give back */
     (void)pthread_cond_broadcast(&bridge->done);
     while (!bridge->wants_stop && waited == 0) {
         waited = pthread_cond_timedwait(&bridge->work, &bridge->mutex, &until);

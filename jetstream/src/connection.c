@@ -275,10 +275,12 @@ static natsStatus dial_with_luck(struct quipu_nats *nats)
     natsStatus s = NATS_OK;
     int attempts = 0;
     struct dial_guard guard;
+    const struct dial dial = {nats->connect_timeout_us, nats->ports, nats->port_count,
+                              nats->handshake_pieces, nats->in_use.jwt.len};
     nats->is_nonce_refused = false;
     do {
         nats->is_signature_unlucky = false;
-        quipu_dial_guard_begin(&guard, nats->connect_timeout_us, nats->ports, nats->port_count);
+        quipu_dial_guard_begin(&guard, &dial);
         s = natsConnection_Connect(&nats->connection, nats->options);
         quipu_dial_guard_end(&guard);
         nats->is_dial_cut = guard.has_cut;

@@ -105,6 +105,7 @@ struct quipu_nats {
     int64_t request_timeout_us;
     uint16_t ports[DIAL_SERVERS_MAX]; /* of the servers */
     int port_count;
+    unsigned handshake_pieces; /* segments that TLS may send, at most; 0: there is no TLS */
 
     struct nats_identity identity;
     /* What this connection was made with: only the thread that uses the handle, and the library

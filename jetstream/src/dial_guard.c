@@ -1,16 +1,22 @@
 /*
  * A thread that sleeps while a connect is under way and wakes up only if it takes too long. It then
  * looks for the connection among this process's sockets: one that was not there before, to a port
- * of our servers, on which we had the last word, longer ago than a connect may take. It shuts that
- * one down, which libnats does understand. Sends nothing and reads nothing.
+ * of our servers, on which nothing was said but what a connect says, and we had the last word,
+ * longer ago than a connect may take. It shuts that one down, which libnats does understand. Sends
+ * nothing and reads nothing.
+ *
+ * libnats names no socket before it is connected, and the kernel does not tell which thread opened
+ * one. So another connection of the host's fits only if it is made meanwhile to the same port, and
+ * hangs in its own greeting as ours does; or, over TLS with a client certificate, if all that it
+ * ever sent is as short as a greeting and was never answered.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "dial_guard.h"
 
 #include <dirent.h>
+#include <linux/tcp.h> /* that of the C library has an older struct tcp_info */
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,7 +31,18 @@
 #define LOOK_EVERY_US ((int64_t)200 * US_PER_MS)
 #define KNOWN_MAX     65536
 
-typedef void (*socket_fn)(struct dial_guard *guard, int fd, ino_t inode);
+/* What a CONNECT holds beside a JWT. */
+#define CONNECT_BYTES 1024
+
+typedef void (*socket_fn)(struct dial_guard *guard, int fd, uint64_t cookie);
+
+/* The kernel's number of a socket, which no later one gets; 0: it is none. */
+static uint64_t cookie_of(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t len = sizeof cookie;
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
 
 /* By the name that its link has: other threads open and close theirs meanwhile, and must not find
  * us at what is no longer what it was. */
@@ -43,8 +60,12 @@ static void each_socket(struct dial_guard *guard, socket_fn visit)
             continue;
         }
         target[len] = 0;
-        if (strncmp(target, prefix, sizeof prefix - 1) == 0) {
-            visit(guard, (int)fd, (ino_t)strtoull(target + sizeof prefix - 1, NULL, 10));
+        if (strncmp(target, prefix, sizeof prefix - 1) != 0) {
+            continue;
+        }
+        uint64_t cookie = cookie_of((int)fd);
+        if (cookie != 0) {
+            visit(guard, (int)fd, cookie);
         }
     }
     if (folder != NULL) {
@@ -52,22 +73,22 @@ static void each_socket(struct dial_guard *guard, socket_fn visit)
     }
 }
 
-static void remember(struct dial_guard *guard, int fd, ino_t inode)
+static void remember(struct dial_guard *guard, int fd, uint64_t cookie)
 {
     (void)fd;
     if (guard->known_count < KNOWN_MAX) {
-        ino_t *more = quipu_realloc(guard->known, guard->known_count + 1, sizeof *more);
+        uint64_t *more = quipu_realloc(guard->known, guard->known_count + 1, sizeof *more);
         if (more != NULL) {
             guard->known = more;
-            guard->known[guard->known_count++] = inode;
+            guard->known[guard->known_count++] = cookie;
         }
     }
 }
 
-static bool is_known(const struct dial_guard *guard, ino_t inode)
+static bool is_known(const struct dial_guard *guard, uint64_t cookie)
 {
     for (size_t i = 0; i < guard->known_count; i++) {
-        if (guard->known[i] == inode) {
+        if (guard->known[i] == cookie) {
             return true;
         }
     }
@@ -100,8 +121,8 @@ static bool is_to_a_server(const struct dial_guard *guard, int fd)
     return false;
 }
 
-/* A connection that stands well has been answered after what it sent last. */
-static bool is_unanswered(const struct dial_guard *guard, int fd)
+/* No more than a greeting sent, and nothing heard since. */
+static bool is_stuck(const struct dial_guard *guard, int fd)
 {
     struct tcp_info info;
     socklen_t len = sizeof info;
@@ -111,12 +132,17 @@ static bool is_unanswered(const struct dial_guard *guard, int fd)
     }
     int64_t sent_us = (int64_t)info.tcpi_last_data_sent * US_PER_MS;
     int64_t heard_us = (int64_t)info.tcpi_last_data_recv * US_PER_MS;
-    return sent_us >= guard->timeout_us && heard_us >= sent_us;
+    /* An older kernel does not count: 0 pieces are few enough. */
+    uint64_t piece = info.tcpi_snd_mss == 0 ? CONNECT_BYTES : info.tcpi_snd_mss;
+    uint64_t pieces_max = guard->handshake_pieces + 1 + (CONNECT_BYTES + guard->jwt_bytes) / piece;
+    bool is_short = info.tcpi_data_segs_out <= pieces_max + info.tcpi_total_retrans;
+    return is_short && sent_us >= guard->timeout_us && heard_us >= sent_us;
 }
 
-static void cut_if_stuck(struct dial_guard *guard, int fd, ino_t inode)
+static void cut_if_stuck(struct dial_guard *guard, int fd, uint64_t cookie)
 {
-    if (!is_known(guard, inode) && is_to_a_server(guard, fd) && is_unanswered(guard, fd)) {
+    if (!is_known(guard, cookie) && is_to_a_server(guard, fd) && is_stuck(guard, fd) &&
+        cookie_of(fd) == cookie) {
         guard->has_cut = shutdown(fd, SHUT_RDWR) == 0 || guard->has_cut;
     }
 }
@@ -146,14 +172,15 @@ static void *watch(void *arg)
     return NULL;
 }
 
-void quipu_dial_guard_begin(struct dial_guard *guard, int64_t timeout_us, const uint16_t *ports,
-                            int port_count)
+void quipu_dial_guard_begin(struct dial_guard *guard, const struct dial *dial)
 {
     pthread_condattr_t monotonic;
     memset(guard, 0, sizeof *guard);
-    guard->timeout_us = timeout_us;
-    guard->port_count = port_count < DIAL_SERVERS_MAX ? port_count : DIAL_SERVERS_MAX;
-    memcpy(guard->ports, ports, (size_t)guard->port_count * sizeof *ports);
+    guard->timeout_us = dial->timeout_us;
+    guard->handshake_pieces = dial->handshake_pieces;
+    guard->jwt_bytes = dial->jwt_bytes;
+    guard->port_count = dial->port_count < DIAL_SERVERS_MAX ? dial->port_count : DIAL_SERVERS_MAX;
+    memcpy(guard->ports, dial->ports, (size_t)guard->port_count * sizeof *dial->ports);
     (void)pthread_mutex_init(&guard->mutex, NULL); /* cannot fail with default attributes */
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

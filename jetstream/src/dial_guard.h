@@ -12,7 +12,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #define DIAL_SERVERS_MAX 32
 
@@ -27,14 +26,23 @@ struct dial_guard {
     int64_t timeout_us;
     uint16_t ports[DIAL_SERVERS_MAX];
     int port_count;
-    ino_t *known; /* sockets that were there before */
+    unsigned handshake_pieces;
+    size_t jwt_bytes;
+    uint64_t *known; /* sockets that were there before */
     size_t known_count;
 };
 
-/* Begin to watch. `ports`: of the servers. Without memory or a thread there is no guard, and the
- * connect goes on without. */
-void quipu_dial_guard_begin(struct dial_guard *guard, int64_t timeout_us, const uint16_t *ports,
-                            int port_count);
+/* What is known of the connect beforehand; copied. */
+struct dial {
+    int64_t timeout_us;
+    const uint16_t *ports; /* of the servers */
+    int port_count;
+    unsigned handshake_pieces; /* segments that TLS may send in front; 0: there is no TLS */
+    size_t jwt_bytes;          /* that CONNECT has in it */
+};
+
+/* Begin to watch. Without memory or a thread there is no guard, and the connect goes on without. */
+void quipu_dial_guard_begin(struct dial_guard *guard, const struct dial *dial);
 void quipu_dial_guard_end(struct dial_guard *guard);
 
 #endif

@@ -16,6 +16,7 @@
 #include "quipu/multibase.h"
 #include "streams.h"
 
+#define CBOR_NULL 0xf6 /* as Go writes what is not there */
 #define US_PER_S      1000000
 #define PARTS         3
 #define RULES_MAX     4096
@@ -198,6 +199,8 @@ static enum quipu_status claims_read(struct quipu_slice claims, struct user_jwt 
             status = rules_read(permission, "deny", &out->publish.deny, err);
         }
     }
+    out->may_respond = quipu_dagcbor_map_get(nats, "resp", &permission, NULL) == QUIPU_OK &&
+                       !(permission.len == 1 && permission.data[0] == CBOR_NULL);
     return status;
 }
 

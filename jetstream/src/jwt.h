@@ -28,6 +28,7 @@ struct user_jwt {
     int64_t issued_unix_us;                /* 0: it does not say */
     int64_t expires_unix_us;               /* 0: never */
     struct subject_rules publish;
+    bool may_respond; /* to requests that it gets, whatever the rules say */
 };
 
 /* Three parts of canonical base64url without padding; a header that says JWT and Ed25519; claims

@@ -1,6 +1,6 @@
 /*
- * The metrics' HTTP server: one thread, one connection at a time, one request a connection, all of
- * it bounded in bytes and in time. Listens on loopback only.
+ * The metrics' HTTP server: its address, its thread, its end. Listens on loopback only. What comes
+ * over the connections is for metrics_clients.c.
  *
  * Specification: docs/SPEC.md §10.9.
  *
@@ -8,9 +8,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,149 +16,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "connection.h"
-#include "metrics_http.h"
+#include "metrics_clients.h"
 #include "quipu/alloc.h"
-#include "quipu/metrics.h"
 
-#define HEAD_BYTES_MAX   8192
 #define BACKLOG          16
 #define TIMEOUT_US       ((int64_t)2 * 1000 * 1000)
 #define PORT_MAX         65535u
 #define ADDRESS_TEXT_MAX 64
 
-struct quipu_metrics_server {
-    struct quipu_metrics_server_options options; /* address is not kept */
-    int fd;
-    int stop_fd;
-    uint16_t port;
-    pthread_t thread;
-    bool has_thread;
-};
-
-/* ------------------------------------------------------------------ one connection */
-
-/* False: the time is up, or the other end is gone. */
-static bool wait_for(int fd, short events, int64_t deadline_us)
-{
-    for (;;) {
-        struct pollfd it = {.fd = fd, .events = events};
-        int64_t left_us = deadline_us - quipu_monotonic_us();
-        int got = left_us <= 0 ? 0 : poll(&it, 1, (int)quipu_nats_ms(left_us));
-        if (got > 0 || (got < 0 && errno != EINTR) || left_us <= 0) {
-            return got > 0;
-        }
-    }
-}
-
-/* A status: 200 with the request's head in `head`, or the one to answer with; 0: nobody is there.
- */
-static int read_head(int fd, int64_t deadline_us, uint8_t head[HEAD_BYTES_MAX], size_t *head_len)
-{
-    size_t len = 0;
-    for (;;) {
-        *head_len = quipu_http_head_len(quipu_slice(head, len));
-        if (*head_len > 0) {
-            return 200;
-        }
-        if (len == HEAD_BYTES_MAX) {
-            return 431;
-        }
-        if (!wait_for(fd, POLLIN, deadline_us)) {
-            return 408;
-        }
-        ssize_t got = recv(fd, head + len, HEAD_BYTES_MAX - len, 0);
-        if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN)) {
-            return 0;
-        }
-        len += got > 0 ? (size_t)got : 0;
-    }
-}
-
-static void send_all(int fd, struct quipu_slice bytes, int64_t deadline_us)
-{
-    while (bytes.len > 0 && wait_for(fd, POLLOUT, deadline_us)) {
-        ssize_t put = send(fd, bytes.data, bytes.len, MSG_NOSIGNAL);
-        if (put < 0 && errno != EINTR && errno != EAGAIN) {
-            return;
-        }
-        size_t gone = put > 0 ? (size_t)put : 0;
-        bytes = quipu_slice(bytes.data + gone, bytes.len - gone);
-    }
-}
-
-static int make_body(const struct quipu_metrics_server *server, const struct http_request *request,
-                     struct quipu_buf *body)
-{
-    struct quipu_error err = {.message = ""};
-    enum quipu_status status = QUIPU_OK;
-    if (request->target == HTTP_METRICS) {
-        status = server->options.metrics(server->options.ctx, body, &err);
-    } else if (server->options.health != NULL) {
-        status = server->options.health(server->options.ctx, body, &err);
-    } else {
-        quipu_buf_append_text(body, "ok\n");
-    }
-    if (status == QUIPU_OK && body->status == QUIPU_OK) {
-        return 200;
-    }
-    quipu_buf_reset(body);
-    quipu_buf_printf(body, "%s\n", err.message[0] != 0 ? err.message : quipu_status_text(status));
-    return 503;
-}
-
-static void answer(const struct quipu_metrics_server *server, int fd)
-{
-    uint8_t head[HEAD_BYTES_MAX];
-    size_t head_len = 0;
-    struct http_request request = {HTTP_HEALTHZ, false};
-    struct quipu_buf body = QUIPU_BUF_INIT;
-    struct quipu_buf reply = QUIPU_BUF_INIT;
-    int status = read_head(fd, quipu_monotonic_us() + server->options.timeout_us, head, &head_len);
-    if (status == 200) {
-        status = quipu_http_read(quipu_slice(head, head_len), &request);
-    }
-    if (status == 200) {
-        status = make_body(server, &request, &body);
-    } else {
-        quipu_buf_printf(&body, "%d %s\n", status, quipu_http_reason(status));
-    }
-    bool is_metrics = status == 200 && request.target == HTTP_METRICS;
-    quipu_buf_printf(
-        &reply,
-        "HTTP/1.1 %d %s\r\nContent-Type: text/plain; %scharset=utf-8\r\n"
-        "Content-Length: %zu\r\nCache-Control: no-store\r\n%sConnection: close\r\n\r\n",
-        status, quipu_http_reason(status), is_metrics ? "version=0.0.4; " : "", body.len,
-        status == 405 ? "Allow: GET, HEAD\r\n" : "");
-    if (!request.is_head) {
-        quipu_buf_append_slice(&reply, quipu_buf_slice(&body));
-    }
-    if (status != 0 && reply.status == QUIPU_OK) {
-        send_all(fd, quipu_buf_slice(&reply), quipu_monotonic_us() + server->options.timeout_us);
-    }
-    quipu_buf_release(&reply);
-    quipu_buf_release(&body);
-}
-
 static void *run(void *ctx)
 {
-    const struct quipu_metrics_server *server = ctx;
-    struct pollfd either[] = {{.fd = server->stop_fd, .events = POLLIN},
-                              {.fd = server->fd, .events = POLLIN}};
-    for (;;) {
-        if (poll(either, 2, -1) < 0) {
-            continue; /* a signal */
-        }
-        if (either[0].revents != 0) {
-            return NULL;
-        }
-        int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0) {
-            answer(server, fd);
-            (void)shutdown(fd, SHUT_WR);
-            (void)close(fd);
-        }
-    }
+    quipu_metrics_clients_serve(ctx);
+    return NULL;
 }
 
 /* ------------------------------------------------------------------ the address */
@@ -278,6 +145,9 @@ enum quipu_status quipu_metrics_server_open(const struct quipu_metrics_server_op
     server->options.address = NULL;
     server->options.timeout_us = options->timeout_us <= 0 ? TIMEOUT_US : options->timeout_us;
     server->fd = -1;
+    for (size_t i = 0; i < METRICS_CLIENTS_MAX; i++) {
+        server->clients[i].fd = -1;
+    }
     server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     enum quipu_status status = server->stop_fd >= 0
                                    ? listen_at(server, options->address, err)

@@ -217,14 +217,20 @@ enum quipu_status quipu_nats_identity_take(struct quipu_nats *nats, struct quipu
     }
     (void)pthread_mutex_lock(&nats->link.mutex);
     enum quipu_status status = QUIPU_OK;
-    if (nats->in_use_generation != identity->generation) {
+    bool is_other = nats->in_use_generation != identity->generation;
+    if (is_other) {
         status = quipu_credentials_copy(&identity->newest, &nats->in_use, err);
     }
     if (status == QUIPU_OK) {
         nats->in_use_generation = identity->generation;
     }
     (void)pthread_mutex_unlock(&nats->link.mutex);
-    return status;
+    if (status != QUIPU_OK || !is_other || identity->kind != NATS_IDENTITY_NKEY) {
+        return status;
+    }
+    /* The library asks for a signature, and keeps the key that it says is ours. */
+    natsStatus s = natsOptions_SetNKey(nats->options, nats->in_use.public_text, on_sign, nats);
+    return s == NATS_OK ? QUIPU_OK : quipu_error_nats(err, s, 0, "setting the key");
 }
 
 /* ------------------------------------------------------------------ options */

@@ -18,6 +18,9 @@
 #define DEFAULT_TIMEOUT_US ((int64_t)5 * 1000 * 1000)
 #define IO_BUFFER_BYTES    (128 << 10)
 #define PORT_MAX           65535u
+/* Of TLS: the hello, and what ends the handshake; a chain of certificates in between. */
+#define HANDSHAKE_PIECES   2
+#define CERTIFICATE_PIECES 6
 #define PORT_DEFAULT       4222
 
 static bool is_name_char(char c)
@@ -188,10 +191,34 @@ enum quipu_status quipu_nats_url_check(const char *url, struct quipu_error *err)
     }
 }
 
+/* Is "tls" the last scheme that is named in front of `end`? */
+static bool scheme_is_tls(const char *from, const char *end)
+{
+    bool is_tls = false;
+    for (const char *p = from; p + 3 <= end; p++) {
+        if (memcmp(p, "://", 3) == 0) {
+            is_tls = p - from >= 3 && memcmp(p - 3, "tls", 3) == 0;
+        }
+    }
+    return is_tls;
+}
+
 void quipu_nats_url_redact(const char *url, char *out, size_t cap)
 {
     size_t used = 0;
     const char *p = url;
+    /* A password may hold a comma, or anything else that looks like the end of it: nothing that is
+     * in front of the last '@' is shown, even if that costs the names of other servers. */
+    const char *secret_end = strrchr(url, '@');
+    if (secret_end != NULL) {
+        const char *end = NULL;
+        p = next_address(secret_end + 1, &end);
+        int more = snprintf(out, cap, "%s://%.*s", scheme_is_tls(url, secret_end) ? "tls" : "nats",
+                            (int)(end - p), p);
+        used = more < 0 || (size_t)more >= cap ? cap - 1 : (size_t)more;
+        p = strchr(end, ',');
+        p = p == NULL ? NULL : p + 1;
+    }
     while (p != NULL && used + 1 < cap) {
         const char *end = NULL;
         p = next_address(p, &end);
@@ -266,6 +293,8 @@ static enum quipu_status set_tls(struct quipu_nats *nats, const struct quipu_nat
     if (!is_wanted) {
         return QUIPU_OK;
     }
+    nats->handshake_pieces =
+        HANDSHAKE_PIECES + (options->tls_cert_file == NULL ? 0 : CERTIFICATE_PIECES);
     /* libnats takes tls:// for nats://, and would send secrets in clear to a server without it. */
     natsStatus s = natsOptions_SetSecure(nats->options, true);
     if (s == NATS_OK && ca != NULL &&

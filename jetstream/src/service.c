@@ -22,7 +22,7 @@
 #include "service_impl.h"
 #include "streams.h"
 
-#define END_WAIT_US     ((int64_t)10 * 1000 * 1000)
+#define END_WAIT_US     ((int64_t)5 * 1000 * 1000)
 #define DISCOVERY_VERBS 3
 #define SUBSCRIPTIONS   (SERVICE_ENDPOINTS_MAX + 1 + 3 * DISCOVERY_VERBS)
 
@@ -171,6 +171,14 @@ static void say(const struct quipu_service *service, const char *event)
     quipu_log_write(service->log, QUIPU_LOG_INFO, event, fields, 3);
 }
 
+/* No server, and no reply that would want one. */
+static bool is_idle_offline(const struct quipu_service *service)
+{
+    struct quipu_bridge_report report;
+    quipu_bridge_report(service->bridge, &report);
+    return report.unsent == 0 && report.nats.state != QUIPU_NATS_CONNECTED;
+}
+
 enum quipu_status quipu_service_run(struct quipu_service *service, struct quipu_error *err)
 {
     pthread_t threads[QUIPU_SERVICE_WORKERS_MAX];
@@ -186,6 +194,7 @@ enum quipu_status quipu_service_run(struct quipu_service *service, struct quipu_
         say(service, "service.stopping");
     }
     enum quipu_status status = quipu_bridge_drain(service->bridge, END_WAIT_US, err);
+    say(service, "service.drained");
     raise_fd(service->end_fd);
     for (uint32_t i = 0; i < started; i++) {
         (void)pthread_join(threads[i], NULL);
@@ -193,7 +202,7 @@ enum quipu_status quipu_service_run(struct quipu_service *service, struct quipu_
     if (failed != 0) {
         return quipu_error_errno(err, failed, "start a worker");
     }
-    if (status == QUIPU_OK) {
+    if (status == QUIPU_OK && !is_idle_offline(service)) {
         status = quipu_bridge_sync(service->bridge, END_WAIT_US, err);
     }
     say(service, "service.stopped");

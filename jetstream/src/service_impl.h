@@ -41,6 +41,9 @@ struct quipu_service {
     char prefix[NATS_NAME_BYTES_MAX + 8];
     char queue_group[QUIPU_SERVICE_NAME_BYTES_MAX + 1];
     char health_subject[SERVICE_SUBJECT_BYTES];
+    char event_subjects[SERVICE_SUBJECT_BYTES]; /* what the event stream takes */
+    char reply_prefixes[QUIPU_SERVICE_REPLY_PREFIXES_MAX][NATS_NAME_BYTES_MAX + 1];
+    size_t reply_prefix_count;
     char id[SERVICE_ID_BYTES];
     int64_t started_unix_us;
     uint32_t workers;
@@ -48,6 +51,8 @@ struct quipu_service {
     size_t endpoint_count;
     quipu_nats_state_fn on_state; /* the host's own */
     void *on_state_ctx;
+    quipu_service_health_fn health;
+    void *health_ctx;
     int stop_fd; /* readable once it shall end */
     int end_fd;  /* readable once all that will come is in the queue */
 
@@ -119,6 +124,10 @@ bool quipu_meta_is_of_request(struct quipu_slice meta, const uint8_t digest[QUIP
 void quipu_request_answer(struct quipu_request *request, enum quipu_status status,
                           const struct quipu_error *failure);
 
+/* Where the message asks for its reply; NULL, with a line in the log, where that may not be. */
+const char *quipu_service_reply_subject(struct quipu_service *service,
+                                        const struct quipu_message *message);
+
 /* The short answer to a request that is not even looked at. Any thread. */
 void quipu_service_refuse(struct quipu_service *service, struct quipu_message *message,
                           enum quipu_status status, const char *line);
@@ -126,6 +135,26 @@ void quipu_service_refuse(struct quipu_service *service, struct quipu_message *m
 /* Send JSON to where the message asks for it. */
 void quipu_service_answer_json(struct quipu_service *service, const struct quipu_message *message,
                                struct quipu_slice json);
+
+/* ------------------------------------------------------------------ reply subjects
+ * (service_inbox.c) */
+
+/* May anything be sent there at all? @retval QUIPU_INVALID  the server, the event stream or this
+ * service takes it for a command */
+enum quipu_status quipu_service_target_check(const struct quipu_service *service,
+                                             const char *subject,
+                                             struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* May a requester choose it? @retval QUIPU_INVALID  as above, or it is no inbox */
+enum quipu_status quipu_service_inbox_check(const struct quipu_service *service,
+                                            const char *subject,
+                                            struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* The prefixes among the options. Endpoints and subjects must be filled in.
+ * @retval QUIPU_INVALID */
+enum quipu_status quipu_service_inbox_setup(struct quipu_service *service,
+                                            const struct quipu_service_options *options,
+                                            struct quipu_error *err) QUIPU_MUST_CHECK;
 
 /* ------------------------------------------------------------------ the rest */
 

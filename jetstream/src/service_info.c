@@ -84,16 +84,22 @@ static void put_stats(struct quipu_service *service, struct quipu_buf *json)
     quipu_buf_append_text(json, "]}");
 }
 
-/* Can the store be read? A server that is away does no harm here: nobody could ask. */
+/* Can the store be read, and how is what runs beside us? */
 static void put_health(const struct quipu_service *service, struct quipu_buf *json)
 {
-    struct quipu_error err;
+    struct quipu_error err = {.message = ""};
     struct quipu_outbox_status outbox;
     char time[QUIPU_RFC3339_BYTES];
     enum quipu_status status = quipu_outbox_status(service->engine, &outbox, &err);
+    enum quipu_status beside = status == QUIPU_OK && service->health != NULL
+                                   ? service->health(service->health_ctx, &err)
+                                   : QUIPU_OK;
     quipu_rfc3339_format(service->clock.unix_us(service->clock.ctx), time);
     quipu_buf_append_text(json, "{");
-    put_member(json, "status", status == QUIPU_OK ? "ok" : "error");
+    put_member(json, "status",
+               status != QUIPU_OK   ? "error"
+               : beside != QUIPU_OK ? "degraded"
+                                    : "ok");
     quipu_buf_append_text(json, ",");
     put_member(json, "service", service->name);
     quipu_buf_append_text(json, ",");
@@ -103,13 +109,17 @@ static void put_health(const struct quipu_service *service, struct quipu_buf *js
     quipu_buf_append_text(json, ",");
     put_member(json, "timestamp", time);
     if (status == QUIPU_OK) {
-        quipu_buf_printf(json, ",\"pending\":%" PRIu64 ",\"dead\":%" PRIu64 "}", outbox.pending,
+        quipu_buf_printf(json, ",\"pending\":%" PRIu64 ",\"dead\":%" PRIu64, outbox.pending,
                          outbox.dead);
-    } else {
-        quipu_buf_append_text(json, ",");
-        put_member(json, "line", err.message);
-        quipu_buf_append_text(json, "}");
+        status = beside;
     }
+    if (status != QUIPU_OK) {
+        quipu_buf_append_text(json, ",");
+        put_member(json, "reason", quipu_status_name(status));
+        quipu_buf_append_text(json, ",");
+        put_member(json, "line", err.message[0] == 0 ? quipu_status_text(status) : err.message);
+    }
+    quipu_buf_append_text(json, "}");
 }
 
 /* "$SRV.<verb>", "$SRV.<verb>.<name>" or "$SRV.<verb>.<name>.<id>": the subscriptions see to the

@@ -66,10 +66,23 @@ static void say_lost(const struct quipu_service *service, const char *subject,
     quipu_log_write(service->log, QUIPU_LOG_WARN, "reply.lost", fields, 2);
 }
 
+const char *quipu_service_reply_subject(struct quipu_service *service,
+                                        const struct quipu_message *message)
+{
+    struct quipu_error err;
+    const char *subject = quipu_message_reply(message);
+    if (subject == NULL || quipu_service_inbox_check(service, subject, &err) == QUIPU_OK) {
+        return subject;
+    }
+    struct quipu_log_field fields[] = {quipu_log_text("subject", quipu_message_subject(message)),
+                                       quipu_log_text("line", err.message)};
+    quipu_log_write(service->log, QUIPU_LOG_WARN, "reply.refused", fields, 2);
+    return NULL;
+}
+
 static void send(struct quipu_service *service, const struct quipu_outgoing *message)
 {
     struct quipu_error err;
-    /* A request may ask for its reply at a subject that is none. */
     if (message->subject != NULL &&
         quipu_bridge_publish(service->bridge, message, &err) != QUIPU_OK) {
         say_lost(service, message->subject, &err);
@@ -206,10 +219,10 @@ static enum quipu_status body_of(const struct quipu_request *request, struct qui
 static void send_reply(const struct quipu_request *request, enum quipu_status status,
                        const char *line, struct quipu_slice body)
 {
-    struct reply reply = {.message = {.subject = request->reply_subject[0] != 0
-                                                     ? request->reply_subject
-                                                     : quipu_message_reply(request->message),
-                                      .body = body}};
+    struct reply reply = {.message = {.body = body}};
+    reply.message.subject = request->reply_subject[0] != 0
+                                ? request->reply_subject
+                                : quipu_service_reply_subject(request->service, request->message);
     char correlation[QUIPU_UUID_TEXT_BYTES] = "";
     char trace[QUIPU_TRACEPARENT_BYTES] = "";
     if (!quipu_uuid_is_nil(request->correlation_id)) {
@@ -259,7 +272,7 @@ void quipu_request_answer(struct quipu_request *request, enum quipu_status statu
 void quipu_service_refuse(struct quipu_service *service, struct quipu_message *message,
                           enum quipu_status status, const char *line)
 {
-    struct reply reply = {.message = {.subject = quipu_message_reply(message)}};
+    struct reply reply = {.message = {.subject = quipu_service_reply_subject(service, message)}};
     add_failure(&reply, status, line);
     add_header(&reply, "X-Request-ID", quipu_message_header(message, "X-Request-ID"));
     send(service, &reply.message);
@@ -268,7 +281,8 @@ void quipu_service_refuse(struct quipu_service *service, struct quipu_message *m
 void quipu_service_answer_json(struct quipu_service *service, const struct quipu_message *message,
                                struct quipu_slice json)
 {
-    struct reply reply = {.message = {.subject = quipu_message_reply(message), .body = json}};
+    struct reply reply = {
+        .message = {.subject = quipu_service_reply_subject(service, message), .body = json}};
     add_header(&reply, "Content-Type", "application/json");
     send(service, &reply.message);
 }

@@ -123,6 +123,10 @@ enum quipu_status quipu_request_read(struct quipu_request *request, struct quipu
     if (trace != NULL && quipu_traceparent_is_good(quipu_slice_text(trace))) {
         request->traceparent = quipu_slice_text(trace);
     }
+    const char *reply = quipu_message_reply(request->message);
+    if (status == QUIPU_OK && reply != NULL) {
+        status = quipu_service_inbox_check(request->service, reply, err);
+    }
     return status == QUIPU_OK ? body_read(request, format, err) : status;
 }
 
@@ -180,12 +184,11 @@ enum quipu_status quipu_request_reply_to(struct quipu_request *request, const ch
         return quipu_error_set(err, QUIPU_TOO_LARGE, "a reply subject of %zu bytes, %zu may be",
                                len, sizeof request->reply_subject - 1);
     }
-    if (!quipu_subject_is_literal(subject)) {
-        return quipu_error_set(err, QUIPU_INVALID,
-                               "reply subject \"%.100s\"; give tokens joined by dots", subject);
+    enum quipu_status status = quipu_service_target_check(request->service, subject, err);
+    if (status == QUIPU_OK) {
+        memcpy(request->reply_subject, subject, len + 1);
     }
-    memcpy(request->reply_subject, subject, len + 1);
-    return QUIPU_OK;
+    return status;
 }
 
 /* ------------------------------------------------------------------ event ids */

@@ -89,11 +89,9 @@ static enum quipu_status copy_version(struct quipu_service *service, const char 
 
 /* A subject among those that the event stream takes gets its requests stored, and answered by the
  * stream. */
-static enum quipu_status check_subject(const char *subject, const char *event_prefix,
+static enum quipu_status check_subject(const char *subject, const char *events,
                                        struct quipu_error *err)
 {
-    char events[NATS_NAME_BYTES_MAX + 3];
-    (void)snprintf(events, sizeof events, "%s.>", event_prefix);
     if (quipu_subjects_meet(subject, events)) {
         return quipu_error_set(err, QUIPU_INVALID,
                                "service subject \"%.200s\" lies among \"%s\", which the event "
@@ -101,6 +99,26 @@ static enum quipu_status check_subject(const char *subject, const char *event_pr
                                subject, events);
     }
     return QUIPU_OK;
+}
+
+/* What the events' subjects begin with is for the template to say. */
+static enum quipu_status set_event_subjects(struct quipu_service *service,
+                                            const struct quipu_nats_options *nats,
+                                            const char *event_prefix, struct quipu_error *err)
+{
+    char made[SUBJECT_TEMPLATE_BYTES];
+    char prefix[NATS_NAME_BYTES_MAX + 1];
+    if (strlen(event_prefix) > NATS_NAME_BYTES_MAX || !quipu_subject_is_literal(event_prefix)) {
+        return quipu_error_set(err, QUIPU_INVALID, "subject prefix \"%.100s\"", event_prefix);
+    }
+    const char *text = nats != NULL && nats->subject_template != NULL
+                           ? nats->subject_template
+                           : QUIPU_SUBJECT_TEMPLATE_DEFAULT;
+    enum quipu_status status = quipu_subject_template_make(text, event_prefix, made, prefix, err);
+    if (status == QUIPU_OK) {
+        (void)snprintf(service->event_subjects, sizeof service->event_subjects, "%s.>", prefix);
+    }
+    return status;
 }
 
 static enum quipu_status set_prefix(struct quipu_service *service, const char *given,
@@ -121,8 +139,7 @@ static enum quipu_status set_prefix(struct quipu_service *service, const char *g
 
 static enum quipu_status add_endpoint(struct quipu_service *service,
                                       const struct quipu_service_command *command,
-                                      enum endpoint_kind kind, const char *event_prefix,
-                                      struct quipu_error *err)
+                                      enum endpoint_kind kind, struct quipu_error *err)
 {
     struct service_endpoint *endpoint = &service->endpoints[service->endpoint_count];
     enum quipu_status status = copy_name(kind == ENDPOINT_QUERY ? "endpoint" : "command",
@@ -157,19 +174,19 @@ static enum quipu_status add_endpoint(struct quipu_service *service,
     endpoint->counts.name = endpoint->name;
     endpoint->counts.subject = endpoint->subject;
     service->endpoint_count++;
-    return check_subject(endpoint->subject, event_prefix, err);
+    return check_subject(endpoint->subject, service->event_subjects, err);
 }
 
 static enum quipu_status add_endpoints(struct quipu_service *service,
                                        const struct quipu_service_options *options,
-                                       const char *event_prefix, struct quipu_error *err)
+                                       struct quipu_error *err)
 {
     static const struct quipu_service_command query = {.name = "query"};
     static const struct quipu_service_command append = {.name = "append",
                                                         .run = quipu_service_append};
-    enum quipu_status status = add_endpoint(service, &query, ENDPOINT_QUERY, event_prefix, err);
+    enum quipu_status status = add_endpoint(service, &query, ENDPOINT_QUERY, err);
     if (status == QUIPU_OK && !options->has_no_append) {
-        status = add_endpoint(service, &append, ENDPOINT_COMMAND, event_prefix, err);
+        status = add_endpoint(service, &append, ENDPOINT_COMMAND, err);
     }
     if (status == QUIPU_OK && options->command_count > QUIPU_SERVICE_COMMANDS_MAX) {
         return quipu_error_set(err, QUIPU_INVALID, "%zu commands, up to %d are allowed",
@@ -180,7 +197,7 @@ static enum quipu_status add_endpoints(struct quipu_service *service,
         if (command->name == NULL || command->run == NULL) {
             return quipu_error_set(err, QUIPU_MISUSE, "a command needs a name and a function");
         }
-        status = add_endpoint(service, command, ENDPOINT_COMMAND, event_prefix, err);
+        status = add_endpoint(service, command, ENDPOINT_COMMAND, err);
     }
     return status;
 }
@@ -208,9 +225,6 @@ enum quipu_status quipu_service_setup(struct quipu_service *service,
                                    ? options->nats->subject_prefix
                                    : QUIPU_SUBJECT_PREFIX_DEFAULT;
     const char *description = options->description == NULL ? "" : options->description;
-    if (strlen(event_prefix) > NATS_NAME_BYTES_MAX || !quipu_subject_is_literal(event_prefix)) {
-        return quipu_error_set(err, QUIPU_INVALID, "subject prefix \"%.100s\"", event_prefix);
-    }
     if (options->workers > QUIPU_SERVICE_WORKERS_MAX ||
         strlen(description) > QUIPU_SERVICE_DESCRIPTION_BYTES) {
         return quipu_error_set(err, QUIPU_INVALID,
@@ -221,8 +235,13 @@ enum quipu_status quipu_service_setup(struct quipu_service *service,
     }
     memcpy(service->description, description, strlen(description) + 1);
     service->workers = options->workers == 0 ? WORKERS_DEFAULT : options->workers;
-    enum quipu_status status =
-        copy_name("service", options->name == NULL ? "quipu" : options->name, service->name, err);
+    service->health = options->health;
+    service->health_ctx = options->health_ctx;
+    enum quipu_status status = set_event_subjects(service, options->nats, event_prefix, err);
+    if (status == QUIPU_OK) {
+        status = copy_name("service", options->name == NULL ? "quipu" : options->name,
+                           service->name, err);
+    }
     if (status == QUIPU_OK) {
         status = copy_version(service, options->version == NULL ? "0.1.0" : options->version, err);
     }
@@ -236,10 +255,13 @@ enum quipu_status quipu_service_setup(struct quipu_service *service,
     if (status == QUIPU_OK) {
         (void)snprintf(service->health_subject, sizeof service->health_subject, "health.%s",
                        service->name);
-        status = check_subject(service->health_subject, event_prefix, err);
+        status = check_subject(service->health_subject, service->event_subjects, err);
     }
     if (status == QUIPU_OK) {
-        status = add_endpoints(service, options, event_prefix, err);
+        status = add_endpoints(service, options, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_service_inbox_setup(service, options, err);
     }
     return status == QUIPU_OK ? make_id(service->id, err) : status;
 }

@@ -29,8 +29,12 @@ void served_run(struct served *served, const struct quipu_service_options *given
     if (given != NULL) {
         options = *given;
     }
-    nats.url = served->server.url;
-    nats.credentials_file = "";
+    if (options.nats != NULL) {
+        nats = *options.nats;
+    } else {
+        nats.url = served->server.url;
+        nats.credentials_file = "";
+    }
     options.nats = &nats;
     enum quipu_status status =
         quipu_service_open(served->store.engine, &options, &served->service, &err);

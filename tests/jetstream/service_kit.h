@@ -26,7 +26,7 @@ struct served {
 };
 
 /* Start server, store, service and its run; wait until it stands. `options` NULL: the defaults;
- * `nats` is set here. */
+ * without `nats` it is the fixture, and nobody. */
 void served_start(struct served *served, const struct quipu_service_options *options);
 /* The same on a server and a store that are there already. */
 void served_run(struct served *served, const struct quipu_service_options *options);

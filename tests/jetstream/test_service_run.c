@@ -184,11 +184,11 @@ Test(service_run, refuses_at_once_what_may_not_wait_and_answers_the_rest_at_the_
     options.waiting_max = 2;
     served_start(&served, &options);
     natsSubscription *inbox = NULL;
-    cr_assert_eq(natsConnection_SubscribeSync(&inbox, served.peer, "answers"), NATS_OK);
+    cr_assert_eq(natsConnection_SubscribeSync(&inbox, served.peer, "_INBOX.answers"), NATS_OK);
 
     for (int i = 0; i < 6; i++) {
         cr_assert_eq(natsConnection_PublishRequestString(served.peer, "svc.cim.keys.cmd.wait",
-                                                         "answers", ""),
+                                                         "_INBOX.answers", ""),
                      NATS_OK);
         if (i == 0) {
             cr_assert_eq(sem_wait(&gate.entered), 0); /* the one worker is busy now */

@@ -169,11 +169,17 @@ Test(url, never_shows_a_secret)
 {
     char shown[64];
     quipu_nats_url_redact("nats://user:secret@h:1, tls://to@ken@g:2", shown, sizeof shown);
+    cr_assert_str_eq(shown, "tls://g:2"); /* all in front may be a password */
+    quipu_nats_url_redact("nats://user:pa,ss@h:1, tls://g:2", shown, sizeof shown);
     cr_assert_str_eq(shown, "nats://h:1, tls://g:2");
+    quipu_nats_url_redact("nats://g:1, h:2", shown, sizeof shown);
+    cr_assert_str_eq(shown, "nats://g:1, nats://h:2");
 
     struct quipu_error err;
     cr_assert_eq(quipu_nats_url_check("nats://user:secret@h:x", &err), QUIPU_INVALID);
     cr_assert_null(strstr(err.message, "secret"));
+    cr_assert_eq(quipu_nats_url_check("nats://user:half,secret@h:1", &err), QUIPU_INVALID);
+    cr_assert_null(strstr(err.message, "half"), "%s", err.message);
 
     char tiny[8];
     quipu_nats_url_redact("nats://user:secret@host:1", tiny, sizeof tiny);

@@ -147,7 +147,8 @@ quipu_bridge_wait_ready(struct quipu_bridge *bridge, int64_t timeout_us, struct 
 
 /**
  * Take nothing more: give the subscriptions back, and wait until all that the server had sent by
- * then is in the queue. Publishing goes on. For a clean end: drain, take what waits, sync, close.
+ * then is in the queue; at once where there is no connection. Publishing goes on. For a clean end:
+ * drain, take what waits, sync, close.
  * @retval QUIPU_TIMEOUT  the server does not answer. @threads any
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status

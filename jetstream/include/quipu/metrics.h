@@ -60,7 +60,8 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_metrics_append(const struct q
 
 /* ------------------------------------------------------------------ the server */
 
-/** Answers GET and HEAD of /metrics and /healthz, one request a connection. */
+/** Answers GET and HEAD of /metrics and /healthz, one request a connection, up to 16 connections at
+ * a time; one more takes the place of whoever has been longest about asking. */
 struct quipu_metrics_server;
 
 struct quipu_metrics_server_options {

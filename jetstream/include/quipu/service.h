@@ -36,13 +36,14 @@
 extern "C" {
 #endif
 
-#define QUIPU_SERVICE_COMMANDS_MAX      64
-#define QUIPU_SERVICE_WORKERS_MAX       64
-#define QUIPU_SERVICE_NAME_BYTES_MAX    64
-#define QUIPU_REQUEST_ID_BYTES_MAX      128
-#define QUIPU_REQUEST_EVENTS_MAX        1024
-#define QUIPU_TRACEPARENT_BYTES         56 /* with its NUL */
-#define QUIPU_SERVICE_DESCRIPTION_BYTES 200
+#define QUIPU_SERVICE_COMMANDS_MAX       64
+#define QUIPU_SERVICE_WORKERS_MAX        64
+#define QUIPU_SERVICE_NAME_BYTES_MAX     64
+#define QUIPU_REQUEST_ID_BYTES_MAX       128
+#define QUIPU_REQUEST_EVENTS_MAX         1024
+#define QUIPU_TRACEPARENT_BYTES          56 /* with its NUL */
+#define QUIPU_SERVICE_DESCRIPTION_BYTES  200
+#define QUIPU_SERVICE_REPLY_PREFIXES_MAX 16
 
 /* ------------------------------------------------------------------ requests */
 
@@ -96,7 +97,8 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_request_result(struct quipu_r
 /** Have the result be the whole body of the reply, for protocols that have a form of their own. */
 QUIPU_API void quipu_request_result_is_reply(struct quipu_request *request);
 /** Send the reply to this subject instead of where the request asks for it. Copied.
- * @retval QUIPU_INVALID, QUIPU_TOO_LARGE */
+ * @retval QUIPU_INVALID  malformed; or the server ("$…"), the event stream or this service takes it
+ * for a command. @retval QUIPU_TOO_LARGE */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_request_reply_to(struct quipu_request *request, const char *subject, struct quipu_error *err);
 
@@ -118,7 +120,15 @@ struct quipu_service_command {
 
 /* ------------------------------------------------------------------ the service */
 
-/** All copied but `commands[].ctx`, `engine` and `log`, which must stay. 0 or NULL: the default. */
+/**
+ * How is what runs beside the service, such as a flush? A status other than QUIPU_OK, with its
+ * line, makes the service's health "degraded". Must return soon.
+ * @threads several at once
+ */
+typedef enum quipu_status (*quipu_service_health_fn)(void *ctx, struct quipu_error *err);
+
+/** All copied but `commands[].ctx`, `health_ctx`, `engine` and `log`, which must stay. 0 or NULL:
+ * the default. */
 struct quipu_service_options {
     size_t size;
     const struct quipu_nats_options *nats;
@@ -136,6 +146,15 @@ struct quipu_service_options {
     /** Requests that may wait; more are refused at once, as QUIPU_BUSY. 1,024 */
     uint32_t waiting_max;
     const struct quipu_log *log; /* NULL: none */
+    /**
+     * Prefixes of subjects that replies may go to beside "_INBOX.": of requesters that use inboxes
+     * of their own. A request that names any other subject for its reply is not carried out,
+     * because the service would send there with rights that the requester may not have.
+     */
+    const char *const *reply_prefixes;
+    size_t reply_prefix_count;
+    quipu_service_health_fn health;
+    void *health_ctx;
 };
 
 #define QUIPU_SERVICE_OPTIONS_INIT                                                                 \
@@ -157,9 +176,11 @@ quipu_service_open(struct quipu_engine *engine, const struct quipu_service_optio
 /**
  * Serve until quipu_service_stop. Then: take nothing more, carry out what has come, send the
  * replies. A server that is away is waited for; while it is, nothing is lost but the replies that
- * were under way, and who repeats a request by its id gets them.
+ * were under way, and who repeats a request by its id gets them. Stopped while there is no
+ * connection, and with no reply to send, it ends at once.
  * @retval QUIPU_OK       it was stopped, and all that had come is answered
- * @retval QUIPU_TIMEOUT  it was stopped, and the server was not there to take the last replies
+ * @retval QUIPU_TIMEOUT  it was stopped, and within 5 s the server did not give up its
+ * subscriptions, or within 5 s more did not take the last replies
  * @retval QUIPU_IO
  * @threads one; it starts the other workers
  */
