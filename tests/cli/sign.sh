@@ -60,6 +60,14 @@ done
 equal "signatures" "$("$quipu" verify --json all.car | member signatures)" 7
 has "who signed" "$("$quipu" verify all.car)" "signer    $(name_of rsa-4096) ssh-rsa"
 
+# Who signs next sees everyone who has.
+out=$("$quipu" sign all.car --manifest again.cbor)
+equal "what is signed stays the same" "$(sha256sum <again.cbor)" "$(sha256sum <m.cbor)"
+equal "signers that are shown" "$(grep -c '^signed    ' <<<"$out")" 7
+for type in "${types[@]}"; do has "who has signed" "$out" "signed    $(name_of "$type")"; done
+json=$("$quipu" sign all.car --manifest third.cbor --json)
+for type in "${types[@]}"; do has "who has signed, as JSON" "$json" "\"fingerprint\":\"$(ssh-keygen -l -f "$type" | awk '{ print $2 }')\""; done
+
 # Brought together from copies, in another order: the same file.
 cp rsa-4096.car together.car
 "$quipu" sign together.car --add ecdsa-384.car --add ed25519.sig --add rsa-2048.car >/dev/null
