@@ -234,6 +234,21 @@ static enum quipu_status cover(const struct cli *cli, const char *path, struct o
     return status;
 }
 
+/* A store whose making was interrupted has a wrapped key and does not know its source: the key is
+ * open now, so let it. */
+static enum quipu_status settle_source(const struct cli *cli,
+                                       const struct quipu_passphrase *passphrase,
+                                       struct quipu_error *err)
+{
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    if (cli->store == NULL ||
+        quipu_identity_source(cli->engine, source, NULL) != QUIPU_KEY_LOCKED) {
+        return QUIPU_OK;
+    }
+    enum quipu_status status = quipu_engine_unlock(cli->engine, passphrase, err);
+    return status == QUIPU_OK ? quipu_identity_ensure(cli->engine, err) : status;
+}
+
 static int treat(const struct cli *cli, const struct keygen_values *values, const char *path)
 {
     struct quipu_error err;
@@ -253,6 +268,9 @@ static int treat(const struct cli *cli, const struct keygen_values *values, cons
     /* Opened first, so that a slip is told before a new passphrase is asked for. */
     if (status == QUIPU_OK) {
         status = quipu_key_look(path, &passphrase, &found, &err);
+    }
+    if (status == QUIPU_OK) {
+        status = settle_source(cli, &passphrase, &err);
     }
     if (status == QUIPU_OK && (values->wraps || values->changes)) {
         status = ask_new(cli, values, path, &secrets, &err);

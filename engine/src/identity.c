@@ -212,8 +212,14 @@ static enum quipu_status source_of_wrapped(struct quipu_engine *engine,
                                            char out[QUIPU_SOURCE_TEXT_BYTES],
                                            struct quipu_error *err)
 {
+    if (row == NULL && identity_opened_source(engine, out, NULL) != QUIPU_OK) {
+        return quipu_error_set(err, QUIPU_KEY_LOCKED,
+                               "%s/" IDENTITY_FILE " is wrapped, and nothing was recorded under it "
+                               "yet; open it once with `quipu keygen --public`",
+                               quipu_store_path(engine->store));
+    }
     if (row == NULL) {
-        return identity_opened_source(engine, out, err);
+        return QUIPU_OK;
     }
     memcpy(out, row->source, sizeof row->source);
     return QUIPU_OK;
