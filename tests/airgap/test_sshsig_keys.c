@@ -190,6 +190,73 @@ Test(sshsig_keys, rsa_by_sha1_or_with_few_bits_is_refused)
     }
 }
 
+/* A key of 8,192 bits takes half a minute to make, so this signature was made once, by
+ * ssh-keygen 9.2; its key was thrown away. */
+static const char by_rsa_8192[] =
+    "-----BEGIN SSH SIGNATURE-----\n"
+    "U1NIU0lHAAAAAQAABBcAAAAHc3NoLXJzYQAAAAMBAAEAAAQBALtYXlFxaH2Wpc5SuLDnRc\n"
+    "Wna6JvYdoqBm8Nahd2S237xGWf/o8Y8ybIcIxUfZ4tCaPBlbpQbQkdik+gjsgTBymfUrQm\n"
+    "dv8cAt0JowS2BYVVpGLbf8F+RwyHKywMV/vFyM7B2BmdlM7MOrbN8EEc6YRmmgj5ztWza4\n"
+    "KvTUGNtNyVj6kfh1ARQVA8v1cVAL1FJ8OPaSV5LBcc9XLeDCvtt4McYhIxHghlBjv6vGI/\n"
+    "VaB8AklfTP8puJ4PTzJprPdMI92WWskjU6EFGFsagjkqQPkXBIEEfogOx5OZ+VRk2WYWKs\n"
+    "kXrt1U6hsW3L8tztF02lPM8urPd3oxdZh9CTR3caA2Ffq9BvsTK3co1IjOQMg0IuLqcBep\n"
+    "bWn0x5BuXeycbnuEhN/isZO6DgPSd4OB7ALH1GzStwmeWg+lPNYznL8WLcMhzj6BR0NKh4\n"
+    "9iO2qEQlzhOwk1slRU0Kus7Sqi7Ysii/W1fr4ZNVRppIV41MsLo+XWkeHB7GQ5co/59t9e\n"
+    "wjhRyjWbeAK3Lesj45qg/zouZjBVPmG0k7xT953g+fF+KrQ2ZO/UO1SGaxKOXx6FQyVRpH\n"
+    "29AntTEEga7kwb8L9bfS+/nPc3W1f8MbfDaujb/7t+r8VTdSI/OP+/H6nRO+/1NNxpZlP2\n"
+    "TqPzBWUoeZ15YepakIfKC0VkMNHjv2MYHdS+NXmGp+yJcjjyXmzav4AoDDJug51An4DFr3\n"
+    "L351NfzlL6/keMjkxVfBeoNPBmhUpxNcA06LWVzFT3Qc962uNaAqDOalpGUVoSpiptZX4A\n"
+    "ytz+TP5QeHAZ8z8nFUDEb976I0ixQIDM/TW52IbGsglYSf5eiseEeoib3NhTWyeLaOLDB/\n"
+    "IFC58kC5TUDzmu+QqcNuXYWTHgqSXM+WCSW6hKYAEB6Vek/qeMTdyxpPKaiqaHEuCHLOW/\n"
+    "PU50na1GdJ6hQM7T8A3mzjZI9pf5TVTk76dvrhujPQ8cX5F6v7vR18DvS+ogUnUhWi5DZu\n"
+    "dKR65N08sAJecmrltmdIQsNFmayPau345deyQXc3xOcE7g6p/2RXYInE6bhXDFYsF4z0fy\n"
+    "Q5nGhmvoG8dpoqsnK4JgZloobooMANxZEjRHXWrbwK0aflTthhzbrorNM+5Z0c+14mekum\n"
+    "DZfvNw6yiBFyxC/RDrXLgB6ey+43eV3uNCBHcOiQvyWJk0fB72rVq9dNaD25LhfErCooy8\n"
+    "/hZC4WVhmYTHWYgwhfI1p35sJ1qHTgbRtiS9zefvOA72K0vzOmErYgY1YHTGZf+IKtMN25\n"
+    "K9UF5nBnWse1CdqvWQP55izDdcwPRtLicTUJ33FzFNjt4zugY/og0+TFggAU/DNkESc96l\n"
+    "9WfSIAFZnFRSbR0AAAAPcXVpcHUtYnVuZGxlQHYxAAAAAAAAAAZzaGE1MTIAAAQUAAAADH\n"
+    "JzYS1zaGEyLTUxMgAABAB9KAVXrmwZXQA1S8uv8Dghy6xQUYQOWe8jhgi/k1hTgQhbtDP8\n"
+    "Z31ifnhj1dxImwou6HLYC5mw2R4iSrarg/2mrP0mR+rTqykouyM71kVnEd5Bfu726DkqBl\n"
+    "k7Km/YQu32lsMRRvI0vPVMRzCVWOrof4lniSyX76h+q+eejfJWvtk/PkQQpdJVMoOHiE1t\n"
+    "FGYgUaXn1BQZXTkzHnrxmAmCgvZQqomAn1dh6hWHSFs0vRkZmQM/ctYOriQpkcRsqcdWTJ\n"
+    "+y0xSfIZfABZ+mjSyDbAJEjX2r4LkaQTdDi3GFDMdnqz03e14U/ch/BXgFa57Ir3Q6yvVG\n"
+    "rBLWviGzyJF31OY6jReBKwsyvAvgqbnBZBgZZ3R6d7/4SWIfpY1+hUF3BnG6kCRx0u1lqy\n"
+    "O987YNOg8BNZScCtP74IlQcOX4izxQ+iqUGmt0Nu/o10NLSM77l64b3lrDgiPZrX09zsBk\n"
+    "MwjdgMQWmFKcID/emcCq1wmeCoWUT4NF+WqqcKGFTUw/uqABIqj/5Nqseevf30wOeQ+fzT\n"
+    "ZJ5w4Ktz64T6uj7QYaOYjf1NockQioLjlmO2e+3G7sMJ7CeAPSO4CBriNE33j2qbfTtqa/\n"
+    "04CZ53xrWezvHsD3LTA/WN9EPIYxYoBgRXeWvwWod5HuFRt4hDyExcH2CQI/fwidgWC+p9\n"
+    "cEhsq6plNargdqypyn7fkVTfTt3TJXLumfLDhACER0krVJNrlv8deryxPW7O88r/iFhayj\n"
+    "gCIg40YHqcuBYXer5rpWxGcZbsH7rG3UpXy9XRCm9a+psH0mz+Nr5oVeJgJvJ38fDgECG1\n"
+    "EoGPHdyiqpGXdepXJv5XgUl/rNPQ2L00EVY/eR+NrMgKz4TQ8BnVgPmsjpD7zdX+PcKeb3\n"
+    "hfZdU+2Y9qUId0DGwJIpW7sYFFbRMCD1Vs7aucH2Z/GCaDKg+XgHmv5nRCiZV0Xa/A1+vX\n"
+    "9haSJM3zRiYiLLLWjndl+bDWfrdXBkHHsmRl/GmZSIJ1TgwiRr+6d2GH1rOLywfl7N1X4x\n"
+    "kQNXd1qH3vHrUEFgmNiB2lpyRA7dFaTNxLUXx/5XvxrG1yj8V4wiFoQA5F7aYXU2F0CqjK\n"
+    "5VOLLTbURZfbF7W0uFhfjCCTVdXqYaitMntCjBgG0eTMKLAaHUu3Fx9ivAl1G49pWX6kT2\n"
+    "nmnmSWI1XLCn7T2TXeMenydhiSdvPkwbMGe2BBNmglvfHX27H79KI6rbrjBEDOCgrT6JoL\n"
+    "/f/iQbMrgtwklijRrTy3PENlpuwOpZwwwN47FFe7j9yEDxBBcjBkZi51pbSURJrZFtU5kp\n"
+    "8+JjVAJ3FknC2J6yIbg4SPz7tBUl9MB5F36S0owAqZam31aGkIs+Aqtf\n"
+    "-----END SSH SIGNATURE-----\n";
+
+Test(sshsig_keys, rsa_of_8192_bits_verifies)
+{
+    struct quipu_buf blob = QUIPU_BUF_INIT;
+    struct quipu_buf again = QUIPU_BUF_INIT;
+    struct quipu_sshsig found;
+    struct quipu_error err;
+    cr_assert_eq(quipu_sshsig_dearmor(quipu_slice_text(by_rsa_8192), &blob, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(quipu_sshsig_verify(quipu_buf_slice(&blob), NAME_SPACE, message(), &found, &err),
+                 QUIPU_OK, "%s", err.message);
+    cr_assert_eq(found.type, QUIPU_SSH_KEY_RSA);
+    cr_assert_gt(found.signature.len, 1024u);
+    quipu_sshsig_armor(quipu_buf_slice(&blob), &again);
+    cr_assert(quipu_slice_equal(quipu_buf_slice(&again), quipu_slice_text(by_rsa_8192)));
+    blob.data[blob.len - 1] ^= 1;
+    cr_assert_eq(verify(quipu_buf_slice(&blob), NULL), QUIPU_BAD_SIGNATURE);
+    quipu_buf_release(&blob);
+    quipu_buf_release(&again);
+}
+
 /* No key of so many bits is made here, which would take minutes: its form is enough to be judged.
  */
 Test(sshsig_keys, rsa_has_at_most_16384_bits)
