@@ -28,7 +28,7 @@ static void pause_us(int64_t us)
 }
 
 /* A file of settings says which store it is for: another one's events have no place there. */
-static enum quipu_status check_source(const struct cli *cli, struct quipu_error *err)
+enum quipu_status cli_network_check_source(const struct cli *cli, struct quipu_error *err)
 {
     const char *wanted = cli->config->values.nats.source_id;
     char found[QUIPU_SOURCE_TEXT_BYTES];
@@ -52,7 +52,7 @@ enum quipu_status cli_network_connect(const struct cli *cli,
                                       const struct quipu_nats_options *options,
                                       struct quipu_nats **out, struct quipu_error *err)
 {
-    enum quipu_status status = check_source(cli, err);
+    enum quipu_status status = cli_network_check_source(cli, err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -114,7 +114,7 @@ int cli_config_flush(struct cli *cli)
         if (probe_us < options.connect_timeout_us) {
             options.connect_timeout_us = probe_us;
         }
-        status = check_source(cli, &err);
+        status = cli_network_check_source(cli, &err);
         if (status == QUIPU_OK) {
             status = quipu_nats_open(&options, &nats, &err);
         }

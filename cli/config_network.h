@@ -9,6 +9,12 @@
 #include "cli.h"
 #include "quipu/config_nats.h"
 
+/** Is this store the one that nats.source_id names, where it names one? Before anything is
+ * published.
+ * @retval QUIPU_INVALID  it is another. @retval QUIPU_NOT_FOUND, QUIPU_IO, QUIPU_CORRUPT */
+enum quipu_status cli_network_check_source(const struct cli *cli,
+                                           struct quipu_error *err) QUIPU_MUST_CHECK;
+
 /**
  * quipu_nats_open, tried again nats.max_retries times, with a pause that doubles, while there is no
  * server; and only for the store that nats.source_id names, where it names one.

@@ -79,7 +79,7 @@ static void trim_slashes(char *url)
 }
 
 /* Options that cannot be meant together, before anything is asked of the store or the server. */
-static int check_options(const struct cli *cli, const struct network_values *values)
+int cli_network_check(const struct cli *cli, const struct network_values *values)
 {
     const char *const ways[] = {values->creds, values->nkey, values->user};
     static const char *const names[] = {"--creds", "--nkey", "--user"};
@@ -143,7 +143,7 @@ int cli_connect(const struct cli *cli, const struct network_values *values, stru
                 struct quipu_nats **nats)
 {
     char password[PASSWORD_BYTES_MAX];
-    int code = check_options(cli, values);
+    int code = cli_network_check(cli, values);
     if (code != 0) {
         return code;
     }
@@ -177,7 +177,7 @@ int cli_connect(const struct cli *cli, const struct network_values *values, stru
 int cli_open_and_connect(struct cli *cli, const struct network_values *values,
                          struct quipu_log *log, struct quipu_nats **nats)
 {
-    int code = check_options(cli, values);
+    int code = cli_network_check(cli, values);
     if (code == 0) {
         code = cli_open(cli);
     }

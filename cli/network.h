@@ -61,6 +61,9 @@ int cli_log_open(const struct cli *cli, const char *format, struct quipu_log *ou
 int cli_connect(const struct cli *cli, const struct network_values *values, struct quipu_log *log,
                 struct quipu_nats **nats);
 
+/** Do these options go together? Returns 0, or the exit code after it has said what is wrong. */
+int cli_network_check(const struct cli *cli, const struct network_values *values);
+
 /** What the settings say, and over it what this command line says. Strings are borrowed. */
 void cli_network_options(const struct cli *cli, const struct network_values *values,
                          struct quipu_nats_options *options);

@@ -19,7 +19,50 @@ struct provision_values {
     struct network_values network;
     int64_t duplicates_us;
     struct cli_number replicas;
+    int64_t max_age_us;
+    struct cli_number max_events;
+    struct cli_number max_bytes;
+    const char *storage;
+    bool may_lose_events;
 };
+
+/* What the settings say, and over it what this command line says. Returns 0, or the exit code. */
+static int provision_options_of(const struct cli *cli, const struct provision_values *values,
+                                struct quipu_provision_options *out)
+{
+    if (values->replicas.is_set && (values->replicas.value < 1 || values->replicas.value > 5)) {
+        return cli_usage(cli, "--replicas wants 1 to 5, found %" PRIu64, values->replicas.value);
+    }
+    bool is_file = values->storage != NULL && strcmp(values->storage, "file") == 0;
+    bool is_memory = values->storage != NULL && strcmp(values->storage, "memory") == 0;
+    if (values->storage != NULL && !is_file && !is_memory) {
+        return cli_usage(cli, "--storage wants file or memory, found \"%s\"", values->storage);
+    }
+    quipu_config_provision_options(&cli->config->values, out);
+    if (values->duplicates_us != 0) {
+        out->duplicate_window_us = values->duplicates_us;
+    }
+    if (values->replicas.is_set) {
+        out->replicas = (uint32_t)values->replicas.value;
+    }
+    if (values->max_age_us != 0) {
+        out->max_age_us = values->max_age_us;
+        if (values->duplicates_us == 0 && out->duplicate_window_us > out->max_age_us) {
+            out->duplicate_window_us = 0; /* it follows the age: the server allows no more */
+        }
+    }
+    if (values->max_events.is_set) {
+        out->max_events = values->max_events.value;
+    }
+    if (values->max_bytes.is_set) {
+        out->max_bytes = values->max_bytes.value;
+    }
+    if (values->storage != NULL) {
+        out->storage = is_memory ? QUIPU_STREAM_MEMORY : QUIPU_STREAM_FILE;
+    }
+    out->may_lose_events = out->may_lose_events || values->may_lose_events;
+    return 0;
+}
 
 static void say_provision(const struct quipu_nats_options *names,
                           const struct quipu_provision_report *report)
@@ -32,6 +75,9 @@ static void say_provision(const struct quipu_nats_options *names,
     if (report->drift.len > 0) {
         (void)printf("otherwise than quipu would have made them:\n%.*s",
                      QUIPU_SLICE_FMT(quipu_buf_slice(&report->drift)));
+    }
+    if (report->notes[0] != 0) {
+        (void)printf("to be known:\n%s", report->notes);
     }
 }
 
@@ -47,6 +93,7 @@ static enum quipu_status say_provision_json(const struct quipu_nats_options *nam
     cli_json_bool(&json, "bucket_created", report->bucket_created);
     cli_json_number(&json, "stream_messages", report->stream_messages);
     cli_json_text(&json, "drift", quipu_buf_slice(&report->drift));
+    cli_json_text(&json, "notes", quipu_slice_text(report->notes));
     enum quipu_status status = cli_json_end(&json, err);
     cli_json_release(&json);
     return status;
@@ -57,27 +104,19 @@ static int run_provision(struct cli *cli, const void *values, int argc, char **a
     (void)argc;
     (void)argv;
     const struct provision_values *provision = values;
-    if (provision->replicas.is_set &&
-        (provision->replicas.value < 1 || provision->replicas.value > 5)) {
-        return cli_usage(cli, "--replicas wants 1 to 5, found %" PRIu64, provision->replicas.value);
-    }
     struct quipu_nats *nats = NULL;
-    int code = cli_connect(cli, &provision->network, NULL, &nats);
+    struct quipu_provision_options options;
+    int code = provision_options_of(cli, provision, &options);
+    if (code == 0) {
+        code = cli_connect(cli, &provision->network, NULL, &nats);
+    }
     if (code != 0) {
         return code;
     }
     struct quipu_error err;
     struct quipu_error say_err;
     struct quipu_nats_options names;
-    struct quipu_provision_options options;
     cli_network_options(cli, &provision->network, &names);
-    quipu_config_provision_options(&cli->config->values, &options);
-    if (provision->duplicates_us != 0) {
-        options.duplicate_window_us = provision->duplicates_us;
-    }
-    if (provision->replicas.is_set) {
-        options.replicas = (uint32_t)provision->replicas.value;
-    }
     struct quipu_provision_report report = {0};
     enum quipu_status status = quipu_provision(nats, &options, &report, &err);
     if (status == QUIPU_OK || status == QUIPU_DRIFT) {
@@ -103,6 +142,16 @@ static const struct cli_option provision_options[] = {
      "the stream's duplicate window (else nats.jetstream.duplicate_window, else 2m)"},
     {"replicas", CLI_NUMBER, offsetof(struct provision_values, replicas), "N",
      "copies in a cluster (else nats.jetstream.replicas, else 1)"},
+    {"storage", CLI_TEXT, offsetof(struct provision_values, storage), "KIND",
+     "file or memory (else nats.jetstream.storage, else file)"},
+    {"max-age", CLI_DURATION, offsetof(struct provision_values, max_age_us), "DURATION",
+     "the server forgets events that are older (else nats.jetstream.max_age, else never)"},
+    {"max-events", CLI_NUMBER, offsetof(struct provision_values, max_events), "N",
+     "the stream takes no more than so many; 0: no limit (else nats.jetstream.max_messages)"},
+    {"max-bytes", CLI_NUMBER, offsetof(struct provision_values, max_bytes), "N",
+     "the stream takes no more bytes; 0: no limit (else nats.jetstream.max_bytes)"},
+    {"may-lose-events", CLI_FLAG, offsetof(struct provision_values, may_lose_events), NULL,
+     "--max-age and --storage memory want this: an audit log loses events by them"},
 };
 
 const struct cli_verb cli_verb_provision = {
@@ -112,8 +161,9 @@ const struct cli_verb cli_verb_provision = {
     .details =
         "What is there is not changed: where it is configured otherwise, the differences are "
         "listed\n"
-        "and the exit code is 8. Nothing expires unless the server is told so by other means. No\n"
-        "store is needed.",
+        "and the exit code is 8. Nothing expires unless it is asked for. What is as asked and "
+        "still\n"
+        "worth knowing (limits, an old server) is listed too. No store is needed.",
     .example = "quipu provision --server nats://127.0.0.1:4222",
     .is_network = true,
     .options = provision_options,

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "config_network.h"
 #include "network.h"
 #include "quipu/config_nats.h"
 #include "quipu/metrics.h"
@@ -29,6 +30,7 @@ struct serve_values {
     const char *service_prefix;
     const char *metrics;
     const char *log_format;
+    struct cli_texts reply_prefixes;
     struct cli_number workers;
     struct cli_number waiting;
     bool flush;
@@ -47,7 +49,9 @@ struct serving {
     bool is_stopping;
     struct quipu_flusher *flusher;
     struct quipu_nats *flush_nats;
-    struct quipu_flush_totals totals;
+    struct quipu_flush_totals totals; /* of the flushes that have ended */
+    struct quipu_flush_live live;     /* of the one under way; zeros: none is */
+    struct quipu_error flush_trouble; /* of the last one; status QUIPU_OK: it went well */
 };
 
 /* For the signal handler. */
@@ -61,13 +65,42 @@ static void stop(int number)
 
 static void set_handler(void (*handler)(int))
 {
+    struct sigaction was;
     struct sigaction action = {.sa_handler = handler};
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    /* When its terminal goes, what waits is answered too; under nohup nothing ends it. */
+    if (sigaction(SIGHUP, NULL, &was) == 0 && was.sa_handler != SIG_IGN) {
+        (void)sigaction(SIGHUP, &action, NULL);
+    }
 }
 
 /* ------------------------------------------------------------------ the flush beside it */
+
+/* Waiting heals these, or another process does the work: no reason to call anybody. */
+static bool is_passing(enum quipu_status status)
+{
+    return status == QUIPU_OFFLINE || status == QUIPU_TIMEOUT || status == QUIPU_BUSY ||
+           status == QUIPU_STOPPED;
+}
+
+/* `err` NULL: there is none. */
+static void note_trouble(struct serving *serving, const struct quipu_error *err)
+{
+    static const struct quipu_error none = {.status = QUIPU_OK};
+    (void)pthread_mutex_lock(&serving->mutex);
+    serving->flush_trouble = err == NULL ? none : *err;
+    (void)pthread_mutex_unlock(&serving->mutex);
+}
+
+static void on_live(void *ctx, const struct quipu_flush_live *live)
+{
+    struct serving *serving = ctx;
+    (void)pthread_mutex_lock(&serving->mutex);
+    serving->live = *live;
+    (void)pthread_mutex_unlock(&serving->mutex);
+}
 
 static void after_flush(void *ctx, enum quipu_status status,
                         const struct quipu_flush_report *report, const struct quipu_error *err)
@@ -82,7 +115,9 @@ static void after_flush(void *ctx, enum quipu_status status,
         quipu_log_text("status", quipu_status_name(status)),
         quipu_log_text("line", err == NULL ? "" : err->message),
     };
+    note_trouble(serving, err);
     (void)pthread_mutex_lock(&serving->mutex);
+    memset(&serving->live, 0, sizeof serving->live);
     quipu_flush_totals_add(&serving->totals, status, report,
                            serving->log.clock.unix_us(serving->log.clock.ctx));
     (void)pthread_mutex_unlock(&serving->mutex);
@@ -116,6 +151,7 @@ static enum quipu_status flush_once(struct serving *serving, struct quipu_error 
     quipu_config_flusher_options(&serving->cli->config->values, &options);
     options.after = after_flush;
     options.flush.ctx = serving;
+    options.flush.live = on_live;
     enum quipu_status status = quipu_nats_open(&serving->nats, &nats, err);
     if (status == QUIPU_OK) {
         status = quipu_flusher_open(serving->cli->engine, nats, &options, &flusher, err);
@@ -133,6 +169,7 @@ static enum quipu_status flush_once(struct serving *serving, struct quipu_error 
     (void)pthread_mutex_lock(&serving->mutex);
     serving->flusher = NULL;
     serving->flush_nats = NULL;
+    memset(&serving->live, 0, sizeof serving->live);
     (void)pthread_mutex_unlock(&serving->mutex);
     quipu_flusher_close(&flusher);
     quipu_nats_close(&nats);
@@ -146,6 +183,7 @@ static void *flush_on(void *ctx)
     do {
         enum quipu_status status = flush_once(serving, &err);
         if (status != QUIPU_OK) {
+            note_trouble(serving, &err);
             struct quipu_log_field fields[] = {quipu_log_text("status", quipu_status_name(status)),
                                                quipu_log_text("line", err.message)};
             quipu_log_write(&serving->log, QUIPU_LOG_WARN, "flush.waits", fields, 2);
@@ -154,14 +192,55 @@ static void *flush_on(void *ctx)
     return NULL;
 }
 
+/* ------------------------------------------------------------------ health */
+
+/* How the flush is, where there is one. */
+static enum quipu_status health(void *ctx, struct quipu_error *err)
+{
+    struct serving *serving = ctx;
+    (void)pthread_mutex_lock(&serving->mutex);
+    struct quipu_error trouble = serving->flush_trouble;
+    (void)pthread_mutex_unlock(&serving->mutex);
+    if (trouble.status == QUIPU_OK || trouble.status == QUIPU_BUSY) {
+        return QUIPU_OK;
+    }
+    return quipu_error_set(err, trouble.status, "flush: %.400s", trouble.message);
+}
+
+/* For whoever restarts what does not answer well: a server that is away is no reason to. */
+static enum quipu_status healthz(void *ctx, struct quipu_buf *out, struct quipu_error *err)
+{
+    enum quipu_status status = health(ctx, err);
+    if (status != QUIPU_OK && !is_passing(status)) {
+        return status;
+    }
+    quipu_buf_append_text(out, "ok\n");
+    return QUIPU_OK;
+}
+
 /* ------------------------------------------------------------------ figures */
+
+/* What the flush under way has come to so far is part of the figures. */
+static struct quipu_flush_totals totals_now(const struct serving *serving)
+{
+    struct quipu_flush_totals totals = serving->totals;
+    const struct quipu_flush_live *live = &serving->live;
+    totals.published += live->published;
+    totals.duplicates += live->duplicates;
+    totals.dead += live->dead;
+    totals.resent += live->resent;
+    if (live->events_per_second > 0) {
+        totals.events_per_second = live->events_per_second;
+    }
+    return totals;
+}
 
 static enum quipu_status metrics(void *ctx, struct quipu_buf *out, struct quipu_error *err)
 {
     struct serving *serving = ctx;
     struct quipu_nats_report nats = {.state = QUIPU_NATS_OFFLINE};
     (void)pthread_mutex_lock(&serving->mutex);
-    struct quipu_flush_totals totals = serving->totals;
+    struct quipu_flush_totals totals = totals_now(serving);
     bool has_nats = serving->flush_nats != NULL;
     if (has_nats) {
         quipu_nats_state(serving->flush_nats, &nats);
@@ -186,6 +265,7 @@ static int open_metrics(struct serving *serving, const char *address,
     }
     options.address = address;
     options.metrics = metrics;
+    options.health = healthz;
     options.ctx = serving;
     enum quipu_status status = quipu_metrics_server_open(&options, out, &err);
     if (status != QUIPU_OK) {
@@ -210,6 +290,10 @@ static int open_service(struct serving *serving, const struct serve_values *valu
     options.workers = (uint32_t)values->workers.value;
     options.waiting_max = (uint32_t)values->waiting.value;
     options.log = &serving->log;
+    options.reply_prefixes = values->reply_prefixes.items;
+    options.reply_prefix_count = values->reply_prefixes.count;
+    options.health = health;
+    options.health_ctx = serving;
     enum quipu_status status =
         quipu_service_open(serving->cli->engine, &options, &serving->service, &err);
     return status == QUIPU_OK ? 0 : cli_fail(serving->cli, status, &err, NULL);
@@ -272,7 +356,15 @@ static int run(struct cli *cli, const void *given, int argc, char **argv)
     struct quipu_metrics_server *server = NULL;
     int code = check(cli, values, &serving);
     if (code == 0) {
+        code = cli_network_check(cli, &values->network);
+    }
+    if (code == 0) {
         code = cli_open(cli);
+    }
+    if (code == 0) {
+        struct quipu_error err;
+        enum quipu_status status = cli_network_check_source(cli, &err);
+        code = status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
     }
     if (code != 0) {
         return code;
@@ -315,6 +407,8 @@ static const struct cli_option options[] = {
      "requests carried out at the same time (4)"},
     {"waiting", CLI_NUMBER, offsetof(struct serve_values, waiting), "N",
      "requests that may wait (1024); more are refused at once"},
+    {"reply-prefix", CLI_TEXTS, offsetof(struct serve_values, reply_prefixes), "SUBJECT",
+     "where replies may go beside _INBOX.; may be given several times"},
     {"flush", CLI_FLAG, offsetof(struct serve_values, flush), NULL,
      "publish what is appended, as `quipu flush --watch` does"},
     {"metrics", CLI_TEXT, offsetof(struct serve_values, metrics), "HOST:PORT",
@@ -333,8 +427,10 @@ const struct cli_verb cli_verb_serve = {
         "durable;\n"
         "a request with an X-Request-ID may be repeated and appends nothing twice. Ends well, "
         "with\n"
-        "all that has come answered, on SIGINT and SIGTERM. Who may ask is for the server's\n"
-        "permissions to say.",
+        "all that has come answered, on SIGINT, SIGTERM and SIGHUP. Who may ask is for the "
+        "server's\n"
+        "permissions to say; the service's own user wants allow_responses and P.errors.>, and\n"
+        "$JS.API.> only for --flush. Replies go to _INBOX. and to each --reply-prefix alone.",
     .example = "quipu serve --server nats://127.0.0.1:4222 --metrics 127.0.0.1:9464",
     .is_network = true,
     .options = options,

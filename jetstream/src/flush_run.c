@@ -160,7 +160,7 @@ static enum quipu_status wait_for(struct quipu_flusher *flusher, int64_t pause_u
 enum quipu_status quipu_flusher_run(struct quipu_flusher *flusher, struct quipu_error *err)
 {
     struct quipu_error trouble;
-    bool was_failed = false;
+    bool is_news = true; /* also that it goes well, the first time and after a failure */
     for (;;) {
         quipu_watch_clear(flusher->watch);
         if (should_stop(flusher)) {
@@ -170,11 +170,11 @@ enum quipu_status quipu_flusher_run(struct quipu_flusher *flusher, struct quipu_
         enum quipu_status status = flush_once(flusher, &report, &trouble);
         bool is_failed = status != QUIPU_OK && status != QUIPU_STOPPED;
         uint64_t settled = report.published + report.duplicates + report.dead;
-        if (flusher->options.after != NULL && (is_failed || was_failed || settled > 0)) {
+        if (flusher->options.after != NULL && (is_failed || is_news || settled > 0)) {
             flusher->options.after(flusher->options.flush.ctx, status, &report,
                                    is_failed ? &trouble : NULL);
         }
-        was_failed = is_failed;
+        is_news = is_failed;
         enum failure_kind kind = quipu_failure_kind(status);
         if (is_failed && kind == FAILURE_LASTING) {
             if (err != NULL) {

@@ -133,11 +133,11 @@ stop_server() {
 nats_request() {
     local at=${url#nats://} line answer=
     exec 9<>"/dev/tcp/${at%:*}/${at##*:}"
-    printf 'CONNECT {"verbose":false}\r\nSUB answer 1\r\nPUB %s answer %d\r\n%s\r\n' \
+    printf 'CONNECT {"verbose":false}\r\nSUB _INBOX.answer 1\r\nPUB %s _INBOX.answer %d\r\n%s\r\n' \
         "$1" "${#2}" "$2" >&9
     while read -r -t 10 line <&9; do
         case $line in
-        'MSG answer'*) read -r -t 10 answer <&9 && break ;;
+        'MSG _INBOX.answer'*) read -r -t 10 answer <&9 && break ;;
         esac
     done
     exec 9>&-

@@ -142,8 +142,8 @@ struct quipu_flusher_options {
     /** Flush at least this often, for what became pending without a commit that was seen, such as
      * by a restored server; 0: 60 s. */
     int64_t interval_us;
-    /** After each flush that did something or failed, and the first one after a failure that did
-     * not; with flush.ctx. `err` is NULL unless
+    /** After each flush that did something or failed, the first of a run, and the first that went
+     * well after a failure; with flush.ctx. `err` is NULL unless
      * `status` is a failure. May be NULL. */
     void (*after)(void *ctx, enum quipu_status status, const struct quipu_flush_report *report,
                   const struct quipu_error *err);
