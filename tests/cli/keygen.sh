@@ -298,11 +298,13 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     if chown -R 65534:65534 sham theirs 2>err && (cd theirs && setpriv --reuid 65534 --regid 65534 --clear-groups \
         setsid -w "$quipu" keygen --public --pinentry=./sham_pinentry.sh a.key) >out 2>err; then
         has "another process of that user looks into it" "$(cat sham/parent)" "environ: Permission denied"
-        # Nor may that user lock memory where the limit says so; it is said once.
+        # Nor may that user lock memory where the limit says so; it is said once. The address
+        # sanitizer takes mlock for itself, and says that it is done.
+        unlocked="the system does not lock memory here (ulimit -l), so secrets may reach swap"
+        ! grep -q __asan_init "$quipu" || unlocked=
         (cd theirs && ulimit -l 0 && setpriv --reuid 65534 --regid 65534 --clear-groups \
             "$quipu" keygen --public --passphrase-fd 3 a.key 3<<<"$words") >out 2>err
-        equal "what is said where no memory is locked" "$(cat err)" \
-            "the system does not lock memory here (ulimit -l), so secrets may reach swap"
+        equal "what is said where no memory is locked" "$(cat err)" "$unlocked"
     else
         echo "note: another user cannot run the program from where it is: $(cat err)"
     fi
