@@ -4,10 +4,12 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "service_kit.h"
@@ -26,26 +28,52 @@ static void *run(void *ctx)
 
 /* ------------------------------------------------------------------ without a server */
 
-Test(service_end, that_never_had_a_server_is_at_once)
+/* A service that is to connect to a port of 127.0.0.1, in a run of its own. */
+static void run_at(struct served *served, int port)
 {
-    struct served served = {.peer = NULL};
     struct quipu_error err;
     struct quipu_nats_options nats = QUIPU_NATS_OPTIONS_INIT;
     struct quipu_service_options options = QUIPU_SERVICE_OPTIONS_INIT;
     char url[64];
-    (void)snprintf(url, sizeof url, "nats://127.0.0.1:%d", nats_fixture_free_port());
+    (void)snprintf(url, sizeof url, "nats://127.0.0.1:%d", port);
     nats.url = url;
     nats.credentials_file = "";
+    nats.connect_timeout_us = 20 * INT64_C(1000000);
     options.nats = &nats;
-    js_store_open(&served.store);
-    cr_assert_eq(quipu_service_open(served.store.engine, &options, &served.service, &err),
+    js_store_open(&served->store);
+    cr_assert_eq(quipu_service_open(served->store.engine, &options, &served->service, &err),
                  QUIPU_OK);
-    cr_assert_eq(pthread_create(&served.thread, NULL, run, &served), 0);
+    cr_assert_eq(pthread_create(&served->thread, NULL, run, served), 0);
+}
+
+Test(service_end, that_never_had_a_server_is_at_once)
+{
+    struct served served = {.peer = NULL};
+    run_at(&served, nats_fixture_free_port());
+    served_stop(&served); /* asserts that it ended well */
+    js_store_release(&served.store);
+}
+
+/* The connect under way may take far longer than the end. */
+Test(service_end, before_a_server_has_said_a_word_is_at_once)
+{
+    struct served served = {.peer = NULL};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(listener, (struct sockaddr *)&address, len), 0);
+    cr_assert_eq(listen(listener, 1), 0);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    run_at(&served, ntohs(address.sin_port));
+    int silent = accept(listener, NULL, NULL); /* from here on it waits for a greeting */
+    cr_assert_geq(silent, 0);
 
     quipu_service_stop(served.service);
     cr_assert_eq(pthread_join(served.thread, NULL), 0);
 
     cr_assert_eq(served.ended, QUIPU_OK, "%s", quipu_status_name(served.ended));
+    (void)close(silent);
+    (void)close(listener);
     quipu_service_close(&served.service);
     js_store_release(&served.store);
 }
