@@ -70,7 +70,7 @@ enum quipu_status subscription_cursor_get(struct quipu_txn *txn, const char *nam
 {
     struct quipu_slice key = quipu_slice_text(name);
     struct quipu_slice value;
-    struct quipu_subscription_cursor cursor;
+    struct quipu_subscription_cursor cursor = {0};
     enum quipu_status status = quipu_txn_table_get(txn, TABLE_SUBSCRIPTIONS, key, &value, err);
     if (status == QUIPU_NOT_FOUND) {
         return quipu_error_set(err, status, "there is no subscription %s", name);

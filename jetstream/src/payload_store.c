@@ -260,7 +260,7 @@ static enum quipu_status put_round(struct quipu_nats *nats, const struct quipu_c
         return status;
     }
 
-    struct chain chain;
+    struct chain chain = {0, 0, 0};
     struct quipu_buf meta = QUIPU_BUF_INIT;
     uint64_t ignored = 0;
     status = chain_survey(nats, &names, payload, &chain, err);
