@@ -15,6 +15,7 @@ struct pull_values {
     const char *log_format;
     bool is_follow;
     int64_t interval_us;
+    bool asks_at_once;
 };
 
 static void log_pull(const struct quipu_log *log, enum quipu_status status,
@@ -209,6 +210,7 @@ static enum quipu_status pull_once(struct cli *cli, struct quipu_nats *nats,
     options.progress = following->log->fd < 0 ? show_progress : NULL;
     options.ctx = following;
     options.pending_events_max = values->pending.value;
+    options.asks_at_once = values->asks_at_once;
     enum quipu_status status = quipu_pull(cli->engine, nats, &options, &report, err);
     cli_progress_end(&following->progress);
     following->added = report.events.added;
@@ -230,6 +232,9 @@ static int run_pull(struct cli *cli, const void *values, int argc, char **argv)
     struct quipu_error err;
     if (pull->interval_us != 0 && !pull->is_follow) {
         return cli_usage(cli, "--interval wants --follow too");
+    }
+    if (pull->asks_at_once && pull->is_follow) {
+        return cli_usage(cli, "--missing is for one pull, without --follow");
     }
     int code = cli_log_open(cli, pull->log_format, &log);
     if (code == 0) {
@@ -256,6 +261,8 @@ static const struct cli_option pull_options[] = {
      "events that may wait in quarantine for others (100,000)"},
     {"log-format", CLI_TEXT, offsetof(struct pull_values, log_format), "FORMAT",
      "lines about the run on stderr, in the place of progress: text or json"},
+    {"missing", CLI_FLAG, offsetof(struct pull_values, asks_at_once), NULL,
+     "ask now for every payload that is missing; else each after a pause that grows"},
     {"follow", CLI_FLAG, offsetof(struct pull_values, is_follow), NULL,
      "go on: pull what others publish, until interrupted"},
     {"interval", CLI_DURATION, offsetof(struct pull_values, interval_us), "DURATION",

@@ -12,7 +12,6 @@
 
 #include "internal/failpoint.h"
 #include "publish.h"
-#include "pull_place.h"
 #include "puller.h"
 #include "quipu/alloc.h"
 #include "receipt_stream.h"
@@ -85,21 +84,27 @@ static enum quipu_status ingest_run(struct puller *puller, size_t from, size_t *
     puller->report.events.released += report.released;
     puller->report.events.forks += report.forks;
     puller->done += *to - from;
+    const struct pulled *newest = &puller->batch[from];
     for (size_t i = from; i < *to; i++) {
-        if (puller->batch[i].sequence > puller->place) {
-            puller->place = puller->batch[i].sequence;
-        }
+        newest = puller->batch[i].sequence > newest->sequence ? &puller->batch[i] : newest;
+    }
+    if (newest->sequence > puller->place.sequence) {
+        puller->place.sequence = newest->sequence;
+        quipu_sha256(quipu_msg_body(newest->msg), puller->place.digest);
     }
     return QUIPU_OK;
 }
 
 static enum quipu_status store_place(struct puller *puller, struct quipu_error *err)
 {
-    if (puller->place == puller->stored_place) {
+    const struct pull_place *place = &puller->place;
+    const struct pull_place *stored = &puller->stored_place;
+    if (place->sequence == stored->sequence &&
+        memcmp(place->digest, stored->digest, sizeof place->digest) == 0) {
         return QUIPU_OK;
     }
-    enum quipu_status status = quipu_pull_place_store(puller->engine, puller->nats->stream,
-                                                      &puller->stream, puller->place, err);
+    enum quipu_status status =
+        quipu_pull_place_store(puller->engine, puller->nats->stream, &puller->stream, place, err);
     if (status == QUIPU_OK) {
         puller->stored_place = puller->place;
     }
@@ -142,8 +147,7 @@ static void show_progress(struct puller *puller, bool is_final)
     puller->options.progress(puller->options.ctx, puller->done, total);
 }
 
-/* The host wants an end: what is taken in is acknowledged, the rest stays in the stream. */
-static enum quipu_status stop_check(const struct puller *puller, struct quipu_error *err)
+enum quipu_status quipu_pull_stop_check(const struct puller *puller, struct quipu_error *err)
 {
     return puller->options.should_stop != NULL && puller->options.should_stop(puller->options.ctx)
                ? quipu_error_set(err, QUIPU_STOPPED,
@@ -151,12 +155,17 @@ static enum quipu_status stop_check(const struct puller *puller, struct quipu_er
                : QUIPU_OK;
 }
 
-static enum quipu_status run(struct puller *puller, struct quipu_error *err)
+/*
+ * Up to the last sequence that the stream was said to have. The place is never further than what
+ * was delivered, also where nothing is left below that sequence: messages may have been removed,
+ * and may as well be known only to others than the server that says so.
+ */
+static enum quipu_status run(struct puller *puller, bool *has_less, struct quipu_error *err)
 {
     uint64_t target = puller->stream.last_sequence;
     enum quipu_status status = QUIPU_OK;
-    for (uint64_t batches = 1; status == QUIPU_OK && puller->place < target; batches++) {
-        status = stop_check(puller, err);
+    for (uint64_t batches = 1; status == QUIPU_OK && puller->place.sequence < target; batches++) {
+        status = quipu_pull_stop_check(puller, err);
         if (status == QUIPU_OK) {
             status = quipu_pull_fetch(puller, err);
         }
@@ -169,11 +178,8 @@ static enum quipu_status run(struct puller *puller, struct quipu_error *err)
         }
         show_progress(puller, false);
     }
-    if (status == QUIPU_DONE) {
-        /* Nothing is left, although the last sequence is higher: messages have been removed. */
-        puller->place = target;
-        status = QUIPU_OK;
-    }
+    *has_less = status == QUIPU_DONE;
+    status = *has_less ? QUIPU_OK : status;
     if (status == QUIPU_OK && puller->done > 0) {
         status = quipu_pull_acknowledged(puller, err);
     }
@@ -206,6 +212,23 @@ static enum quipu_status options_complete(const struct quipu_pull_options *given
     return QUIPU_OK;
 }
 
+/* Our place, and whether the stream's messages are still those that were taken in. */
+static enum quipu_status place_find(struct puller *puller, struct quipu_error *err)
+{
+    bool is_same = false;
+    enum quipu_status status = quipu_pull_place_load(puller->engine, puller->nats->stream,
+                                                     &puller->stream, &puller->place, err);
+    if (status != QUIPU_OK || puller->place.sequence == 0) {
+        return status;
+    }
+    puller->stored_place = puller->place;
+    status = quipu_pull_place_holds(puller, &is_same, err);
+    if (status == QUIPU_OK && !is_same) {
+        puller->place = (struct pull_place){.sequence = 0};
+    }
+    return status;
+}
+
 /* The server, its streams, our name there and our place. */
 static enum quipu_status prepare(struct puller *puller, struct quipu_error *err)
 {
@@ -227,13 +250,14 @@ static enum quipu_status prepare(struct puller *puller, struct quipu_error *err)
     }
     if (status == QUIPU_OK) {
         (void)snprintf(puller->consumer, sizeof puller->consumer, "quipu-%s", source);
-        status = quipu_pull_place_load(puller->engine, nats->stream, &puller->stream,
-                                       &puller->place, err);
+        status = place_find(puller, err);
     }
     if (status == QUIPU_OK) {
-        puller->stored_place = puller->place;
         status = quipu_receipts_for_pull(puller->engine, nats->stream, &puller->stream,
                                          &puller->has_receipts, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_pull_inbox_open(puller, err);
     }
     if (status == QUIPU_OK) {
         status = quipu_pull_consumer(puller, err);
@@ -241,20 +265,28 @@ static enum quipu_status prepare(struct puller *puller, struct quipu_error *err)
     return status;
 }
 
-/* A leader that is new may not have applied yet all that the old one had stored, and says a last
- * sequence that is too small. So a stream with replicas is asked again behind the end, until it
- * names nothing more; not for ever, since others may be publishing. */
+/*
+ * A leader that is new may not have applied yet all that the old one had stored: it says a last
+ * sequence that is too small, or that nothing is left below the one that the old leader said. So a
+ * stream with replicas is asked again behind the end, until it names nothing more, or until it
+ * names more and has nothing twice: there the messages have been removed. Not for ever, since
+ * others may be publishing.
+ */
 static enum quipu_status pull_to_the_end(struct puller *puller, struct quipu_error *err)
 {
+    bool had_less = false;
     for (int round = 1;; round++) {
-        enum quipu_status status = run(puller, err);
+        bool has_less = false;
+        enum quipu_status status = run(puller, &has_less, err);
         if (status != QUIPU_OK || !puller->stream.is_replicated || round == ROUNDS_MAX) {
             return status;
         }
         status = quipu_event_stream_facts(puller->nats, &puller->stream, err);
-        if (status != QUIPU_OK || puller->stream.last_sequence <= puller->place) {
+        if (status != QUIPU_OK || puller->stream.last_sequence <= puller->place.sequence ||
+            (has_less && had_less)) {
             return status;
         }
+        had_less = has_less;
     }
 }
 
@@ -277,7 +309,7 @@ static enum quipu_status pull(struct puller *puller, struct quipu_error *err)
     /* On the way out of a failure too: what is in the store need not come again. */
     struct quipu_error place_err;
     enum quipu_status placed = store_place(puller, &place_err);
-    puller->report.last_sequence = puller->place;
+    puller->report.last_sequence = puller->place.sequence;
     if (status == QUIPU_OK && placed != QUIPU_OK) {
         if (err != NULL) {
             *err = place_err;

@@ -1,5 +1,5 @@
 /*
- * The durable pull consumer: making it, fetching from it, acknowledging to it.
+ * Fetching from the durable pull consumer and acknowledging to it.
  *
  * Requests are no_wait: the server sends what it has and then says so. Fetched messages come to an
  * inbox of their own, because they keep the subject that they were published under.
@@ -20,11 +20,8 @@
 #include "publish.h"
 #include "puller.h"
 
-#define NS_PER_S         ((int64_t)1000 * 1000 * 1000)
 #define NS_PER_US        1000
 #define US_PER_S         1000000
-#define ACK_WAIT_NS      (300 * NS_PER_S)
-#define ACK_PENDING_MAX  20000
 #define FETCH_BYTES_MIN  ((int64_t)8 << 20)
 #define STATUS_NOTHING   404
 #define STATUS_ENDED     408
@@ -33,51 +30,7 @@
 #define ACK_TOKENS_PLAIN 9
 #define ACK_TOKENS_LONG  11
 
-/* ------------------------------------------------------------------ consumer */
-
-static enum quipu_status consumer_create(struct puller *puller, struct quipu_error *err)
-{
-    struct quipu_nats *nats = puller->nats;
-    jsConsumerConfig config;
-    natsStatus s = jsConsumerConfig_Init(&config);
-    if (s != NATS_OK) {
-        return quipu_error_nats(err, s, 0, "making consumer %s", puller->consumer);
-    }
-    config.Durable = puller->consumer;
-    config.Description = "quipu: a store that pulls";
-    config.AckPolicy = js_AckAll; /* what is committed is a beginning of the stream */
-    config.AckWait = ACK_WAIT_NS;
-    config.MaxAckPending = ACK_PENDING_MAX;
-    config.ReplayPolicy = js_ReplayInstant;
-    config.DeliverPolicy = js_DeliverAll;
-    if (puller->place > 0) {
-        config.DeliverPolicy = js_DeliverByStartSequence;
-        config.OptStartSeq = puller->place + 1;
-    }
-    jsErrCode number = 0;
-    jsConsumerInfo *info = NULL;
-    s = js_AddConsumer(&info, nats->js, nats->stream, &config, NULL, &number);
-    if (s != NATS_OK) {
-        return quipu_js_failure(nats, s, (int)number, "making consumer", puller->consumer, err);
-    }
-    puller->total = info->NumPending;
-    puller->delivery = info->Delivered.Consumer;
-    jsConsumerInfo_Destroy(info);
-    return QUIPU_OK;
-}
-
-static enum quipu_status consumer_delete(struct puller *puller, struct quipu_error *err)
-{
-    struct quipu_nats *nats = puller->nats;
-    jsErrCode number = 0;
-    natsStatus s = js_DeleteConsumer(nats->js, nats->stream, puller->consumer, NULL, &number);
-    if (s == NATS_OK || number == JSConsumerNotFoundErr) {
-        return QUIPU_OK;
-    }
-    return quipu_js_failure(nats, s, (int)number, "resetting consumer", puller->consumer, err);
-}
-
-static natsStatus inbox_open(struct puller *puller)
+static natsStatus inbox_subscribe(struct puller *puller)
 {
     natsInbox *name = NULL;
     natsStatus s = natsInbox_Create(&name);
@@ -93,39 +46,12 @@ static natsStatus inbox_open(struct puller *puller)
     return s;
 }
 
-enum quipu_status quipu_pull_consumer(struct puller *puller, struct quipu_error *err)
+enum quipu_status quipu_pull_inbox_open(struct puller *puller, struct quipu_error *err)
 {
-    struct quipu_nats *nats = puller->nats;
-    natsStatus s = inbox_open(puller);
-    if (s != NATS_OK) {
-        return quipu_error_nats(err, s, 0, "listening at %s", nats->server);
-    }
-    jsErrCode number = 0;
-    jsConsumerInfo *info = NULL;
-    s = js_GetConsumerInfo(&info, nats->js, nats->stream, puller->consumer, NULL, &number);
-    if (s != NATS_OK && number != JSConsumerNotFoundErr) {
-        return quipu_js_failure(nats, s, (int)number, "asking for consumer", puller->consumer, err);
-    }
-    if (s != NATS_OK) {
-        return consumer_create(puller, err);
-    }
-    /* It stands elsewhere where a pull was killed between its commit and its acks, where the store
-     * was restored, or where somebody else used its name. Messages that were delivered and never
-     * acknowledged would come only after the server's ack wait. */
-    const char *filter = info->Config->FilterSubject;
-    bool is_in_place = info->AckFloor.Stream == puller->place && info->NumAckPending == 0 &&
-                       info->Config->AckPolicy == js_AckAll && (filter == NULL || filter[0] == 0);
-    puller->total = info->NumPending;
-    puller->delivery = info->Delivered.Consumer;
-    jsConsumerInfo_Destroy(info);
-    if (is_in_place) {
-        return QUIPU_OK;
-    }
-    enum quipu_status status = consumer_delete(puller, err);
-    return status == QUIPU_OK ? consumer_create(puller, err) : status;
+    natsStatus s = inbox_subscribe(puller);
+    return s == NATS_OK ? QUIPU_OK
+                        : quipu_error_nats(err, s, 0, "listening at %s", puller->nats->server);
 }
-
-/* ------------------------------------------------------------------ fetching */
 
 /* The number that stands `behind` the consumer's name: 2 the stream's sequence, 3 that of the
  * delivery, 4 the time.
@@ -184,6 +110,10 @@ static enum quipu_status fetch_request(struct puller *puller, int64_t bytes_max,
                              "{\"batch\":%" PRIu32 ",\"no_wait\":true,\"max_bytes\":%" PRId64 "}",
                              puller->options.batch, bytes_max)
                   : snprintf(body, sizeof body, "{\"batch\":1,\"no_wait\":true}");
+    enum quipu_status status = quipu_nats_may_publish(nats, subject, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
     natsStatus s =
         natsConnection_PublishRequest(nats->connection, subject, puller->inbox_subject, body, len);
     return s == NATS_OK ? QUIPU_OK : quipu_error_nats(err, s, 0, "fetching from %s", nats->stream);
@@ -308,7 +238,7 @@ static enum quipu_status next_sequence(struct puller *puller, uint64_t *out,
     char body[64];
     (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.%s", nats->stream);
     (void)snprintf(body, sizeof body, "{\"seq\":%" PRIu64 ",\"next_by_subj\":\">\"}",
-                   puller->place + 1);
+                   puller->place.sequence + 1);
     enum quipu_status status = quipu_nats_may_publish(nats, subject, err);
     if (status != QUIPU_OK) {
         return status;
@@ -333,6 +263,35 @@ static enum quipu_status next_sequence(struct puller *puller, uint64_t *out,
     }
     natsMsg_Destroy(reply);
     return status;
+}
+
+enum quipu_status quipu_pull_place_holds(struct puller *puller, bool *out, struct quipu_error *err)
+{
+    struct quipu_nats *nats = puller->nats;
+    const struct pull_place *place = &puller->place;
+    if (place->sequence < puller->stream.first_sequence) {
+        *out = true; /* the stream has forgotten all of that */
+        return QUIPU_OK;
+    }
+    char subject[NATS_NAME_BYTES_MAX + 32];
+    (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.%s", nats->stream);
+    enum quipu_status status = quipu_nats_may_publish(nats, subject, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    natsMsg *msg = NULL;
+    jsErrCode number = 0;
+    natsStatus s = js_GetMsg(&msg, nats->js, nats->stream, place->sequence, NULL, &number);
+    if (s != NATS_OK && number != JSNoMessageFoundErr) {
+        return quipu_js_failure(nats, s, (int)number, "reading stream", nats->stream, err);
+    }
+    uint8_t digest[QUIPU_SHA256_BYTES] = {0};
+    if (s == NATS_OK) {
+        quipu_sha256(quipu_msg_body(msg), digest);
+    }
+    *out = s == NATS_OK && memcmp(digest, place->digest, sizeof digest) == 0;
+    natsMsg_Destroy(msg);
+    return QUIPU_OK;
 }
 
 static int64_t fetch_bytes_max(const struct puller *puller)
@@ -375,6 +334,10 @@ enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *er
         if (status != QUIPU_OK || puller->count > 0) {
             return status;
         }
+        status = quipu_pull_stop_check(puller, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
         int64_t pause_us = quipu_backoff_next(&backoff, 0);
         if (quipu_monotonic_us() + pause_us >= until_us) {
             break;
@@ -392,11 +355,15 @@ enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *er
 enum quipu_status quipu_pull_acknowledge(struct puller *puller, size_t from, size_t to,
                                          struct quipu_error *err)
 {
-    natsStatus s = NATS_OK;
-    if (to > from) {
-        s = natsConnection_PublishString(puller->nats->connection,
-                                         natsMsg_GetReply(puller->batch[to - 1].msg), "+ACK");
+    if (to == from) {
+        return QUIPU_OK;
     }
+    const char *subject = natsMsg_GetReply(puller->batch[to - 1].msg);
+    enum quipu_status status = quipu_nats_may_publish(puller->nats, subject, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    natsStatus s = natsConnection_PublishString(puller->nats->connection, subject, "+ACK");
     return s == NATS_OK ? QUIPU_OK
                         : quipu_error_nats(err, s, 0, "acknowledging to %s", puller->nats->stream);
 }

@@ -1,8 +1,8 @@
 /*
  * Payloads of a batch: from this store where the event is known already, else from the object
  * store, many requests in flight. The chunk under the CID itself is asked for first: it is the
- * whole payload, or its hash tells that it is not, and then the object's meta says where its chunks
- * are.
+ * whole payload, or its hash tells that it is not, and then the object's meta is asked for, which
+ * says where its chunks are, or is not there either.
  *
  * Specification: docs/SPEC.md §10.4.
  *
@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json_view.h"
 #include "payload_store.h"
 #include "publish.h"
 #include "puller.h"
@@ -22,7 +23,8 @@
 #define IN_FLIGHT_MIN     4
 #define IN_FLIGHT_BYTES   ((size_t)8 << 20)
 #define MSG_STATUS_NORMAL 0
-#define PAYLOAD_GET       8 /* kind of token; the flusher has those from 0 */
+#define PAYLOAD_GET       8 /* kinds of tokens; the flusher has those from 0 */
+#define PAYLOAD_ASK       9
 
 /* What the message claims to be, and which payload it names. A body that is no envelope needs none:
  * it is on its way to quarantine. */
@@ -75,8 +77,10 @@ static enum quipu_status read_messages(struct puller *puller, size_t bytes, stru
     enum quipu_status status = quipu_txn_begin_read(quipu_engine_store(puller->engine), &txn, err);
     while (status == QUIPU_OK && puller->read_to < puller->count && bytes < GATHER_BYTES_MAX) {
         struct pulled *item = &puller->batch[puller->read_to++];
-        read_message(item);
-        if (item->is_envelope) {
+        if (item->msg != NULL) {
+            read_message(item);
+        }
+        if (item->is_envelope && item->msg != NULL) {
             status = take_local(txn, item, err);
         }
         bytes += item->payload.len;
@@ -85,7 +89,9 @@ static enum quipu_status read_messages(struct puller *puller, size_t bytes, stru
     return status;
 }
 
-static enum quipu_status send_get(struct puller *puller, size_t index, struct quipu_error *err)
+/* `kind`: for the chunk under the CID, or for the meta message. */
+static enum quipu_status send_request(struct puller *puller, size_t index, uint8_t kind,
+                                      struct quipu_error *err)
 {
     struct quipu_nats *nats = puller->nats;
     struct payload_names names;
@@ -96,27 +102,62 @@ static enum quipu_status send_get(struct puller *puller, size_t index, struct qu
     }
     char subject[PAYLOAD_GET_SUBJECT_BYTES];
     struct nats_outgoing message;
-    quipu_payload_get_message(nats->bucket_stream, &names, subject, &message);
-    struct nats_token token = {puller->token_base + index, PAYLOAD_GET};
+    if (kind == PAYLOAD_GET) {
+        quipu_payload_get_message(nats->bucket_stream, &names, subject, &message);
+    } else {
+        quipu_payload_ask_message(nats->bucket_stream, &names, subject, &message);
+    }
+    struct nats_token token = {puller->token_base + index, kind};
     return quipu_nats_publish(nats, &message, &token, err);
 }
 
-/* The reply to a get of the chunk under the CID. A payload that is not there, or not what its CID
- * says, leaves has_payload false, and ingest says what is wrong. */
-static enum quipu_status take_reply(struct puller *puller, struct pulled *item, natsMsg *msg,
+/* The chunk under the CID, or whatever is there in its place. */
+static enum quipu_status take_chunk(struct puller *puller, struct pulled *item, natsMsg *msg,
                                     struct quipu_error *err)
 {
     struct quipu_slice body = quipu_msg_body(msg);
     if (body.len > puller->reply_bytes_max) {
         puller->reply_bytes_max = body.len;
     }
-    enum quipu_status status = QUIPU_OK;
-    if (quipu_msg_status(msg) == MSG_STATUS_NORMAL && hashes_to(&item->payload_cid, body)) {
-        quipu_buf_append_slice(&item->payload, body);
-        status = item->payload.status;
-    } else {
-        status = quipu_payload_get(puller->nats, &item->payload_cid, &item->payload, err);
+    if (quipu_msg_status(msg) != MSG_STATUS_NORMAL || !hashes_to(&item->payload_cid, body)) {
+        item->is_meta_asked_for = true;
+        return send_request(puller, (size_t)(item - puller->batch), PAYLOAD_ASK, err);
     }
+    quipu_buf_append_slice(&item->payload, body);
+    item->has_reply = true;
+    item->has_payload = item->payload.status == QUIPU_OK;
+    return item->has_payload ? QUIPU_OK
+                             : quipu_error_set(err, item->payload.status, "out of memory pulling");
+}
+
+/* Does this meta message say that the chunks lie under `cid` itself? */
+static bool is_under_cid(struct quipu_slice meta, const char *cid)
+{
+    struct json_view view = quipu_json_view(meta);
+    struct json_member member;
+    while (quipu_json_next(&view, &member)) {
+        if (quipu_json_key_is(&member, "nuid")) {
+            return quipu_slice_equal(member.raw, quipu_slice_text(cid));
+        }
+    }
+    return false;
+}
+
+/* The meta message, or that there is none. A payload that is not there, or not what its CID says,
+ * leaves has_payload false, and ingest says what is wrong. */
+static enum quipu_status take_meta(struct puller *puller, struct pulled *item, natsMsg *msg,
+                                   struct quipu_error *err)
+{
+    struct quipu_slice meta = quipu_msg_body(msg);
+    char cid[QUIPU_CID_TEXT_BYTES];
+    quipu_cid_format(&item->payload_cid, cid);
+    item->has_reply = true;
+    if (quipu_msg_status(msg) != MSG_STATUS_NORMAL || quipu_payload_is_erased(meta) ||
+        is_under_cid(meta, cid)) { /* where it was not, a moment ago */
+        return QUIPU_OK;
+    }
+    enum quipu_status status =
+        quipu_payload_get(puller->nats, &item->payload_cid, &item->payload, err);
     if (status == QUIPU_NOT_FOUND || status == QUIPU_CORRUPT || status == QUIPU_TOO_LARGE) {
         return QUIPU_OK;
     }
@@ -128,11 +169,11 @@ static enum quipu_status take_reply(struct puller *puller, struct pulled *item, 
 static struct pulled *find_item(struct puller *puller, const struct nats_token *token)
 {
     uint64_t index = token->number - puller->token_base;
-    if (token->kind != PAYLOAD_GET || index >= puller->count || puller->batch[index].has_reply) {
+    if (index >= puller->count || puller->batch[index].has_reply) {
         return NULL;
     }
-    puller->batch[index].has_reply = true;
-    return &puller->batch[index];
+    struct pulled *item = &puller->batch[index];
+    return token->kind == (item->is_meta_asked_for ? PAYLOAD_ASK : PAYLOAD_GET) ? item : NULL;
 }
 
 static size_t in_flight_max(const struct puller *puller)
@@ -161,7 +202,8 @@ static enum quipu_status send_gets(struct puller *puller, size_t bytes, struct q
            puller->in_flight < in_flight_max(puller)) {
         struct pulled *item = &puller->batch[puller->sent_to];
         item->is_asked_for = item->is_envelope && !item->has_payload;
-        status = item->is_asked_for ? send_get(puller, puller->sent_to, err) : QUIPU_OK;
+        status =
+            item->is_asked_for ? send_request(puller, puller->sent_to, PAYLOAD_GET, err) : QUIPU_OK;
         puller->in_flight += item->is_asked_for;
         puller->sent_to++;
     }
@@ -181,7 +223,10 @@ static enum quipu_status receive_one(struct puller *puller, size_t *bytes, struc
     }
     struct pulled *item = status == QUIPU_OK ? find_item(puller, &token) : NULL;
     if (item != NULL) {
-        status = take_reply(puller, item, msg, err);
+        status = item->is_meta_asked_for ? take_meta(puller, item, msg, err)
+                                         : take_chunk(puller, item, msg, err);
+    }
+    if (item != NULL && item->has_reply) {
         *bytes += item->payload.len;
         puller->in_flight--;
     }

@@ -8,6 +8,7 @@
 #define QUIPU_PULLER_H
 
 #include "connection.h"
+#include "pull_place.h"
 #include "quipu/buf.h"
 #include "quipu/jetstream.h"
 #include "streams.h"
@@ -16,7 +17,7 @@
 
 /* A message of the stream and what belongs to it. */
 struct pulled {
-    natsMsg *msg;
+    natsMsg *msg; /* NULL: it came earlier, and what follows is known (pull_missing.c) */
     uint64_t sequence;
     int64_t stored_unix_us;       /* by the server's clock; 0: not known */
     struct quipu_cid cid;         /* what the message says it is */
@@ -24,7 +25,8 @@ struct pulled {
     bool is_envelope;             /* its body decodes as one */
     bool has_payload;             /* fetched, or taken from here */
     bool is_asked_for;
-    bool has_reply; /* to the request for it */
+    bool is_meta_asked_for; /* what lies under its CID is not the whole of it */
+    bool has_reply;         /* nothing more is to come */
     struct quipu_buf payload;
 };
 
@@ -43,9 +45,9 @@ struct puller {
     size_t count;
     bool is_requested; /* the next batch, by quipu_pull_fetch_ahead */
 
-    uint64_t place;        /* everything up to here is in the store */
-    uint64_t stored_place; /* what the store's row says */
-    uint64_t delivery;     /* the consumer's number of its last one */
+    struct pull_place place;
+    struct pull_place stored_place; /* what the store's row says */
+    uint64_t delivery;              /* the consumer's number of its last one */
     uint64_t done;
     uint64_t total;
     int64_t shown_us;
@@ -56,8 +58,20 @@ struct puller {
     size_t in_flight;
 };
 
-/* Make the durable consumer stand right behind puller->place, and open the inbox for its messages.
- * Fills in puller->total. */
+/* QUIPU_STOPPED where the host wants an end. What is taken in is acknowledged, the rest stays in
+ * the stream. */
+enum quipu_status quipu_pull_stop_check(const struct puller *puller,
+                                        struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* Open the inbox for the consumer's messages. */
+enum quipu_status quipu_pull_inbox_open(struct puller *puller,
+                                        struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* Is the message at puller->place still the one that was taken in? Its leader is asked. */
+enum quipu_status quipu_pull_place_holds(struct puller *puller, bool *out,
+                                         struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* Make the durable consumer stand right behind puller->place. Fills in puller->total. */
 enum quipu_status quipu_pull_consumer(struct puller *puller,
                                       struct quipu_error *err) QUIPU_MUST_CHECK;
 
@@ -65,7 +79,8 @@ enum quipu_status quipu_pull_consumer(struct puller *puller,
 enum quipu_status quipu_pull_missing(struct puller *puller,
                                      struct quipu_error *err) QUIPU_MUST_CHECK;
 
-/* Fetch the next messages into puller->batch. @retval QUIPU_DONE  the consumer has none left */
+/* Fetch the next messages into puller->batch. @retval QUIPU_DONE  the stream's leader knows of none
+ * up to puller->stream.last_sequence */
 enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *err) QUIPU_MUST_CHECK;
 
 /* Ask for the next batch already, so that the server sends it while this one is committed. */

@@ -323,7 +323,12 @@ Test(pull, takes_in_what_waits_in_quarantine_once_its_payload_is_there)
     struct quipu_flush_options again = QUIPU_FLUSH_OPTIONS_INIT;
     again.restart = true;
     cr_assert_eq(quipu_flush(there.engine, nats, &again, NULL, &err), QUIPU_OK, "%s", err.message);
-    struct quipu_pull_report report = js_pull(&here, nats);
+    cr_assert_eq(js_pull(&here, nats).events.added, 0, "they were asked for just now");
+    struct quipu_pull_report report;
+    struct quipu_pull_options at_once = QUIPU_PULL_OPTIONS_INIT;
+    at_once.asks_at_once = true;
+    enum quipu_status status = quipu_pull(here.engine, nats, &at_once, &report, &err);
+    cr_assert_eq(status, QUIPU_OK, "%s", status == QUIPU_OK ? "" : err.message);
 
     cr_assert_eq(report.events.added, 3);
     cr_assert_eq(quarantine_of(&here).count, 0);

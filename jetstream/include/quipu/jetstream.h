@@ -236,6 +236,8 @@ struct quipu_pull_options {
     /** Asked between batches, with `ctx`: true ends the pull, once what was taken in is
      * acknowledged, with QUIPU_STOPPED. May be NULL. */
     bool (*should_stop)(void *ctx);
+    /** Ask now for every payload that is missing, and not only for those whose pause is over. */
+    bool asks_at_once;
 };
 
 #define QUIPU_PULL_OPTIONS_INIT                                                                    \
@@ -245,7 +247,7 @@ struct quipu_pull_options {
 
 struct quipu_pull_report {
     struct quipu_ingest_report events;
-    uint64_t last_sequence; /* of the stream, that was ingested */
+    uint64_t last_sequence; /* of the stream, that was taken in */
     int64_t took_us;
 };
 
@@ -255,9 +257,13 @@ struct quipu_pull_report {
  * consumer "quipu-<source>", which is made anew where it stands elsewhere. What is pulled counts as
  * published, unless the store's receipts speak of another stream. A message that is not a
  * quipu event, or whose payload is missing, goes to quarantine; payloads that were missing are
- * asked for again first. Forks are kept (forks.h). Takes the store's "puller" lock and makes its
- * signing key where it has none. The report (may be NULL) is filled in on failure too.
+ * asked for again first, each after a pause that doubles from 10 s to an hour. Where the stream's
+ * message at our place is not the one that was taken in (a server that was set back), all of the
+ * stream is taken again, what is here as known. Forks are kept (forks.h). Takes the store's
+ * "puller" lock and makes its signing key where it has none. The report (may be NULL) is filled in
+ * on failure too.
  * @retval QUIPU_OK  the end of the stream, as of the call, is reached
+ * @retval QUIPU_SERVER  also where the stream has a message that its consumer does not deliver
  * @retval QUIPU_STOPPED  options->should_stop said so
  * @retval QUIPU_BUSY  another process pulls into this store
  * @retval QUIPU_TOO_LARGE  as many events wait in quarantine for others as may; what came before is
