@@ -67,8 +67,8 @@ void quipu_volume_writer_discard(struct quipu_volume_writer *writer);
 struct quipu_volume_reader {
     int folder;
     int fd;
-    const char *path;       /* of the folder; borrowed */
-    struct quipu_buf text;  /* of the index, which borrows from it */
+    const char *path;      /* of the folder; borrowed */
+    struct quipu_buf text; /* of the index, which borrows from it */
     struct quipu_volume_index index;
     size_t next;
     struct quipu_sha256_stream one; /* what is read now is what was hashed before */

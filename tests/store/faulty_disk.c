@@ -135,8 +135,7 @@ int renameat(int from_fd, const char *from, int to_fd, const char *to)
 
 int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
 {
-    return is_due(FAULT_RENAME) ? -1
-                                : (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, flags);
+    return is_due(FAULT_RENAME) ? -1 : (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, flags);
 }
 
 int mkdirat(int fd, const char *name, mode_t mode)
