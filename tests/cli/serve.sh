@@ -9,6 +9,15 @@ export QUIPU_SERVER=$url QUIPU_STORE=$dir/store
 serving=
 port=
 
+end_all() {
+    local code=$?
+    [ -z "$serving" ] || kill -KILL "$serving" 2>/dev/null || true
+    stop_server
+    rm -rf "$dir"
+    exit "$code"
+}
+trap end_all EXIT
+
 # events FIRST LAST
 events() {
     for ((i = $1; i <= $2; i++)); do
@@ -39,6 +48,7 @@ begin() {
 finish() {
     kill "-$1" "$serving"
     wait "$serving" || fail "$1: it ended with $?: $(cat "$dir/log")"
+    serving=
     checks=$((checks + 1))
     await '"service.stopped"'
 }
