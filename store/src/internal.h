@@ -196,6 +196,12 @@ static inline uint64_t quipu_run_key(uint64_t number, uint64_t segment)
     return number << QUIPU_RUN_SEGMENT_BITS | segment;
 }
 
+/* A write puts a value of this size into pages of its own. */
+static inline void quipu_txn_note_large(struct quipu_txn *txn, uint64_t bytes)
+{
+    txn->large_pages += bytes / txn->store->page_bytes + 1;
+}
+
 static inline enum quipu_db quipu_index_db(enum quipu_index index)
 {
     static const enum quipu_db dbs[QUIPU_INDEXES] = {QUIPU_DB_CID_RUN, QUIPU_DB_EVENT_ID_RUN,

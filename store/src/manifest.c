@@ -16,6 +16,7 @@
 
 #include <inttypes.h>
 
+#include "internal.h"
 #include "internal/bytes.h"
 
 #define MANIFEST_FORMAT 1
@@ -209,6 +210,29 @@ static enum quipu_status decode_merge(const uint8_t *p, struct quipu_manifest *m
     return QUIPU_OK;
 }
 
+/* Values of these runs are deleted, so none may be of a run in use or of one in the making. */
+static bool trash_is_sound(const struct quipu_manifest *manifest)
+{
+    for (uint32_t i = 0; i < manifest->trash_count; i++) {
+        const struct quipu_trash *trash = &manifest->trash[i];
+        if (trash->number >= manifest->next_run ||
+            quipu_manifest_find(manifest, trash->number) < manifest->run_count) {
+            return false;
+        }
+        for (uint32_t m = 0; m < manifest->merge_count; m++) {
+            if (manifest->merges[m].number == trash->number) {
+                return false;
+            }
+        }
+        for (size_t k = 0; k < QUIPU_INDEXES; k++) {
+            if (trash->values[k] > QUIPU_RUN_DIRECTORY) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 enum quipu_status quipu_manifest_decode(struct quipu_slice bytes, struct quipu_manifest *out,
                                         struct quipu_error *err)
 {
@@ -252,5 +276,5 @@ enum quipu_status quipu_manifest_decode(struct quipu_slice bytes, struct quipu_m
             return status;
         }
     }
-    return QUIPU_OK;
+    return trash_is_sound(out) ? QUIPU_OK : damaged(err, "a run that is thrown away is in use");
 }

@@ -201,7 +201,7 @@ static enum quipu_status emit_segment(struct quipu_txn *txn, struct quipu_merge 
     if (code != 0) {
         return quipu_txn_fail(txn, code, "write a segment of a merge", err);
     }
-    txn->large_pages += val.mv_size / 4096 + 1;
+    quipu_txn_note_large(txn, val.mv_size);
     enum quipu_status status = quipu_failpoint("store.merge.segment", err);
     return status == QUIPU_OK ? merge_entries(txn, merge, index, val.mv_data, count, err) : status;
 }
@@ -223,7 +223,7 @@ static enum quipu_status put_directory(struct quipu_txn *txn, const struct quipu
     if (code != 0) {
         return quipu_txn_fail(txn, code, "write the directory of a run", err);
     }
-    txn->large_pages += val.mv_size / 4096 + 1;
+    quipu_txn_note_large(txn, val.mv_size);
     uint8_t *into = val.mv_data;
     for (uint64_t segment = 0; segment < segments; segment++, into += 8) {
         struct quipu_slice entries;

@@ -117,7 +117,7 @@ static enum quipu_status put_run(struct quipu_txn *txn, struct quipu_run *run,
     if (code != 0) {
         return quipu_txn_fail(txn, code, "write a run", err);
     }
-    txn->large_pages += val.mv_size / 4096 + 1;
+    quipu_txn_note_large(txn, val.mv_size);
     uint8_t *into = val.mv_data;
     for (size_t i = 0; i < count; i++) {
         quipu_entry_store(run, index, &sorted[i], into + i * entry_bytes);

@@ -591,7 +591,7 @@ enum quipu_status quipu_txn_may_write(struct quipu_txn *txn, uint64_t bytes,
         }
     }
     if (bytes > 1024) {
-        txn->large_pages += bytes / 4096 + 1;
+        quipu_txn_note_large(txn, bytes);
     } else {
         txn->small_values++;
     }

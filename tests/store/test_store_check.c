@@ -483,6 +483,22 @@ Test(store_manifest, whatever_is_accepted_is_written_the_same_way)
     quipu_manifest_encode(manifest, &wrong);
     cr_assert_eq(quipu_manifest_decode(quipu_buf_slice(&wrong), again, NULL), QUIPU_CORRUPT);
     manifest->merges[0].first_run = 4;
+    /* Values would be deleted that are in use, or will be: a run's, a merge's, the next run's; and
+     * there are not as many of a run. */
+    static const struct quipu_trash in_use[] = {
+        {.number = 4, .values = {1}},
+        {.number = 9, .values = {1}},
+        {.number = 20, .values = {1}},
+        {.number = 1, .values = {0, 1u << 24}},
+    };
+    for (size_t i = 0; i < sizeof in_use / sizeof in_use[0]; i++) {
+        manifest->trash[0] = in_use[i];
+        quipu_buf_reset(&wrong);
+        quipu_manifest_encode(manifest, &wrong);
+        cr_assert_eq(quipu_manifest_decode(quipu_buf_slice(&wrong), again, NULL), QUIPU_CORRUPT,
+                     "row %zu", i);
+    }
+    manifest->trash[0] = (struct quipu_trash){.number = 1, .values = {2, 3, 4}};
     quipu_buf_release(&wrong);
     struct quipu_buf bytes = QUIPU_BUF_INIT;
     struct quipu_buf back = QUIPU_BUF_INIT;
