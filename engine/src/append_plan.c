@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "append.h"
+#include "event_at.h"
 #include "event_check.h"
 #include "forks.h"
 #include "internal/fnv.h"
@@ -35,11 +36,6 @@ static uint32_t hash_aggregate(const struct quipu_aggregate *aggregate)
 {
     uint32_t type = hash_bytes(QUIPU_FNV_BEGIN, aggregate->type);
     return hash_bytes(QUIPU_FNV_BEGIN ^ type, aggregate->id);
-}
-
-static bool aggregate_equal(const struct quipu_aggregate *a, const struct quipu_aggregate *b)
-{
-    return quipu_slice_equal(a->type, b->type) && quipu_slice_equal(a->id, b->id);
 }
 
 /* The slot that holds an item with this id, or the free one where it would go; NULL for a call of

@@ -22,32 +22,35 @@ static enum quipu_status options_check(const struct quipu_engine_options *option
     return QUIPU_OK;
 }
 
+/* The plain locks, in the order in which they are made. */
+#define LOCKS 4
+
+static pthread_mutex_t *lock_at(struct quipu_engine *engine, size_t i)
+{
+    pthread_mutex_t *const locks[LOCKS] = {&engine->ids_lock, &engine->scratch_lock,
+                                           &engine->types_lock, &engine->opened_lock};
+    return locks[i];
+}
+
+/* Of the plain locks the first `count`. Nobody holds one: no call is in progress. */
+static void locks_release(struct quipu_engine *engine, size_t count)
+{
+    while (count > 0) {
+        (void)pthread_mutex_destroy(lock_at(engine, --count)); /* fails for a held one only */
+    }
+    append_queue_release(&engine->queue);
+}
+
 static enum quipu_status locks_init(struct quipu_engine *engine)
 {
     if (append_queue_init(&engine->queue) != 0) {
         return QUIPU_NO_MEMORY;
     }
-    if (pthread_mutex_init(&engine->ids_lock, NULL) != 0) {
-        append_queue_release(&engine->queue);
-        return QUIPU_NO_MEMORY;
-    }
-    if (pthread_mutex_init(&engine->scratch_lock, NULL) != 0) {
-        (void)pthread_mutex_destroy(&engine->ids_lock); /* nobody holds it */
-        append_queue_release(&engine->queue);
-        return QUIPU_NO_MEMORY;
-    }
-    if (pthread_mutex_init(&engine->types_lock, NULL) != 0) {
-        (void)pthread_mutex_destroy(&engine->scratch_lock); /* as above */
-        (void)pthread_mutex_destroy(&engine->ids_lock);     /* as above */
-        append_queue_release(&engine->queue);
-        return QUIPU_NO_MEMORY;
-    }
-    if (pthread_mutex_init(&engine->opened_lock, NULL) != 0) {
-        (void)pthread_mutex_destroy(&engine->types_lock);   /* as above */
-        (void)pthread_mutex_destroy(&engine->scratch_lock); /* as above */
-        (void)pthread_mutex_destroy(&engine->ids_lock);     /* as above */
-        append_queue_release(&engine->queue);
-        return QUIPU_NO_MEMORY;
+    for (size_t i = 0; i < LOCKS; i++) {
+        if (pthread_mutex_init(lock_at(engine, i), NULL) != 0) {
+            locks_release(engine, i);
+            return QUIPU_NO_MEMORY;
+        }
     }
     return QUIPU_OK;
 }
@@ -95,11 +98,7 @@ void quipu_engine_close(struct quipu_engine **engine)
     append_scratch_release(closing);
     types_stored_give_back(closing->stored_types);
     identity_opened_release(closing);
-    (void)pthread_mutex_destroy(&closing->opened_lock);  /* no call is in progress */
-    (void)pthread_mutex_destroy(&closing->types_lock);   /* as above */
-    (void)pthread_mutex_destroy(&closing->scratch_lock); /* as above */
-    (void)pthread_mutex_destroy(&closing->ids_lock);     /* as above */
-    append_queue_release(&closing->queue);
+    locks_release(closing, LOCKS);
     quipu_buf_release(&closing->envelope);
     quipu_free(closing);
 }
@@ -107,4 +106,16 @@ void quipu_engine_close(struct quipu_engine **engine)
 struct quipu_store *quipu_engine_store(const struct quipu_engine *engine)
 {
     return engine->store;
+}
+
+enum quipu_status engine_last_position(const struct quipu_engine *engine, uint64_t *out,
+                                       struct quipu_error *err)
+{
+    struct quipu_txn *txn = NULL;
+    enum quipu_status status = quipu_txn_begin_read(engine->store, &txn, err);
+    if (status == QUIPU_OK) {
+        *out = quipu_txn_last_position(txn);
+    }
+    quipu_txn_abort(&txn);
+    return status;
 }

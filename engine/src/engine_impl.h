@@ -49,4 +49,8 @@ struct quipu_engine {
     struct quipu_buf envelope; /* QUIPU_ENVELOPE_BYTES_MAX, so that encoding never grows it */
 };
 
+/* The store's last position now, 0 for none, in a read transaction of its own. */
+QUIPU_MUST_CHECK enum quipu_status engine_last_position(const struct quipu_engine *engine,
+                                                        uint64_t *out, struct quipu_error *err);
+
 #endif

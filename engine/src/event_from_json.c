@@ -36,10 +36,8 @@ enum line_key {
         LINE_KEY_COUNT
 };
 
-static const struct {
-    const char *name;
-} line_keys[LINE_KEY_COUNT] = {
-#define LINE_KEY_ROW(constant, key) {key},
+static const char *const line_keys[LINE_KEY_COUNT] = {
+#define LINE_KEY_ROW(constant, key) key,
     LINE_KEY_MAP(LINE_KEY_ROW)
 #undef LINE_KEY_ROW
 };
@@ -107,17 +105,17 @@ static const char *hint_for(struct quipu_slice name)
     }
     for (size_t i = 0; i < sizeof line_aliases / sizeof line_aliases[0]; i++) {
         if (quipu_slice_equal(name, quipu_slice_text(line_aliases[i].name))) {
-            return line_keys[line_aliases[i].meant].name;
+            return line_keys[line_aliases[i].meant];
         }
     }
     const char *best = NULL;
     size_t best_distance = HINT_DISTANCE_MAX + 1;
     for (size_t i = 0; i < LINE_KEY_COUNT; i++) {
         /* aggregateType → aggregate_type is one edit, with the capital letter forgiven. */
-        size_t distance = edit_distance(name, quipu_slice_text(line_keys[i].name));
+        size_t distance = edit_distance(name, quipu_slice_text(line_keys[i]));
         if (distance < best_distance) {
             best_distance = distance;
-            best = line_keys[i].name;
+            best = line_keys[i];
         }
     }
     return best;
@@ -140,7 +138,7 @@ static enum quipu_status unknown_key(struct quipu_slice name, struct quipu_error
 
 static enum quipu_status wrong_kind(enum line_key key, const char *wanted, struct quipu_error *err)
 {
-    return quipu_error_set(err, QUIPU_INVALID, "%s must be %s", line_keys[key].name, wanted);
+    return quipu_error_set(err, QUIPU_INVALID, "%s must be %s", line_keys[key], wanted);
 }
 
 /* A NUL-terminated copy in the arena, whose memory is reserved and so does not move. */
@@ -153,14 +151,13 @@ static enum quipu_status take_text(const struct quipu_dagcbor_item *item, enum l
     }
     if (item->bytes.len > 0 && memchr(item->bytes.data, 0, item->bytes.len) != NULL) {
         return quipu_error_set(err, QUIPU_INVALID, "%s holds the control character U+0000",
-                               line_keys[key].name);
+                               line_keys[key]);
     }
     size_t start = arena->text.len;
     quipu_buf_append_slice(&arena->text, item->bytes);
     quipu_buf_append_byte(&arena->text, 0);
     if (arena->text.status != QUIPU_OK) {
-        return quipu_error_set(err, arena->text.status, "out of memory for %s",
-                               line_keys[key].name);
+        return quipu_error_set(err, arena->text.status, "out of memory for %s", line_keys[key]);
     }
     *out = (const char *)arena->text.data + start;
     return QUIPU_OK;
@@ -287,8 +284,7 @@ static enum quipu_status take_pairs(struct quipu_dagcbor_reader *reader, uint64_
             return status;
         }
         size_t key = 0;
-        while (key < LINE_KEY_COUNT &&
-               !quipu_slice_equal(name, quipu_slice_text(line_keys[key].name))) {
+        while (key < LINE_KEY_COUNT && !quipu_slice_equal(name, quipu_slice_text(line_keys[key]))) {
             key++;
         }
         if (key == LINE_KEY_COUNT) {
@@ -303,7 +299,7 @@ static enum quipu_status take_pairs(struct quipu_dagcbor_reader *reader, uint64_
     for (size_t i = 0; i < sizeof required_keys / sizeof required_keys[0]; i++) {
         if (!has[required_keys[i]]) {
             return quipu_error_set(err, QUIPU_INVALID, "%s is missing",
-                                   line_keys[required_keys[i]].name);
+                                   line_keys[required_keys[i]]);
         }
     }
     return QUIPU_OK;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "event_at.h"
 #include "forks.h"
 
 #define LINE_BYTES 400
@@ -64,9 +65,7 @@ enum quipu_status fork_is_recorded(struct quipu_txn *txn, const struct quipu_eve
         if (status != QUIPU_OK) {
             return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
         }
-        if (record.position >= event->position ||
-            !quipu_slice_equal(prev.envelope.aggregate_type, aggregate.type) ||
-            !quipu_slice_equal(prev.envelope.aggregate_id, aggregate.id)) {
+        if (record.position >= event->position || !envelope_is_of(&prev.envelope, &aggregate)) {
             return QUIPU_OK;
         }
         greatest = prev.envelope.version > greatest ? prev.envelope.version : greatest;
@@ -310,13 +309,9 @@ static enum quipu_status tips_expected(struct quipu_txn *txn, struct quipu_aggre
 static enum quipu_status aggregate_tips_check(struct fork_checking *check, uint64_t position,
                                               uint64_t found, struct quipu_error *err)
 {
-    struct quipu_record record;
     struct quipu_event_view view;
     uint64_t expected = 0;
-    enum quipu_status status = quipu_txn_record_at(check->txn, position, &record, err);
-    if (status == QUIPU_OK) {
-        status = quipu_event_view_of(&record, &view, err);
-    }
+    enum quipu_status status = event_view_at(check->txn, position, &view, err);
     if (status == QUIPU_OK) {
         struct quipu_aggregate aggregate = {view.envelope.aggregate_type,
                                             view.envelope.aggregate_id};

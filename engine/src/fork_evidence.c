@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "event_at.h"
 #include "forks.h"
 #include "row_codec.h"
 
@@ -58,16 +59,12 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 enum quipu_status fork_side_at(struct quipu_txn *txn, uint64_t position, struct fork_side *out,
                                struct quipu_error *err)
 {
-    struct quipu_record record;
     struct quipu_event_view view;
-    enum quipu_status status = quipu_txn_record_at(txn, position, &record, err);
+    enum quipu_status status = event_view_at(txn, position, &view, err);
     if (status == QUIPU_NOT_FOUND) {
         return quipu_error_set(err, QUIPU_CORRUPT,
                                "forks: a row names position %" PRIu64 ", the last one is %" PRIu64,
                                position, quipu_txn_last_position(txn));
-    }
-    if (status == QUIPU_OK) {
-        status = quipu_event_view_of(&record, &view, err);
     }
     if (status != QUIPU_OK) {
         return status;
@@ -237,8 +234,7 @@ static enum quipu_status branches_prove(const struct quipu_fork *fork, const str
 {
     const struct fork_side *sides[2] = {a, b};
     for (int i = 0; i < 2; i++) {
-        if (!quipu_slice_equal(sides[i]->envelope.aggregate_type, fork->aggregate.type) ||
-            !quipu_slice_equal(sides[i]->envelope.aggregate_id, fork->aggregate.id)) {
+        if (!envelope_is_of(&sides[i]->envelope, &fork->aggregate)) {
             return prove_nothing(err, "an envelope is of another aggregate");
         }
     }

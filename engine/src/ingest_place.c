@@ -12,6 +12,7 @@
  */
 #include <inttypes.h>
 
+#include "event_at.h"
 #include "forks.h"
 #include "ingest_run.h"
 #include "numbers.h"
@@ -61,8 +62,7 @@ static enum quipu_status prev_find(const struct quipu_ingest *ingest,
     if (status != QUIPU_OK) {
         return status;
     }
-    if (!quipu_slice_equal(view.envelope.aggregate_type, aggregate.type) ||
-        !quipu_slice_equal(view.envelope.aggregate_id, aggregate.id)) {
+    if (!envelope_is_of(&view.envelope, &aggregate)) {
         return place_conflict(QUIPU_ENVELOPE, envelope, "follows an event of another aggregate",
                               err);
     }

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "event_at.h"
 #include "forks.h"
 #include "internal/bytes.h"
 #include "slice_budget.h"
@@ -50,13 +51,9 @@ static enum quipu_status recorded_number(struct quipu_txn *txn, struct quipu_sli
                                          uint64_t position, uint64_t *number,
                                          struct quipu_error *err)
 {
-    struct quipu_record record;
     struct quipu_event_view view;
     *number = 0;
-    enum quipu_status status = quipu_txn_record_at(txn, position, &record, err);
-    if (status == QUIPU_OK) {
-        status = quipu_event_view_of(&record, &view, err);
-    }
+    enum quipu_status status = event_view_at(txn, position, &view, err);
     if (status != QUIPU_OK || !quipu_slice_equal(view.envelope.source, source)) {
         return status;
     }

@@ -54,8 +54,9 @@ enum quipu_status quipu_projection_read_rows(struct quipu_engine *engine, const 
                                              quipu_rows_fn look, void *ctx, struct quipu_error *err)
 {
     if (engine == NULL || name == NULL || look == NULL) {
-        return quipu_error_set(err, QUIPU_MISUSE, "reading rows needs an engine, a name and a "
-                                                  "callback");
+        return quipu_error_set(err, QUIPU_MISUSE,
+                               "reading rows needs an engine, a name and a "
+                               "callback");
     }
     struct quipu_txn *txn = NULL;
     struct quipu_rows rows;
@@ -107,11 +108,9 @@ static enum quipu_status digest_row(void *ctx, struct quipu_slice key, struct qu
     return QUIPU_OK;
 }
 
-/* Go over the events up to the checkpoint that were skipped by name, and put them into the digest
- * where `stream` is not NULL. */
-static enum quipu_status skips_visit(struct quipu_txn *txn, const struct generation *generation,
-                                     uint64_t position, struct quipu_sha256_stream *stream,
-                                     uint64_t *count, struct quipu_error *err)
+enum quipu_status skips_visit(struct quipu_txn *txn, const struct generation *generation,
+                              uint64_t position, struct quipu_sha256_stream *stream,
+                              uint64_t *count, struct quipu_error *err)
 {
     struct skip skip = {.skip = {.position = 0}};
     *count = 0;

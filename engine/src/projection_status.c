@@ -50,23 +50,6 @@ static enum quipu_status parked_look(struct quipu_txn *txn, struct quipu_project
     return QUIPU_OK;
 }
 
-static enum quipu_status skips_count(struct quipu_txn *txn, const struct registry_row *row,
-                                     struct quipu_projection_status *out, struct quipu_error *err)
-{
-    const struct generation generation = {out->name, row->version, row->table};
-    struct skip skip = {.skip = {.position = 0}};
-    enum quipu_status status = QUIPU_OK;
-    out->skipped = 0;
-    while (status == QUIPU_OK) {
-        status = skip_next(txn, &generation, skip.skip.position, &skip, err);
-        if (status == QUIPU_OK && skip.skip.position > row->position) {
-            return QUIPU_OK;
-        }
-        out->skipped += status == QUIPU_OK;
-    }
-    return status == QUIPU_DONE ? QUIPU_OK : status;
-}
-
 static enum quipu_projection_state state_of(const struct registry_row *row,
                                             const struct quipu_projection_status *status)
 {
@@ -98,7 +81,9 @@ static enum quipu_status status_fill(struct quipu_engine *engine, struct quipu_t
     out->shadow_is_causal = row->beside_version != 0 && row->is_causal;
     out->parked_position = 0;
     out->parked_is_shadow = false;
-    enum quipu_status status = skips_count(txn, row, out, err);
+    const struct generation generation = {out->name, row->version, row->table};
+    enum quipu_status status =
+        skips_visit(txn, &generation, row->position, NULL, &out->skipped, err);
     if (status == QUIPU_OK) {
         status = parked_look(txn, out, row->table, row->version, err);
     }

@@ -206,18 +206,6 @@ static enum quipu_status write_events(const struct events_page *events, uint64_t
     return quipu_dagcbor_writer_finish(&writer, err);
 }
 
-static enum quipu_status last_position(struct quipu_engine *engine, uint64_t *out,
-                                       struct quipu_error *err)
-{
-    struct quipu_txn *txn = NULL;
-    enum quipu_status status = quipu_txn_begin_read(engine->store, &txn, err);
-    if (status == QUIPU_OK) {
-        *out = quipu_txn_last_position(txn);
-    }
-    quipu_txn_abort(&txn);
-    return status;
-}
-
 enum quipu_status query_events(struct quipu_engine *engine, const struct quipu_query *query,
                                size_t reply_bytes_max, struct quipu_buf *reply,
                                struct quipu_error *err)
@@ -228,7 +216,7 @@ enum quipu_status query_events(struct quipu_engine *engine, const struct quipu_q
     uint64_t end = 0;
     uint64_t next = 0;
     page_init(&events.page, query, reply_bytes_max);
-    enum quipu_status status = last_position(engine, &end, err);
+    enum quipu_status status = engine_last_position(engine, &end, err);
     if (status == QUIPU_OK) {
         status = filter_of(query, end, &names, &filter, &next);
     }

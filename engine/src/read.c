@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "engine_impl.h"
+#include "event_at.h"
 #include "event_check.h"
 #include "event_checked.h"
 #include "event_filter.h"
@@ -31,9 +32,7 @@ static bool is_of_record(const struct quipu_envelope *envelope, const struct qui
 {
     return quipu_uuid_equal(envelope->event_id, record->event_id) &&
            quipu_cid_equal(&envelope->payload, &record->payload_cid) &&
-           envelope->version == record->version &&
-           quipu_slice_equal(envelope->aggregate_type, record->aggregate.type) &&
-           quipu_slice_equal(envelope->aggregate_id, record->aggregate.id) &&
+           envelope->version == record->version && envelope_is_of(envelope, &record->aggregate) &&
            quipu_slice_equal(envelope->event_type, record->event_type) &&
            quipu_uuid_equal(envelope->correlation_id, record->correlation_id);
 }
@@ -58,6 +57,14 @@ enum quipu_status quipu_event_view_of(const struct quipu_record *record,
     out->envelope_block = record->envelope;
     out->payload = record->payload;
     return QUIPU_OK;
+}
+
+enum quipu_status event_view_at(struct quipu_txn *txn, uint64_t position,
+                                struct quipu_event_view *out, struct quipu_error *err)
+{
+    struct quipu_record record;
+    enum quipu_status status = quipu_txn_record_at(txn, position, &record, err);
+    return status == QUIPU_OK ? quipu_event_view_of(&record, out, err) : status;
 }
 
 static enum quipu_status block_verify(const struct quipu_cid *cid, struct quipu_slice block,

@@ -13,6 +13,8 @@
 #include "quipu/projection.h"
 #include "quipu/store.h"
 
+struct quipu_sha256_stream;
+
 /* One projection. Its rows are in `table`. A second table, number not 0, stands beside it: while
  * `beside_version` is not 0, a rebuild is filling it; else it holds rows that are to be deleted. */
 struct registry_row {
@@ -130,6 +132,12 @@ struct skip {
 QUIPU_MUST_CHECK enum quipu_status skip_next(struct quipu_txn *txn,
                                              const struct generation *generation, uint64_t after,
                                              struct skip *out, struct quipu_error *err);
+
+/* Count the skips up to `position`, a checkpoint, and put them into the digest where `stream` is
+ * not NULL. */
+QUIPU_MUST_CHECK enum quipu_status
+skips_visit(struct quipu_txn *txn, const struct generation *generation, uint64_t position,
+            struct quipu_sha256_stream *stream, uint64_t *count, struct quipu_error *err);
 
 /* Forget up to a slice of parks and skips of `name`. */
 QUIPU_MUST_CHECK enum quipu_status stops_forget_slice(struct quipu_txn *txn, const char *name,

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "engine_impl.h"
+#include "event_at.h"
 #include "event_check.h"
 #include "internal/failpoint.h"
 #include "slice_budget.h"
@@ -80,8 +81,7 @@ static bool is_of_record(const struct snapshot_row *row, struct quipu_aggregate 
                          const struct quipu_record *record)
 {
     return quipu_cid_equal(&row->cid, &record->envelope_cid) && row->version == record->version &&
-           quipu_slice_equal(aggregate.type, record->aggregate.type) &&
-           quipu_slice_equal(aggregate.id, record->aggregate.id);
+           aggregate_equal(&aggregate, &record->aggregate);
 }
 
 /* What a row is worth. `*row` is filled where it could be decoded. */

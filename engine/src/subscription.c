@@ -329,18 +329,6 @@ static enum quipu_status keep(void *ctx, const struct quipu_event_view *event,
     return subscription->is_full ? QUIPU_DONE : QUIPU_OK;
 }
 
-static enum quipu_status log_end(struct quipu_subscription *subscription, uint64_t *out,
-                                 struct quipu_error *err)
-{
-    struct quipu_txn *txn = NULL;
-    enum quipu_status status = quipu_txn_begin_read(subscription->engine->store, &txn, err);
-    if (status == QUIPU_OK) {
-        *out = quipu_txn_last_position(txn);
-    }
-    quipu_txn_abort(&txn);
-    return status;
-}
-
 /* Walk on from where it stopped, up to `end`, or less. */
 static enum quipu_status look(struct quipu_subscription *subscription, uint64_t end,
                               struct quipu_error *err)
@@ -386,7 +374,7 @@ enum quipu_status subscription_fill(struct quipu_subscription *subscription,
     quipu_buf_reset(&subscription->bytes);
     quipu_watch_clear(subscription->watch);
     uint64_t end = 0;
-    enum quipu_status status = log_end(subscription, &end, err);
+    enum quipu_status status = engine_last_position(subscription->engine, &end, err);
     if (status == QUIPU_OK && end > subscription->looked) {
         status = look(subscription, end, err);
     }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event_at.h"
 #include "forks.h"
 #include "numbers.h"
 #include "quipu/alloc.h"
@@ -155,8 +156,9 @@ static void chain_link_check(struct verify_run *run, const struct quipu_event_vi
                              const struct quipu_event_view *before)
 {
     const struct quipu_envelope *envelope = &event->envelope;
-    if (!quipu_slice_equal(envelope->aggregate_type, before->envelope.aggregate_type) ||
-        !quipu_slice_equal(envelope->aggregate_id, before->envelope.aggregate_id)) {
+    const struct quipu_aggregate aggregate = {before->envelope.aggregate_type,
+                                              before->envelope.aggregate_id};
+    if (!envelope_is_of(envelope, &aggregate)) {
         run->report.mendable++;
         verify_problem(run, event->position,
                        "its back-pointer leads to position %" PRIu64 ", which is of another "
@@ -227,13 +229,9 @@ static enum quipu_status chain_check(struct verify_run *run, struct quipu_txn *t
                        event->envelope.version, before);
         return QUIPU_OK;
     }
-    struct quipu_record record;
-    struct quipu_error why;
-    enum quipu_status status = quipu_txn_record_at(txn, before, &record, &why);
     struct quipu_event_view view;
-    if (status == QUIPU_OK) {
-        status = quipu_event_view_of(&record, &view, &why);
-    }
+    struct quipu_error why;
+    enum quipu_status status = event_view_at(txn, before, &view, &why);
     if (status == QUIPU_OK && !follows(&event->envelope, &view)) {
         status = branch_check(run, txn, event, before, &is_branch, &why);
     }

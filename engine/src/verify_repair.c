@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "event_at.h"
 #include "forks.h"
 #include "internal/bytes.h"
 #include "internal/failpoint.h"
@@ -172,12 +173,8 @@ static enum quipu_status row_is_true(struct quipu_txn *txn, struct quipu_slice k
     if (key.len != NUMBER_KEY_BYTES || value.len != POSITION_KEY_BYTES) {
         return QUIPU_OK;
     }
-    struct quipu_record record;
     struct quipu_event_view event;
-    enum quipu_status status = quipu_txn_record_at(txn, quipu_load_be64(value.data), &record, err);
-    if (status == QUIPU_OK) {
-        status = quipu_event_view_of(&record, &event, err);
-    }
+    enum quipu_status status = event_view_at(txn, quipu_load_be64(value.data), &event, err);
     if (status != QUIPU_OK) {
         /* Nothing is there, or nothing that can be read: a machine's failure ends the repair. */
         return verify_is_finding(status) ? QUIPU_OK : status;

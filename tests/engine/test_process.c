@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -107,6 +108,34 @@ Test(process, ids_are_those_of_the_specification)
     char text[QUIPU_UUID_TEXT_BYTES];
     quipu_uuid_format(quipu_reaction_id("issuer", kit_uuid(7), 3), text);
     cr_assert_str_eq(text, "791929c4-7edf-8607-ba67-42e54ec955e4");
+}
+
+static bool is_readable(const struct quipu_process *process)
+{
+    struct pollfd polled = {.fd = quipu_process_fd(process), .events = POLLIN};
+    return poll(&polled, 1, 0) == 1 && (polled.revents & POLLIN) != 0;
+}
+
+Test(process, its_descriptor_says_when_to_run)
+{
+    struct kit kit;
+    kit_open(&kit);
+    struct answering answering = {.kit = &kit, .per_event = 1};
+    process_open(&answering);
+
+    kit_assert_ok(&kit, quipu_process_run(answering.process, QUIPU_RUN_CATCH_UP, &kit.err));
+    cr_assert(!is_readable(answering.process));
+    kit_append(&kit, "a", 1);
+    cr_assert(is_readable(answering.process));
+    kit_assert_ok(&kit, quipu_process_run(answering.process, QUIPU_RUN_CATCH_UP, &kit.err));
+    if (is_readable(answering.process)) { /* by what it appended itself */
+        kit_assert_ok(&kit, quipu_process_run(answering.process, QUIPU_RUN_CATCH_UP, &kit.err));
+    }
+    cr_assert(!is_readable(answering.process));
+    cr_assert_eq(notes(&kit), 1);
+
+    quipu_process_close(&answering.process);
+    kit_close(&kit);
 }
 
 Test(process, carries_correlation_and_cause)
