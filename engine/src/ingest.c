@@ -108,6 +108,8 @@ enum quipu_status quipu_ingest_begin_with(struct quipu_engine *engine,
         wanted->pending_events_max == 0 ? QUIPU_PENDING_EVENTS_DEFAULT : wanted->pending_events_max,
         wanted->pending_bytes_max == 0 ? QUIPU_PENDING_BYTES_DEFAULT : wanted->pending_bytes_max,
     };
+    ingest->kept_bytes_max = wanted->quarantine_bytes_max == 0 ? QUIPU_QUARANTINE_BYTES_DEFAULT
+                                                               : wanted->quarantine_bytes_max;
     enum quipu_status status = ingest_open(ingest, err);
     if (status != QUIPU_OK) {
         quipu_ingest_abort(&ingest);
@@ -301,6 +303,7 @@ enum quipu_status ingest_quarantine(struct quipu_ingest *ingest, const struct qu
         .is_proven = verdict->is_proven,
         .now_unix_us = clock->unix_us(clock->ctx),
         .max = ingest->pending_max,
+        .kept_bytes_max = ingest->kept_bytes_max,
     };
     if (why->status != QUIPU_GAP) {
         kept.wait.len = 0;

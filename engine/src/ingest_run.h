@@ -18,6 +18,7 @@ struct quipu_ingest {
     enum quipu_ingest_policy policy;
     bool keeps_forks;
     struct quarantine_pending pending_max;
+    uint64_t kept_bytes_max; /* of all of quarantine */
     struct quipu_ingest_report report;
     bool is_changed;
     uint64_t letters; /* dead letters, of which a pulled event may be one */

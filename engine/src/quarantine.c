@@ -18,6 +18,7 @@
 
 #include "engine_impl.h"
 #include "internal/bytes.h"
+#include "quarantine_bound.h"
 #include "row_codec.h"
 #include "slice_budget.h"
 #include "tables.h"
@@ -80,81 +81,6 @@ enum quipu_status quarantine_waiter(struct quipu_txn *txn, struct quipu_slice wa
         return QUIPU_DONE;
     }
     return cid_of_key(quipu_slice(key.data + wait.len, QUIPU_CID_BYTES), cid, err);
-}
-
-/* ------------------------------------------------------------------ how much waits */
-
-enum quipu_status quarantine_pending_get(struct quipu_txn *txn, struct quarantine_pending *out,
-                                         struct quipu_error *err)
-{
-    struct quarantine_pending pending = {0};
-    enum quipu_status status = meta_get_u64(txn, META_PENDING, &pending.events, err);
-    if (status == QUIPU_OK) {
-        status = meta_get_u64(txn, META_PENDING_BYTES, &pending.bytes, err);
-    }
-    if (status == QUIPU_OK) {
-        *out = pending;
-    }
-    return status;
-}
-
-static enum quipu_status pending_put(struct quipu_txn *txn,
-                                     const struct quarantine_pending *pending,
-                                     struct quipu_error *err)
-{
-    enum quipu_status status = meta_put_u64(txn, META_PENDING, pending->events, err);
-    return status == QUIPU_OK ? meta_put_u64(txn, META_PENDING_BYTES, pending->bytes, err) : status;
-}
-
-/* May one more of `bytes` wait? */
-static enum quipu_status pending_bound(struct quipu_txn *txn, uint64_t bytes,
-                                       const struct quarantine_pending *max,
-                                       struct quipu_error *err)
-{
-    struct quarantine_pending pending;
-    enum quipu_status status = quarantine_pending_get(txn, &pending, err);
-    if (status != QUIPU_OK || max->events == 0 ||
-        (pending.events < max->events && pending.bytes <= max->bytes &&
-         bytes <= max->bytes - pending.bytes)) {
-        return status;
-    }
-    return quipu_error_set(err, QUIPU_TOO_LARGE,
-                           "quarantine: %" PRIu64 " events of %" PRIu64
-                           " bytes wait for others, at "
-                           "most %" PRIu64 " of %" PRIu64 " may; bring in what they wait for, drop "
-                           "some, or allow more",
-                           pending.events, pending.bytes, max->events, max->bytes);
-}
-
-static enum quipu_status pending_add(struct quipu_txn *txn, uint64_t bytes, struct quipu_error *err)
-{
-    struct quarantine_pending pending;
-    enum quipu_status status = quarantine_pending_get(txn, &pending, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    pending.events++;
-    pending.bytes += bytes;
-    return pending_put(txn, &pending, err);
-}
-
-static enum quipu_status pending_remove(struct quipu_txn *txn, uint64_t bytes,
-                                        struct quipu_error *err)
-{
-    struct quarantine_pending pending;
-    enum quipu_status status = quarantine_pending_get(txn, &pending, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    if (pending.events == 0 || pending.bytes < bytes) {
-        return quipu_error_set(err, QUIPU_CORRUPT,
-                               "quarantine: the store counts %" PRIu64 " waiting events of %" PRIu64
-                               " bytes, one of %" PRIu64 " bytes leaves",
-                               pending.events, pending.bytes, bytes);
-    }
-    pending.events--;
-    pending.bytes -= bytes;
-    return pending_put(txn, &pending, err);
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -317,32 +243,18 @@ enum quipu_status quarantine_next(struct quipu_txn *txn, const struct quipu_cid 
     return status;
 }
 
-static enum quipu_status pending_check(struct quipu_txn *txn,
-                                       const struct quarantine_pending *counted,
-                                       struct quipu_error *err)
-{
-    struct quarantine_pending stored;
-    enum quipu_status status = quarantine_pending_get(txn, &stored, err);
-    if (status == QUIPU_OK &&
-        (stored.events != counted->events || stored.bytes != counted->bytes)) {
-        return quipu_error_set(err, QUIPU_CORRUPT,
-                               "quarantine: the store counts %" PRIu64 " waiting events of %" PRIu64
-                               " bytes, there are %" PRIu64 " of %" PRIu64,
-                               stored.events, stored.bytes, counted->events, counted->bytes);
-    }
-    return status;
-}
-
 enum quipu_status quarantine_check(struct quipu_txn *txn, struct quipu_error *err)
 {
     struct quarantine_row row;
     struct quipu_cid at;
     struct quarantine_pending counted = {0};
+    uint64_t kept_bytes = 0;
     enum quipu_status status = row_next(txn, NULL, &row, err);
     while (status == QUIPU_OK) {
         struct quipu_slice value;
         uint8_t key[WAITING_KEY_MAX];
         at = row.event.cid;
+        kept_bytes += row.bytes;
         if (row.wait.len > 0) {
             counted.events++;
             counted.bytes += row.bytes;
@@ -368,7 +280,7 @@ enum quipu_status quarantine_check(struct quipu_txn *txn, struct quipu_error *er
                                " events wait",
                                rows, counted.events);
     }
-    return status == QUIPU_OK ? pending_check(txn, &counted, err) : status;
+    return status == QUIPU_OK ? quarantine_counts_check(txn, &counted, kept_bytes, err) : status;
 }
 
 /* ------------------------------------------------------------------ writing */
@@ -456,8 +368,11 @@ static enum quipu_status row_put(struct quipu_txn *txn, const struct quipu_cid *
     uint8_t key[QUIPU_CID_BYTES];
     uint8_t waiting[WAITING_KEY_MAX];
     quipu_cid_to_bytes(cid, key);
-    enum quipu_status status = quipu_txn_table_put(
-        txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key), quipu_buf_slice(row), err);
+    enum quipu_status status = kept_add(txn, row->len, err);
+    if (status == QUIPU_OK) {
+        status = quipu_txn_table_put(txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key),
+                                     quipu_buf_slice(row), err);
+    }
     if (status != QUIPU_OK || wait->len == 0) {
         return status;
     }
@@ -485,6 +400,10 @@ enum quipu_status quarantine_put(struct quipu_txn *txn, const struct quipu_forei
     if (status == QUIPU_OK && verdict->wait.len > 0 && row.wait.len == 0) {
         status = pending_bound(txn, scratch->len, &verdict->max, err);
     }
+    /* Another line about the same bytes is never refused. */
+    if (status == QUIPU_OK && (!is_there || scratch->len > row.bytes + QUIPU_ERROR_MESSAGE_BYTES)) {
+        status = kept_bound(txn, scratch->len - row.bytes, verdict->kept_bytes_max, err);
+    }
     if (status == QUIPU_OK && is_there) {
         status = quarantine_delete(txn, &cid, err);
     }
@@ -506,7 +425,10 @@ enum quipu_status quarantine_delete(struct quipu_txn *txn, const struct quipu_ci
         waiting = waiting_key(row.wait, cid, storage); /* the delete ends row's slices */
     }
     quipu_cid_to_bytes(cid, key);
-    status = quipu_txn_table_delete(txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key), err);
+    status = kept_remove(txn, row.bytes, err);
+    if (status == QUIPU_OK) {
+        status = quipu_txn_table_delete(txn, TABLE_QUARANTINE, quipu_slice(key, sizeof key), err);
+    }
     if (status != QUIPU_OK || waiting.len == 0) {
         return status;
     }

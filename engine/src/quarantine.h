@@ -37,12 +37,14 @@ struct quarantine_verdict {
     bool is_proven; /* this store's own event, under its own signature */
     int64_t now_unix_us;
     struct quarantine_pending max; /* zero: no bound */
+    uint64_t kept_bytes_max;       /* of all rows; 0: no bound */
 };
 
 /* Keep `event`. What is kept of the same envelope gives way only to the same bytes or to better
  * ones: the payload that the envelope names, or a carrier that names the envelope rightly.
  * `scratch` is the caller's to reuse; it must hold nothing of `event`.
- * @retval QUIPU_TOO_LARGE  it would wait, and as much waits as may; nothing is written */
+ * @retval QUIPU_TOO_LARGE  it would wait, and as much waits as may, or quarantine holds as much as
+ * it may; nothing is written */
 QUIPU_MUST_CHECK enum quipu_status quarantine_put(struct quipu_txn *txn,
                                                   const struct quipu_foreign *event,
                                                   const struct quarantine_verdict *verdict,

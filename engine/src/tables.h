@@ -38,6 +38,7 @@
 #define META_DEAD          "dead"            /* be64, dead letters */
 #define META_PENDING       "pending"         /* be64, events in quarantine that wait for others */
 #define META_PENDING_BYTES "pending_bytes"   /* be64, of their rows */
+#define META_KEPT_BYTES    "kept_bytes"      /* be64, of all rows in quarantine; 0: not counted */
 #define META_ROWS_NEXT     "projection_next" /* be64, next number for rows of a projection */
 
 #define POSITION_KEY_BYTES 8

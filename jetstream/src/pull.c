@@ -50,6 +50,7 @@ enum quipu_status quipu_pull_ingest_begin(const struct puller *puller, struct qu
     options.forks = QUIPU_INGEST_FORKS_KEEP;
     options.pending_events_max = puller->options.pending_events_max;
     options.pending_bytes_max = puller->options.pending_bytes_max;
+    options.quarantine_bytes_max = puller->options.quarantine_bytes_max;
     return quipu_ingest_begin_with(puller->engine, &options, out, err);
 }
 

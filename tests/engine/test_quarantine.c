@@ -219,6 +219,97 @@ Test(quarantine, no_more_bytes_wait_than_may)
     kit_assert_sound(&ours, 6);
 }
 
+/* Something that is no event, of `len` bytes, where quarantine may hold `max`. */
+static enum quipu_status take_junk(uint8_t byte, size_t len, uint64_t max)
+{
+    static uint8_t bytes[2000];
+    struct quipu_ingest *ingest = NULL;
+    struct quipu_ingest_options options = QUIPU_INGEST_OPTIONS_INIT;
+    memset(bytes, byte, len);
+    struct quipu_foreign event = {.envelope = quipu_slice(bytes, len)};
+    event.cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event.envelope);
+    options.policy = QUIPU_INGEST_QUARANTINE;
+    options.quarantine_bytes_max = max;
+    kit_assert_ok(&ours, quipu_ingest_begin_with(ours.engine, &options, &ingest, &ours.err));
+    enum quipu_status status = quipu_ingest_event(ingest, &event, NULL, &ours.err);
+    struct quipu_error err;
+    cr_assert_eq(quipu_ingest_commit(&ingest, NULL, &err), QUIPU_OK, "%s", err.message);
+    return status;
+}
+
+static uint64_t kept_bytes(void)
+{
+    struct quipu_txn *txn = NULL;
+    uint64_t bytes = 0;
+    kit_assert_ok(&ours, quipu_txn_begin_read(ours.store, &txn, &ours.err));
+    kit_assert_ok(&ours, meta_get_u64(txn, META_KEPT_BYTES, &bytes, &ours.err));
+    quipu_txn_abort(&txn);
+    return bytes;
+}
+
+static void set_kept_bytes(uint64_t bytes)
+{
+    struct quipu_txn *txn = NULL;
+    kit_assert_ok(&ours, quipu_txn_begin_write(ours.store, &txn, &ours.err));
+    kit_assert_ok(&ours, meta_put_u64(txn, META_KEPT_BYTES, bytes, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_commit(&txn, &ours.err));
+}
+
+Test(quarantine, holds_no_more_than_it_may_whatever_it_is)
+{
+    chain_fill();
+    cr_assert_eq(take_junk(1, 1000, 0), QUIPU_OK);
+    uint64_t one = kept_bytes();
+    cr_assert_gt(one, 1000);
+    cr_assert_eq(take_junk(2, 1000, 2 * one - 1), QUIPU_TOO_LARGE);
+    cr_assert_not_null(strstr(ours.err.message, "drop some"), "%s", ours.err.message);
+    cr_assert_eq(take_junk(2, 1, one), QUIPU_TOO_LARGE, "however short");
+    cr_assert_eq(take_junk(1, 1000, one), QUIPU_OK, "that one is there already");
+    cr_assert_eq(take_junk(2, 1000, 2 * one), QUIPU_OK);
+    cr_assert_eq(kept_bytes(), 2 * one);
+    cr_assert_eq(take_junk(3, 1000, 2 * one), QUIPU_TOO_LARGE);
+    cr_assert_eq(take_position(QUIPU_INGEST_QUARANTINE, 1).added, 1, "what comes in needs no room");
+    cr_assert_eq(take_position(QUIPU_INGEST_QUARANTINE, 5).quarantined, 1);
+    cr_assert_gt(kept_bytes(), 2 * one, "what waits counts too");
+    cr_assert_eq(take_position(QUIPU_INGEST_QUARANTINE, 3).released, 1);
+    cr_assert_eq(kept_bytes(), 2 * one);
+
+    uint8_t ones[1000];
+    memset(ones, 1, sizeof ones);
+    struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_slice(ones, sizeof ones));
+    kit_assert_ok(&ours, quipu_quarantine_drop(ours.engine, &cid, &ours.err));
+    cr_assert_eq(kept_bytes(), one);
+    cr_assert_eq(take_junk(3, 1000, 2 * one), QUIPU_OK, "there is room again");
+    kit_assert_sound(&ours, 3);
+}
+
+Test(quarantine, of_a_store_that_never_counted_its_bytes_is_counted_when_one_comes_or_goes)
+{
+    cr_assert_eq(take_junk(1, 1000, 0), QUIPU_OK);
+    cr_assert_eq(take_junk(2, 1000, 0), QUIPU_OK);
+    uint64_t both = kept_bytes();
+    set_kept_bytes(0);
+    kit_assert_sound(&ours, 0);
+    cr_assert_eq(take_junk(3, 1000, both), QUIPU_TOO_LARGE);
+    cr_assert_eq(take_junk(3, 1000, 2 * both), QUIPU_OK);
+    cr_assert_eq(kept_bytes(), both + both / 2);
+    set_kept_bytes(0);
+    uint8_t ones[1000];
+    memset(ones, 1, sizeof ones);
+    struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_slice(ones, sizeof ones));
+    kit_assert_ok(&ours, quipu_quarantine_drop(ours.engine, &cid, &ours.err));
+    cr_assert_eq(kept_bytes(), both);
+    kit_assert_sound(&ours, 0);
+}
+
+Test(quarantine, verify_counts_its_bytes)
+{
+    cr_assert_eq(take_junk(1, 1000, 0), QUIPU_OK);
+    set_kept_bytes(7);
+    cr_assert_eq(quipu_verify(ours.engine, NULL, NULL, &ours.err), QUIPU_CORRUPT);
+    cr_assert_not_null(strstr(ours.err.message, "counts 7 bytes"), "%s", ours.err.message);
+}
+
 Test(quarantine, verify_counts_who_waits)
 {
     struct quipu_txn *txn = NULL;

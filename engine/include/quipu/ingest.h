@@ -33,8 +33,9 @@ enum quipu_ingest_forks {
     QUIPU_INGEST_FORKS_REFUSE,
 };
 
-#define QUIPU_PENDING_EVENTS_DEFAULT UINT64_C(100000)
-#define QUIPU_PENDING_BYTES_DEFAULT  (UINT64_C(256) << 20)
+#define QUIPU_PENDING_EVENTS_DEFAULT   UINT64_C(100000)
+#define QUIPU_PENDING_BYTES_DEFAULT    (UINT64_C(256) << 20)
+#define QUIPU_QUARANTINE_BYTES_DEFAULT (UINT64_C(1) << 30)
 
 struct quipu_ingest_options {
     size_t size; /* sizeof this struct */
@@ -44,6 +45,9 @@ struct quipu_ingest_options {
      * of their rows. 0: QUIPU_PENDING_EVENTS_DEFAULT, QUIPU_PENDING_BYTES_DEFAULT. */
     uint64_t pending_events_max;
     uint64_t pending_bytes_max;
+    /** How much quarantine may hold, whatever its events are there for: bytes of rows. Beyond it an
+     * event that would go there is refused: QUIPU_TOO_LARGE. 0: QUIPU_QUARANTINE_BYTES_DEFAULT. */
+    uint64_t quarantine_bytes_max;
     /** The source whose signature over the carrier of these events the caller has checked, as text;
      * empty: none. Read by quipu_ingest_begin_with only. An envelope is not signed by itself, so
      * this is all that proves who recorded an event, and only an event of that very source. */

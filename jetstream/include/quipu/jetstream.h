@@ -233,6 +233,7 @@ struct quipu_pull_options {
     /** As those of struct quipu_ingest_options. */
     uint64_t pending_events_max;
     uint64_t pending_bytes_max;
+    uint64_t quarantine_bytes_max;
     /** Asked between batches, with `ctx`: true ends the pull, once what was taken in is
      * acknowledged, with QUIPU_STOPPED. May be NULL. */
     bool (*should_stop)(void *ctx);
@@ -266,8 +267,8 @@ struct quipu_pull_report {
  * @retval QUIPU_SERVER  also where the stream has a message that its consumer does not deliver
  * @retval QUIPU_STOPPED  options->should_stop said so
  * @retval QUIPU_BUSY  another process pulls into this store
- * @retval QUIPU_TOO_LARGE  as many events wait in quarantine for others as may; what came before is
- * taken in, and this message and those behind it stay in the stream
+ * @retval QUIPU_TOO_LARGE  as many events wait in quarantine for others as may, or it holds as much
+ * as it may; what came before is taken in, and this message and those behind it stay in the stream
  * @retval QUIPU_NOT_PROVISIONED, QUIPU_DRIFT, QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_AUTH,
  * QUIPU_PERMISSION, QUIPU_SERVER, QUIPU_MISUSE, QUIPU_INVALID, and what the store says
  */
