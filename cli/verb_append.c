@@ -182,7 +182,7 @@ static int commit(struct append_run *run)
         quipu_append_batch(run->cli->engine, run->events, run->count, run->appended, &failed, &err);
     if (status != QUIPU_OK) {
         /* A commit that the disk broke off may be there all the same. */
-        run->is_unsure = failed == run->count && strstr(err.message, "may or may not") != NULL;
+        run->is_unsure = err.is_unsure;
         uint64_t line = run->entries[failed < run->count ? failed : 0].line;
         if (failed < run->count) {
             (void)quipu_error_wrap(&err, status, "line %" PRIu64, line);

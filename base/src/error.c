@@ -16,6 +16,7 @@ static void format_line(struct quipu_error *err, enum quipu_status status, const
                         va_list args)
 {
     err->status = status;
+    err->is_unsure = false;
     err->offset = QUIPU_ERROR_NO_OFFSET;
     /* Too long a line is cut: it is for people. */
     (void)vsnprintf(err->message, sizeof err->message, format, args);

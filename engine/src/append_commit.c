@@ -177,10 +177,12 @@ static enum quipu_status commit_failed(enum quipu_status status, struct quipu_er
         return status;
     }
     struct quipu_error why = *err;
-    return quipu_error_set(err, status,
-                           "%s; not acknowledged, and it may or may not be stored: append again "
-                           "with the same event_id",
-                           why.message);
+    (void)quipu_error_set(err, status,
+                          "%s; not acknowledged, and it may or may not be stored: append again "
+                          "with the same event_id",
+                          why.message);
+    err->is_unsure = true;
+    return status;
 }
 
 static enum quipu_status group_commit(struct group_state *state, struct quipu_error *err)

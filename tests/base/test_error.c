@@ -40,6 +40,19 @@ Test(error, has_the_status_of_the_layer_that_spoke_last)
     cr_assert_eq(untouched.status, QUIPU_CORRUPT);
 }
 
+Test(error, is_unsure_until_the_next_failure)
+{
+    struct quipu_error err;
+    (void)quipu_error_set(&err, QUIPU_IO, "commit");
+    cr_assert(!err.is_unsure);
+    err.is_unsure = true;
+
+    cr_assert_eq(quipu_error_wrap(&err, QUIPU_IO, "line %d", 3), QUIPU_IO);
+    cr_assert(err.is_unsure, "context takes nothing away");
+    cr_assert_eq(quipu_error_errno(&err, ENOENT, "open"), QUIPU_NOT_FOUND);
+    cr_assert(!err.is_unsure);
+}
+
 Test(error, may_be_null_everywhere)
 {
     cr_assert_eq(quipu_error_set(NULL, QUIPU_IO, "x"), QUIPU_IO);

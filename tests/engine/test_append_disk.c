@@ -308,6 +308,7 @@ Test(append_disk, stores_an_event_once_where_a_write_landed_and_was_said_to_have
         cr_assert_eq(status, QUIPU_IO, "write %d: %s", n, kit.err.message);
         cr_assert_not_null(strstr(kit.err.message, "may or may not be stored"), "%s",
                            kit.err.message);
+        cr_assert(kit.err.is_unsure);
         if (n % 8 < 4) {
             kit_reopen(&kit); /* and where the same process goes on */
         }

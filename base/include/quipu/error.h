@@ -6,6 +6,7 @@
 #ifndef QUIPU_ERROR_H
 #define QUIPU_ERROR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "quipu/export.h"
@@ -24,14 +25,17 @@ extern "C" {
  */
 struct quipu_error {
     enum quipu_status status;
+    /** What was asked for may have been done all the same: a commit was broken off, and the disk
+     * may have taken it. False wherever the call does not document it. */
+    bool is_unsure;
     /** Byte offset in the input that is at fault, or QUIPU_ERROR_NO_OFFSET. */
     uint64_t offset;
     /** One line for people, lower case, no full stop, never parsed, never secret. */
     char message[QUIPU_ERROR_MESSAGE_BYTES];
 };
 
-/** Record `status` and a printf-style line; offset becomes none. Returns `status`, so that a
- * failing function can end with `return quipu_error_set(err, QUIPU_X, …)`. Any thread. */
+/** Record `status` and a printf-style line; offset becomes none, is_unsure false. Returns `status`,
+ * so that a failing function can end with `return quipu_error_set(err, QUIPU_X, …)`. Any thread. */
 QUIPU_API enum quipu_status quipu_error_set(struct quipu_error *err, enum quipu_status status,
                                             const char *format, ...) QUIPU_PRINTF(3, 4);
 

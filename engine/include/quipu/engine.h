@@ -166,10 +166,10 @@ struct quipu_appended {
  * @retval QUIPU_INVALID, QUIPU_TOO_LARGE, QUIPU_CBOR_*  the event is not one; names index and field
  * @retval QUIPU_MISUSE             no engine, no events, no such kind of expectation
  * @retval QUIPU_NO_SPACE, QUIPU_IO, QUIPU_NO_MEMORY, QUIPU_NO_RANDOM, QUIPU_PERMISSION,
- * QUIPU_CORRUPT. Where the commit itself fails, the line says that the events may or may not be
- * stored: append them again with the same event_id, which gives each once. Duplicates are synced
- * before they are acknowledged where that is not known to be done; see quipu_store_sync.
- * For a failure that one event causes, `*failed` (may be NULL) is its index, else
+ * QUIPU_CORRUPT. Where the commit itself fails, err->is_unsure is true and the line says so: the
+ * events may or may not be stored; append them again with the same event_id, which gives each once.
+ * Duplicates are synced before they are acknowledged where that is not known to be done; see
+ * quipu_store_sync. For a failure that one event causes, `*failed` (may be NULL) is its index, else
  * `count`.
  * @threads any
  */
