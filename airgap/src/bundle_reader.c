@@ -132,12 +132,7 @@ enum quipu_status quipu_bundle_not_one(struct quipu_bundle_reader *reader, enum 
                                        const char *what)
 {
     bool is_ours = status == QUIPU_NO_MEMORY || status == QUIPU_FORMAT_NEWER;
-    enum quipu_status told = is_ours ? status : QUIPU_BUNDLE;
-    status = quipu_bundle_refused(reader, told, what);
-    if (reader->err != NULL) {
-        reader->err->status = told;
-    }
-    return status;
+    return quipu_bundle_refused(reader, is_ours ? status : QUIPU_BUNDLE, what);
 }
 
 /* Keep a block's bytes beyond the next one. */

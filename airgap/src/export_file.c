@@ -38,7 +38,7 @@ enum quipu_status quipu_export_parent_open(const char *path, int *parent, const 
     const char *slash = strrchr(path, '/');
     const char *last = slash == NULL ? path : slash + 1;
     if (last[0] == 0 || strcmp(last, ".") == 0 || strcmp(last, "..") == 0) {
-        return quipu_error_set(err, QUIPU_INVALID, "%s names no file; give the bundle a name",
+        return quipu_error_set(err, QUIPU_INVALID, "%s names no file; end it with the name to give",
                                path[0] == 0 ? "an empty path" : path);
     }
     size_t len = slash == NULL ? 0 : (size_t)(slash - path);
@@ -98,6 +98,8 @@ void quipu_export_remove_folder(int parent, const char *name, int folder)
         }
         return;
     }
+    /* A folder that cannot be read on is taken for empty: then it is not removed below, and stays
+     * for a later export. */
     for (struct dirent *entry = readdir(opened); entry != NULL; entry = readdir(opened)) {
         (void)unlinkat(folder, entry->d_name, 0); /* best effort; "." and ".." are refused */
     }
@@ -133,6 +135,7 @@ void quipu_export_remove_left_overs(int parent)
         }
         return;
     }
+    /* A failure ends it as the end of the folder does: what is left over hinders nobody. */
     for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
         if (is_temp_name(entry->d_name)) {
             remove_left_over(parent, entry->d_name);

@@ -99,11 +99,7 @@ static enum quipu_status judge_decoded(enum quipu_status status, struct quipu_er
     if (is_told) {
         return status;
     }
-    (void)quipu_error_wrap(err, QUIPU_BUNDLE, "no receipts"); /* the status is returned below */
-    if (err != NULL) {
-        err->status = QUIPU_BUNDLE;
-    }
-    return QUIPU_BUNDLE;
+    return quipu_error_wrap(err, QUIPU_BUNDLE, "no receipts");
 }
 
 /* ------------------------------------------------------------------ who signed */

@@ -33,10 +33,7 @@ static enum quipu_status system_random_fill(void *ctx, void *into, size_t len,
         }
         if (got < 0) {
             (void)quipu_error_errno(err, errno, "getrandom"); /* the status below says more */
-            if (err != NULL) {
-                err->status = QUIPU_NO_RANDOM;
-            }
-            return QUIPU_NO_RANDOM;
+            return quipu_error_wrap(err, QUIPU_NO_RANDOM, "no random bytes");
         }
         rest += got;
         len -= (size_t)got;

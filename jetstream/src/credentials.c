@@ -43,8 +43,9 @@ static enum quipu_status secret_open(const char *what, const char *path, int *ou
     struct stat info;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &info) != 0) {
-        enum quipu_status status = quipu_error_set(err, QUIPU_INVALID, "%s %s cannot be read: %s",
-                                                   what, path, strerror(errno));
+        (void)quipu_error_errno(err, errno, "open"); /* the status below says more */
+        enum quipu_status status =
+            quipu_error_wrap(err, QUIPU_INVALID, "%s %s cannot be read", what, path);
         if (fd >= 0) {
             (void)close(fd); /* only opened */
         }
@@ -97,8 +98,8 @@ enum quipu_status quipu_secret_read(const char *what, const char *path, struct q
     if (room == NULL) {
         status = quipu_error_set(err, QUIPU_NO_MEMORY, "out of memory reading %s", path);
     } else if (got < 0) {
-        status = quipu_error_set(err, QUIPU_INVALID, "%s %s cannot be read: %s", what, path,
-                                 strerror(errno));
+        (void)quipu_error_errno(err, errno, "read"); /* the status below says more */
+        status = quipu_error_wrap(err, QUIPU_INVALID, "%s %s cannot be read", what, path);
     } else if (len > FILE_BYTES_MAX) {
         status = quipu_error_set(err, QUIPU_INVALID, "%s %s has more than %d bytes", what, path,
                                  FILE_BYTES_MAX);
