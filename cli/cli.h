@@ -12,6 +12,7 @@
 
 #include "exit_code.h"
 #include "options.h"
+#include "quipu/buf.h"
 #include "quipu/engine.h"
 #include "quipu/error.h"
 #include "quipu/store.h"
@@ -63,6 +64,12 @@ int cli_open_new(struct cli *cli);
 /** Open a file to read from, stdin for "-". A folder is refused as input. The caller closes what is
  * not STDIN_FILENO. Returns 0, or the exit code after it has said what is wrong. */
 int cli_open_input(const struct cli *cli, const char *path, const char *cure, int *fd);
+
+/** All that can be read from `fd`, behind what `out` holds, at most `max` bytes. The room is taken
+ * at once, so that no copy of a secret is left behind where it grows.
+ * @retval QUIPU_TOO_LARGE  "`what` has more than `max` bytes" @retval QUIPU_NO_MEMORY, QUIPU_IO */
+enum quipu_status cli_read_all(int fd, const char *what, size_t max, struct quipu_buf *out,
+                               struct quipu_error *err);
 
 /** Open an existing store elsewhere, or make it: for verbs that need a second one. The caller
  * closes. */

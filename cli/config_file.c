@@ -262,26 +262,14 @@ static int read_all(const struct cli *cli, const char *path, struct quipu_buf *t
     if (code != 0) {
         return code;
     }
-    size_t got = 0;
-    enum quipu_status status = QUIPU_OK;
-    uint8_t *room = quipu_buf_reserve(text, FILE_BYTES_MAX + 1);
-    if (fstat(fd, info) != 0) {
-        status = quipu_error_errno(&err, errno, "look at \"%s\"", path);
-    } else if (room == NULL) {
-        status = quipu_error_set(&err, QUIPU_NO_MEMORY, "out of memory");
-    } else {
-        status = quipu_source_read_full(quipu_source_fd(&fd), room, FILE_BYTES_MAX + 1, &got, &err);
-    }
-    text->len = got;
+    enum quipu_status status = fstat(fd, info) == 0
+                                   ? cli_read_all(fd, path, FILE_BYTES_MAX, text, &err)
+                                   : quipu_error_errno(&err, errno, "look at \"%s\"", path);
     if (fd != STDIN_FILENO) {
         (void)close(fd); /* only read from */
     }
-    if (status == QUIPU_OK && got > FILE_BYTES_MAX) {
-        status = quipu_error_set(&err, QUIPU_TOO_LARGE,
-                                 "\"%s\" has more than %zu KiB; name a file of settings", path,
-                                 FILE_BYTES_MAX >> 10);
-    }
-    return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
+    const char *cure = status == QUIPU_TOO_LARGE ? "name a file of settings" : NULL;
+    return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, cure);
 }
 
 /* The first line that is too long; 0 where there is none. */

@@ -121,6 +121,32 @@ void cli_json_close(struct cli_json *json, char bracket)
     json->has_member = true;
 }
 
+/* Bytes of the control character from U+007F to U+009F that the text begins with; 0: none. Its code
+ * is the last byte. */
+static size_t control_len(struct quipu_slice text)
+{
+    if (text.data[0] == 0x7f) {
+        return 1;
+    }
+    return text.data[0] == 0xc2 && text.len > 1 && text.data[1] < 0xa0 ? 2 : 0;
+}
+
+void cli_put_json(struct quipu_slice json, FILE *out)
+{
+    size_t run = 0;
+    size_t at = 0;
+    while (at < json.len) {
+        size_t len = control_len(quipu_slice(json.data + at, json.len - at));
+        if (len > 0) {
+            (void)fwrite(json.data + run, 1, at - run, out); /* main asks ferror at the end */
+            (void)fprintf(out, "\\u%04x", json.data[at + len - 1]);
+            run = at + len;
+        }
+        at += len > 0 ? len : 1;
+    }
+    (void)fwrite(json.data + run, 1, at - run, out); /* as above */
+}
+
 enum quipu_status cli_json_end(struct cli_json *json, struct quipu_error *err)
 {
     quipu_buf_append_text(&json->buf, "}\n");
@@ -128,7 +154,7 @@ enum quipu_status cli_json_end(struct cli_json *json, struct quipu_error *err)
         return quipu_error_set(err, json->buf.status, "a line of JSON: %s",
                                quipu_status_text(json->buf.status));
     }
-    (void)fwrite(json->buf.data, 1, json->buf.len, stdout); /* main asks ferror at the end */
+    cli_put_json(quipu_buf_slice(&json->buf), stdout);
     return QUIPU_OK;
 }
 
@@ -150,13 +176,13 @@ static void append_break(struct quipu_buf *out, const char *margin, size_t depth
  * are escaped. How many bytes it took beside the first. */
 static size_t append_in_string(struct quipu_buf *out, struct quipu_slice rest)
 {
-    bool is_c1 = rest.len > 1 && rest.data[0] == 0xc2 && rest.data[1] < 0xa0;
-    if (is_c1 || rest.data[0] == 0x7f) {
-        quipu_buf_printf(out, "\\u%04x", rest.data[is_c1 ? 1 : 0]);
+    size_t len = control_len(rest);
+    if (len > 0) {
+        quipu_buf_printf(out, "\\u%04x", rest.data[len - 1]);
     } else {
         quipu_buf_append_byte(out, rest.data[0]);
     }
-    return is_c1 ? 1 : 0;
+    return len == 2 ? 1 : 0;
 }
 
 /* Works on tokens, so the text keeps every character that it had. `json` is canonical: white space

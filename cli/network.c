@@ -28,9 +28,8 @@ int cli_fail_network(const struct cli *cli, enum quipu_status status, const stru
     }
     if (status == QUIPU_PERMISSION) {
         failure.code = CLI_EXIT_REFUSED;
-        failure.cure = strstr(err->message, "; ") != NULL
-                           ? ""
-                           : "have the server's operator grant it to this user";
+        failure.cure =
+            cli_cure_unless_said(err, "have the server's operator grant it to this user");
     }
     return cli_fail_with(cli, &failure);
 }

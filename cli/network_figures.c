@@ -77,11 +77,6 @@ static const char *rough_time(int64_t us, char out[CLI_COUNT_BYTES])
     return out;
 }
 
-static void print_name(const struct cli *cli, const char *name)
-{
-    (void)printf("%s%-12s%s ", cli_paint(cli, CLI_DIM), name, cli_paint(cli, CLI_PLAIN));
-}
-
 static void say_history(const struct cli *cli, const struct quipu_flush_history *history)
 {
     char when[QUIPU_RFC3339_BYTES];
@@ -93,7 +88,7 @@ static void say_history(const struct cli *cli, const struct quipu_flush_history 
         return;
     }
     quipu_rfc3339_format(history->last_unix_us, when);
-    print_name(cli, "flushed");
+    cli_print_name(cli, "flushed");
     (void)printf("%s at %s events/s; in all %s published, %s there already, %s sent again\n", when,
                  cli_count(history->events_per_second, rate),
                  cli_count(history->published, published),
@@ -107,7 +102,7 @@ static void say_credentials(const struct cli *cli, const struct looked_at *crede
     if (credentials->status == QUIPU_NOT_FOUND) {
         return;
     }
-    print_name(cli, "credentials");
+    cli_print_name(cli, "credentials");
     if (credentials->status != QUIPU_OK) {
         cli_put_plain(quipu_slice_text(credentials->err.message));
         (void)putchar('\n');

@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "config.h"
 #include "print.h"
+#include "quipu/io.h"
 
 enum quipu_status cli_open_at(const char *path, enum quipu_store_create create,
                               struct quipu_store **store, struct quipu_engine **engine,
@@ -39,7 +40,7 @@ void cli_close(struct quipu_store **store, struct quipu_engine **engine)
 /* `cure` where the library has not said one already. */
 static int fail_to_open(const struct cli *cli, const struct quipu_error *err, const char *cure)
 {
-    return cli_fail(cli, err->status, err, strstr(err->message, "; ") == NULL ? cure : NULL);
+    return cli_fail(cli, err->status, err, cli_cure_unless_said(err, cure));
 }
 
 /* A store that cannot be read says so elsewhere. */
@@ -142,6 +143,23 @@ int cli_open_input(const struct cli *cli, const char *path, const char *cure, in
     }
     *fd = opened;
     return 0;
+}
+
+enum quipu_status cli_read_all(int fd, const char *what, size_t max, struct quipu_buf *out,
+                               struct quipu_error *err)
+{
+    size_t got = 0;
+    uint8_t *room = quipu_buf_reserve(out, max + 1);
+    if (room == NULL) {
+        return quipu_error_set(err, out->status, "%s: no memory for up to %zu bytes", what, max);
+    }
+    enum quipu_status status =
+        quipu_source_read_full(quipu_source_fd(&fd), room, max + 1, &got, err);
+    out->len += got;
+    if (status == QUIPU_OK && got > max) {
+        return quipu_error_set(err, QUIPU_TOO_LARGE, "%s has more than %zu bytes", what, max);
+    }
+    return status;
 }
 
 int cli_filter_init(const struct cli *cli, const struct cli_selection *selection,

@@ -62,7 +62,8 @@ static void fail_json(const struct cli_failure *failure, enum cli_exit code, con
         quipu_json_append_string(&line, quipu_slice_text(failure->note));
     }
     quipu_buf_append_slice(&line, failure->members);
-    (void)fprintf(stderr, "%.*s}}\n", QUIPU_SLICE_FMT(quipu_buf_slice(&line)));
+    cli_put_json(quipu_buf_slice(&line), stderr);
+    (void)fputs("}}\n", stderr);
     quipu_buf_release(&line);
 }
 
@@ -84,6 +85,17 @@ static void fail_text(const struct cli *cli, const struct cli_failure *failure, 
     quipu_buf_release(&line);
 }
 
+/* The library says the cure behind a semicolon where it knows one; then ours would be noise. */
+static bool says_cure(const char *message)
+{
+    return strstr(message, "; ") != NULL;
+}
+
+const char *cli_cure_unless_said(const struct quipu_error *err, const char *cure)
+{
+    return says_cure(err->message) ? NULL : cure;
+}
+
 int cli_fail_with(const struct cli *cli, const struct cli_failure *failure)
 {
     (void)fflush(
@@ -93,10 +105,9 @@ int cli_fail_with(const struct cli *cli, const struct cli_failure *failure)
     const char *message = failure->err != NULL && failure->err->message[0] != 0
                               ? failure->err->message
                               : quipu_status_text(failure->status);
-    /* The library says the cure behind a semicolon where it knows one; then ours would be noise. */
     const char *cure = failure->cure;
     if (cure == NULL) {
-        cure = strstr(message, "; ") != NULL ? "" : cli_cure(failure->status);
+        cure = says_cure(message) ? "" : cli_cure(failure->status);
     }
     if (cli->is_json) {
         fail_json(failure, code, message, cure);
@@ -162,6 +173,11 @@ void cli_put_plain(struct quipu_slice text)
         }
         text = quipu_slice(text.data + plain, text.len - plain);
     }
+}
+
+void cli_print_name(const struct cli *cli, const char *name)
+{
+    (void)printf("%s%-12s%s ", cli_paint(cli, CLI_DIM), name, cli_paint(cli, CLI_PLAIN));
 }
 
 void cli_done(struct cli *cli, uint64_t count, const char *became)

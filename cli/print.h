@@ -26,6 +26,10 @@ struct cli_failure {
  * the exit code. */
 int cli_fail_with(const struct cli *cli, const struct cli_failure *failure);
 
+/** A cure for cli_failure: NULL where the message has one already, behind a semicolon, as one is
+ * enough; else `cure`. */
+const char *cli_cure_unless_said(const struct quipu_error *err, const char *cure);
+
 /** The message without the cure behind its semicolon, for where we know a better one. */
 struct quipu_error cli_without_cure(const struct quipu_error *err);
 
@@ -41,6 +45,9 @@ void cli_note(const struct cli *cli, const char *format, ...) QUIPU_PRINTF(2, 3)
 
 /** Text of others on stdout: what would break the line, or drive the terminal, becomes a space. */
 void cli_put_plain(struct quipu_slice text);
+
+/** The name before a figure, in a column of its own. */
+void cli_print_name(const struct cli *cli, const char *name);
 
 /** Remember what is durable now, such as "3 events are stored": said where stdout fails later. */
 void cli_done(struct cli *cli, uint64_t count, const char *became);
@@ -107,6 +114,9 @@ void cli_json_list(struct cli_json *json, const char *key);
 /** An object as an item of the open list. */
 void cli_json_item(struct cli_json *json);
 void cli_json_close(struct cli_json *json, char bracket);
+/** Text that is JSON, as it is but for control characters from U+007F on: JSON allows them inside
+ * of strings, a terminal would obey them, so they are escaped. The value stays the same. */
+void cli_put_json(struct quipu_slice json, FILE *out);
 /** Close the object and write the line on stdout. Fails only for memory. */
 enum quipu_status cli_json_end(struct cli_json *json, struct quipu_error *err);
 void cli_json_release(struct cli_json *json);

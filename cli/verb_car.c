@@ -302,32 +302,10 @@ static int fail(const struct car_run *run, const char *path, enum quipu_status s
     (void)quipu_error_wrap(err, status, "%s", path);
     struct cli_failure failure = {.status = status, .err = err};
     if (run->is_car_at_fault && !is_of_machine(status)) {
-        /* One cure is enough: the library's, where it says one behind a semicolon. */
-        failure.cure = strstr(err->message, "; ") != NULL ? NULL : cure_of_car(status);
+        failure.cure = cli_cure_unless_said(err, cure_of_car(status));
         failure.code = CLI_EXIT_DAMAGED;
     }
     return cli_fail_with(run->cli, &failure);
-}
-
-/* The CAR, or -1 after it has said what is wrong with exit code `*code`. */
-static int open_car(const struct cli *cli, const char *path, int *code)
-{
-    struct quipu_error err;
-    struct stat found;
-    int fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
-                                    : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        enum quipu_status status = quipu_error_errno(&err, errno, "open \"%s\"", path);
-        *code = cli_fail(cli, status, &err, "name a CAR file");
-        return -1;
-    }
-    if (fstat(fd, &found) == 0 && S_ISDIR(found.st_mode)) {
-        (void)close(fd); /* only looked at */
-        (void)quipu_error_set(&err, QUIPU_INVALID, "\"%s\" is a folder", path);
-        *code = cli_fail(cli, QUIPU_INVALID, &err, "name a CAR file");
-        return -1;
-    }
-    return fd;
 }
 
 /* The new folder that blocks go to, or -1 after it has said what is wrong with exit code `*code`.
@@ -363,9 +341,9 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     if (argc != (is_unpack ? 3 : 2)) {
         return cli_usage(cli, "%s wants %s", argv[0], is_unpack ? "FILE DIR" : "FILE");
     }
-    int code = 0;
-    int fd = open_car(cli, argv[1], &code);
-    if (fd < 0) {
+    int fd = -1;
+    int code = cli_open_input(cli, argv[1], "name a CAR file", &fd);
+    if (code != 0) {
         return code;
     }
     struct car_run state = {.cli = cli, .is_list = is_list, .folder = -1};
@@ -380,7 +358,9 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     if (state.folder >= 0) {
         (void)close(state.folder); /* nothing was written through it */
     }
-    (void)close(fd); /* only read from */
+    if (fd != STDIN_FILENO) {
+        (void)close(fd); /* only read from */
+    }
     cli_json_release(&state.json);
     quipu_buf_release(&state.text);
     return code;

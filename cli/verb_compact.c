@@ -74,8 +74,7 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     }
     return status == QUIPU_OK
                ? 0
-               : cli_fail(cli, status, &err,
-                          strstr(err.message, "; ") == NULL ? cure_of(status) : NULL);
+               : cli_fail(cli, status, &err, cli_cure_unless_said(&err, cure_of(status)));
 }
 
 static const struct cli_option options[] = {

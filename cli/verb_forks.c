@@ -262,28 +262,6 @@ static int export_one(struct cli *cli, const struct quipu_cid *cid, const char *
 
 /* ------------------------------------------------------------------ verify */
 
-static enum quipu_status read_evidence(int fd, struct quipu_buf *out, struct quipu_error *err)
-{
-    struct quipu_source source = quipu_source_fd(&fd);
-    size_t got = 0;
-    do {
-        uint8_t *into = quipu_buf_reserve(out, EVIDENCE_BYTES_MAX);
-        if (into == NULL) {
-            return quipu_error_set(err, out->status, "the file does not fit in memory");
-        }
-        enum quipu_status status = source.read(source.ctx, into, EVIDENCE_BYTES_MAX, &got, err);
-        if (status != QUIPU_OK) {
-            return status;
-        }
-        out->len += got;
-    } while (got > 0 && out->len <= EVIDENCE_BYTES_MAX);
-    return out->len <= EVIDENCE_BYTES_MAX
-               ? QUIPU_OK
-               : quipu_error_set(err, QUIPU_TOO_LARGE,
-                                 "evidence has at most %zu bytes, this file has more",
-                                 EVIDENCE_BYTES_MAX);
-}
-
 static int verify(const struct cli *cli, const char *path)
 {
     struct quipu_error err;
@@ -294,7 +272,7 @@ static int verify(const struct cli *cli, const char *path)
     if (code != 0) {
         return code;
     }
-    enum quipu_status status = read_evidence(fd, &block, &err);
+    enum quipu_status status = cli_read_all(fd, "the file", EVIDENCE_BYTES_MAX, &block, &err);
     if (fd != STDIN_FILENO) {
         (void)close(fd); /* only read from */
     }

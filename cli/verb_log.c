@@ -51,7 +51,7 @@ static enum quipu_status show_json(struct log_run *run, const struct quipu_event
         return quipu_error_set(err, run->line.status, "a line of the log: %s",
                                quipu_status_text(run->line.status));
     }
-    (void)fwrite(run->line.data, 1, run->line.len, stdout); /* main asks ferror at the end */
+    cli_put_json(quipu_buf_slice(&run->line), stdout);
     return QUIPU_OK;
 }
 

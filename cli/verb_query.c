@@ -51,7 +51,7 @@ static enum quipu_status ask(struct cli *cli, struct asking *asking, struct quip
             return quipu_error_set(err, asking->text.status, "a reply of %zu bytes",
                                    asking->text.len);
         }
-        (void)fwrite(asking->text.data, 1, asking->text.len, stdout); /* main asks ferror */
+        cli_put_json(quipu_buf_slice(&asking->text), stdout);
     }
     return status;
 }

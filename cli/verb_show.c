@@ -166,7 +166,8 @@ static enum quipu_status print_event_json(const struct quipu_event_view *event,
     struct quipu_buf line = QUIPU_BUF_INIT;
     enum quipu_status status = quipu_event_to_json(event, &line, err);
     if (status == QUIPU_OK) {
-        (void)printf("%.*s\n", QUIPU_SLICE_FMT(quipu_buf_slice(&line)));
+        cli_put_json(quipu_buf_slice(&line), stdout);
+        (void)putchar('\n'); /* main asks ferror at the end */
     }
     quipu_buf_release(&line);
     return status;
@@ -238,7 +239,8 @@ static enum quipu_status cat(const struct cli *cli, struct quipu_txn *txn,
     struct quipu_buf json = QUIPU_BUF_INIT;
     status = quipu_dagjson_from_dagcbor(block, &json, err);
     if (status == QUIPU_OK) {
-        (void)printf("%.*s\n", QUIPU_SLICE_FMT(quipu_buf_slice(&json)));
+        cli_put_json(quipu_buf_slice(&json), stdout);
+        (void)putchar('\n'); /* as above */
     }
     quipu_buf_release(&json);
     return status;

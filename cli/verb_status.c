@@ -118,15 +118,10 @@ static int64_t age_us(const struct oldest *oldest)
 
 /* ------------------------------------------------------------------ for people */
 
-static void print_name(const struct cli *cli, const char *name)
-{
-    (void)printf("%s%-12s%s ", cli_paint(cli, CLI_DIM), name, cli_paint(cli, CLI_PLAIN));
-}
-
 static void print_count(const struct cli *cli, const char *name, uint64_t value)
 {
     char count[CLI_COUNT_BYTES];
-    print_name(cli, name);
+    cli_print_name(cli, name);
     (void)printf("%s\n", cli_count(value, count));
 }
 
@@ -140,7 +135,7 @@ static enum quipu_status say_projection(void *ctx, struct quipu_slice projection
     uint64_t lag = number(projection, "lag");
     char events[CLI_COUNTED_BYTES];
     (void)err;
-    print_name(cli, "projection");
+    cli_print_name(cli, "projection");
     (void)printf("%.*s: %.*s", QUIPU_SLICE_FMT(name), QUIPU_SLICE_FMT(state));
     if (lag > 0) {
         (void)printf(", %s behind", cli_counted(lag, "event", events));
@@ -174,9 +169,9 @@ static void say_store(const struct cli *cli, struct quipu_slice reply)
     struct quipu_slice store = member(reply, "store");
     struct quipu_slice source = text(reply, "source");
     char bytes[CLI_COUNT_BYTES];
-    print_name(cli, "store");
+    cli_print_name(cli, "store");
     (void)printf("%s\n", cli->store_path);
-    print_name(cli, "source");
+    cli_print_name(cli, "source");
     if (source.len == 0) {
         (void)printf("none yet, the first append makes it\n");
     } else {
@@ -184,7 +179,7 @@ static void say_store(const struct cli *cli, struct quipu_slice reply)
     }
     print_count(cli, "events", number(store, "events"));
     print_count(cli, "aggregates", number(store, "aggregates"));
-    print_name(cli, "file");
+    cli_print_name(cli, "file");
     (void)printf("%s, format %" PRIu64 "\n", cli_bytes(number(store, "file_bytes"), bytes),
                  number(store, "format"));
 }
@@ -194,11 +189,11 @@ static void say_oldest(const struct cli *cli, const struct oldest *oldest)
     char when[QUIPU_RFC3339_BYTES];
     char age[CLI_COUNT_BYTES];
     if (oldest->is_damaged) {
-        print_name(cli, "oldest");
+        cli_print_name(cli, "oldest");
         (void)printf("damaged, `quipu verify` shows more\n");
     } else if (oldest->position != 0) {
         quipu_rfc3339_format(oldest->occurred_unix_us, when);
-        print_name(cli, "oldest");
+        cli_print_name(cli, "oldest");
         (void)printf("position %" PRIu64 ", of %s, %s ago\n", oldest->position, when,
                      cli_duration(age_us(oldest), age));
     }
@@ -231,7 +226,7 @@ static enum quipu_status say_text(const struct cli *cli, struct quipu_slice repl
         struct looking_for looking = {quipu_slice_text(name), false};
         status = each_projection(reply, look_at_projection, &looking, err);
         if (status == QUIPU_OK && !looking.is_found) {
-            print_name(cli, "projection");
+            cli_print_name(cli, "projection");
             (void)printf("%s: not built, `quipu replay` builds it\n", name);
         }
     }

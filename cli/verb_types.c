@@ -31,27 +31,6 @@ struct types_values {
 
 /* ------------------------------------------------------------------ reading */
 
-static enum quipu_status file_read(int fd, struct quipu_buf *out, struct quipu_error *err)
-{
-    struct quipu_source source = quipu_source_fd(&fd);
-    for (;;) {
-        size_t got = 0;
-        uint8_t *room = quipu_buf_reserve(out, 64u << 10);
-        if (room == NULL) {
-            return quipu_error_set(err, QUIPU_NO_MEMORY, "out of memory for the file");
-        }
-        enum quipu_status status = source.read(source.ctx, room, 64u << 10, &got, err);
-        if (status != QUIPU_OK || got == 0) {
-            return status;
-        }
-        out->len += got;
-        if (out->len > FILE_BYTES_MAX) {
-            return quipu_error_set(err, QUIPU_TOO_LARGE, "the file is over %zu bytes",
-                                   FILE_BYTES_MAX);
-        }
-    }
-}
-
 /* DAG-JSON begins with a brace, or with white space; a map of DAG-CBOR never does. */
 static bool is_json_text(struct quipu_slice bytes)
 {
@@ -62,7 +41,7 @@ static enum quipu_status registry_read(int fd, struct quipu_types **out, struct 
 {
     struct quipu_buf bytes = QUIPU_BUF_INIT;
     struct quipu_buf block = QUIPU_BUF_INIT;
-    enum quipu_status status = file_read(fd, &bytes, err);
+    enum quipu_status status = cli_read_all(fd, "the file", FILE_BYTES_MAX, &bytes, err);
     struct quipu_slice encoded = quipu_buf_slice(&bytes);
     if (status == QUIPU_OK && is_json_text(encoded)) {
         status = quipu_dagjson_to_dagcbor(encoded, &block, err);
@@ -161,7 +140,11 @@ static enum quipu_status print(const struct cli *cli, const struct quipu_types *
     }
     if (status == QUIPU_OK) {
         /* What does not reach stdout is told by main. */
-        (void)fwrite(shown->data, 1, shown->len, stdout);
+        if (is_cbor) {
+            (void)fwrite(shown->data, 1, shown->len, stdout);
+        } else {
+            cli_put_json(quipu_buf_slice(shown), stdout);
+        }
         if (!is_cbor && (shown->len == 0 || shown->data[shown->len - 1] != '\n')) {
             (void)fputc('\n', stdout);
         }

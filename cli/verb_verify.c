@@ -167,8 +167,7 @@ static int repair_store(struct cli *cli, const struct verify_values *values)
     cli_meter_end(&meter);
     if (status != QUIPU_OK) {
         return cli_fail(cli, status, &err,
-                        status == QUIPU_CORRUPT && strstr(err.message, "; ") == NULL
-                            ? CLI_CURE_DAMAGED
+                        status == QUIPU_CORRUPT     ? cli_cure_unless_said(&err, CLI_CURE_DAMAGED)
                         : status == QUIPU_NOT_FOUND ? "name a store with --store DIR"
                                                     : NULL);
     }

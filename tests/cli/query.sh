@@ -65,6 +65,20 @@ refused 6 "; " FORMAT_NEWER query "{\"query\":\"status\",\"v\":2}"
 refused 2 'query --help' INVALID query
 refused 2 'query --help' INVALID query 1 2
 
+# What JSON allows raw and a terminal obeys leaves the program escaped, and the value is the same.
+"$quipu" init --store "$dir/notes" >/dev/null
+printf '{"aggregate_type":"note","aggregate_id":"n","event_type":"note.made","payload":{"t":"a\302\233b\177"}}\n' |
+    "$quipu" append --store "$dir/notes" >/dev/null
+payload=$("$quipu" log --store "$dir/notes" --json | member payload_cid)
+for shown in "$("$quipu" log --store "$dir/notes" --json)" \
+    "$("$quipu" show --store "$dir/notes" --json 1)" \
+    "$("$quipu" cat --store "$dir/notes" --json "$payload")" \
+    "$("$quipu" query --store "$dir/notes" '{"query":"event","position":1}')"; do
+    has "controls in JSON" "$shown" '{"t":"a\u009bb\u007f"}'
+done
+"$quipu" cat --store "$dir/notes" --json "$payload" | tr -d '\n' >"$dir/envelope"
+equal "CID of what was escaped" "$("$quipu" cid --codec dag-json "$dir/envelope")" "$payload"
+
 # status is the query of that name, for people.
 "$quipu" append >/dev/null <<<'{"aggregate_type":"key","aggregate_id":"k8","event_type":"key.generated","payload":{}}'
 has "status" "$("$quipu" status)" "inventory: catching up, 1 event behind"

@@ -42,6 +42,16 @@ Test(print, leaves_one_cure)
     cr_assert_eq(plain.status, QUIPU_OFFLINE);
 }
 
+Test(print, says_our_cure_only_where_the_message_has_none)
+{
+    struct quipu_error err;
+
+    (void)quipu_error_set(&err, QUIPU_CORRUPT, "damaged");
+    cr_assert_str_eq(cli_cure_unless_said(&err, "restore it"), "restore it");
+    (void)quipu_error_set(&err, QUIPU_CORRUPT, "damaged; repair it");
+    cr_assert_null(cli_cure_unless_said(&err, "restore it"));
+}
+
 Test(print, scales_bytes)
 {
     char out[CLI_COUNT_BYTES];
@@ -90,6 +100,22 @@ Test(json_indent, escapes_control_characters_that_json_allows)
 {
     indents("{\"a\":\"x\x7fy\xc2\x9bz\xc2\xa0\xc3\xa9\"}",
             "  {\n    \"a\": \"x\\u007fy\\u009bz\xc2\xa0\xc3\xa9\"\n  }");
+}
+
+Test(json_line, escapes_control_characters_that_json_allows, .init = cr_redirect_stdout)
+{
+    struct cli_json json = {0};
+    struct quipu_error err;
+    cli_json_begin(&json);
+    cli_json_text(&json, "a\xc2\x80", quipu_slice_text("\x7f\xc2\x9f\xc2\xa0\xc3\xa9\x1b"));
+    cli_json_raw(&json, "b", quipu_slice_text("\"\xc2\x9b\""));
+    cr_assert_eq(cli_json_end(&json, &err), QUIPU_OK);
+    cli_put_json(quipu_slice_text("x\xc2"), stdout); /* never half of a letter as another one */
+    (void)fflush(stdout);
+    cli_json_release(&json);
+
+    cr_assert_stdout_eq_str("{\"a\\u0080\":\"\\u007f\\u009f\xc2\xa0\xc3\xa9\\u001b\","
+                            "\"b\":\"\\u009b\"}\nx\xc2");
 }
 
 Test(print, puts_nothing_that_drives_a_terminal, .init = cr_redirect_stdout)
