@@ -28,6 +28,12 @@ struct store_kit {
 void store_kit_open(struct store_kit *kit, const struct temp_dir *dir, const char *name);
 void store_kit_close(struct store_kit *kit);
 
+/* A folder of its own with the store "vault" and, where `office` is not NULL, "office" in it; and
+ * the path that `file` has there. Close takes all of it away. */
+void sides_open(struct temp_dir *dir, struct store_kit *vault, struct store_kit *office,
+                const char *file, char path[PATH_BYTES]);
+void sides_close(struct temp_dir *dir, struct store_kit *vault, struct store_kit *office);
+
 /* Append `count` events of three types over seven keys; every fifth shares its payload with others,
  * the rest carry `payload_bytes` of their own. */
 void store_kit_append(struct store_kit *kit, size_t count, size_t payload_bytes);

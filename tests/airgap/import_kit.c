@@ -15,17 +15,12 @@ char path[PATH_BYTES];
 
 static void set_up(void)
 {
-    temp_dir_init(&dir);
-    temp_dir_join(&dir, "out.car", path);
-    store_kit_open(&vault, &dir, "vault");
-    store_kit_open(&office, &dir, "office");
+    sides_open(&dir, &vault, &office, "out.car", path);
 }
 
 static void tear_down(void)
 {
-    store_kit_close(&vault);
-    store_kit_close(&office);
-    temp_dir_release(&dir);
+    sides_close(&dir, &vault, &office);
 }
 
 TestSuite(import_steps, .init = set_up, .fini = tear_down, .timeout = 300);

@@ -52,6 +52,26 @@ struct batch {
     char (*ids)[24];
 };
 
+void sides_open(struct temp_dir *dir, struct store_kit *vault, struct store_kit *office,
+                const char *file, char path[PATH_BYTES])
+{
+    temp_dir_init(dir);
+    temp_dir_join(dir, file, path);
+    store_kit_open(vault, dir, "vault");
+    if (office != NULL) {
+        store_kit_open(office, dir, "office");
+    }
+}
+
+void sides_close(struct temp_dir *dir, struct store_kit *vault, struct store_kit *office)
+{
+    store_kit_close(vault);
+    if (office != NULL) {
+        store_kit_close(office);
+    }
+    temp_dir_release(dir);
+}
+
 void store_kit_append(struct store_kit *kit, size_t count, size_t payload_bytes)
 {
     static const char *const types[] = {"key.generated", "key.rotated", "key.certificate.issued"};

@@ -27,15 +27,12 @@ static char path[PATH_BYTES];
 
 static void set_up(void)
 {
-    temp_dir_init(&dir);
-    temp_dir_join(&dir, "out.car", path);
-    store_kit_open(&vault, &dir, "vault");
+    sides_open(&dir, &vault, NULL, "out.car", path);
 }
 
 static void tear_down(void)
 {
-    store_kit_close(&vault);
-    temp_dir_release(&dir);
+    sides_close(&dir, &vault, NULL);
 }
 
 TestSuite(export, .init = set_up, .fini = tear_down, .timeout = 120);
