@@ -1,6 +1,7 @@
 /*
- * Checking all that derives from the log against the log: back-pointers, heads, runs. It changes
- * nothing, and hashes are the engine's part.
+ * Checking all that derives from the log against the log: back-pointers, heads, runs. Here is what
+ * is looked at, and how; check_slices.c goes over the store with it. It changes nothing, and hashes
+ * are the engine's part.
  *
  * The log is read once, in order, and never here and there: what should be equal as a set is
  * compared by sums over mixed 64-bit numbers, which agree by accident once in 2^64 times.
@@ -69,15 +70,6 @@ uint64_t quipu_check_mix(uint64_t a, uint64_t b, uint64_t c)
     }
     return x;
 }
-
-/* Sums while the log is read. */
-struct log_walk {
-    /* Records less what points at them. */
-    uint64_t chain_sum;
-    /* Of the run that covers the position. */
-    struct quipu_check_sums sums;
-    uint32_t run; /* its place in the manifest */
-};
 
 /* ------------------------------------------------------------------ one run */
 
@@ -168,39 +160,6 @@ void quipu_check_add(struct quipu_check_sums *sums, const struct quipu_record *r
     }
 }
 
-/* Read the log in order, and each run when its last position has been read. */
-static enum quipu_status check_log(struct quipu_check *check, const struct quipu_manifest *manifest,
-                                   struct log_walk *walk, struct quipu_error *err)
-{
-    uint64_t last = check->txn->last_position;
-    for (uint64_t position = 1; position <= last && !check->has_stopped; position++) {
-        struct quipu_error failure;
-        struct quipu_record record;
-        uint64_t hash;
-        enum quipu_status status = quipu_check_record(check, position, &record, &hash, &failure);
-        if (status == QUIPU_OK) {
-            walk->chain_sum += quipu_check_link(&record, hash);
-            quipu_check_add(&walk->sums, &record);
-        }
-        walk->sums.has_gap = walk->sums.has_gap || status != QUIPU_OK;
-        status = quipu_check_found(check, position, status, &failure, err);
-        if (status != QUIPU_OK) {
-            return status;
-        }
-        if (walk->run == manifest->run_count ||
-            position < manifest->runs[walk->run].last_position) {
-            continue;
-        }
-        status = quipu_check_run(check, &manifest->runs[walk->run], &walk->sums, err);
-        if (status != QUIPU_OK) {
-            return status;
-        }
-        walk->run++;
-        walk->sums = (struct quipu_check_sums){.has_gap = false};
-    }
-    return QUIPU_OK;
-}
-
 /* ------------------------------------------------------------------ heads */
 
 bool quipu_check_head_key_is_sound(struct quipu_slice key)
@@ -233,34 +192,6 @@ int quipu_check_heads_open(const struct quipu_txn *txn, struct quipu_slice after
         code = mdb_cursor_get(*cursor, key, value, MDB_NEXT);
     }
     return code;
-}
-
-/* Take each head off the sum. One that needs a closer look has all of them get it. */
-static enum quipu_status check_heads(struct quipu_check *check, struct log_walk *walk,
-                                     struct quipu_error *err)
-{
-    struct quipu_txn *txn = check->txn;
-    MDB_cursor *cursor = NULL;
-    MDB_val key;
-    MDB_val val;
-    bool is_sound = true;
-    int code = quipu_check_heads_open(txn, quipu_slice(NULL, 0), &cursor, &key, &val);
-    while (code == 0 && is_sound) {
-        struct quipu_record record;
-        is_sound = quipu_check_head_is_plain(check, key, val, &record);
-        if (is_sound) {
-            walk->chain_sum -= quipu_check_mix(quipu_head_key_hash(quipu_slice_of(key)),
-                                               record.position, record.version);
-            code = mdb_cursor_get(cursor, &key, &val, MDB_NEXT);
-        }
-    }
-    if (cursor != NULL) {
-        mdb_cursor_close(cursor);
-    }
-    if (code != 0 && code != MDB_NOTFOUND) {
-        return quipu_lmdb_error(err, code, "%s: walk the heads", txn->store->path);
-    }
-    return is_sound && walk->chain_sum == 0 ? QUIPU_OK : quipu_check_chains(check, err);
 }
 
 /* ------------------------------------------------------------------ the rest of the runs */
@@ -334,8 +265,6 @@ enum quipu_status quipu_check_values(struct quipu_check *check,
     return status;
 }
 
-/* ------------------------------------------------------------------ all of it */
-
 enum quipu_status quipu_check_manifest(struct quipu_check *check, struct quipu_manifest *manifest,
                                        struct quipu_error *err)
 {
@@ -354,45 +283,4 @@ enum quipu_status quipu_check_manifest(struct quipu_check *check, struct quipu_m
         return quipu_check_found(check, 0, status, &failure, err);
     }
     return QUIPU_OK;
-}
-
-static enum quipu_status check_all(struct quipu_check *check, struct quipu_manifest *manifest,
-                                   struct quipu_error *err)
-{
-    struct log_walk walk = {0};
-    enum quipu_status status = quipu_check_manifest(check, manifest, err);
-    bool has_manifest = manifest->run_count > 0;
-    if (status == QUIPU_OK) {
-        status = check_log(check, manifest, &walk, err);
-    }
-    if (status == QUIPU_OK && !check->has_stopped) {
-        status = check_heads(check, &walk, err);
-    }
-    for (int k = 0; k < QUIPU_INDEXES && has_manifest; k++) {
-        if (status == QUIPU_OK && !check->has_stopped) {
-            status = quipu_check_values(check, manifest, (enum quipu_index)k, err);
-        }
-    }
-    return status;
-}
-
-enum quipu_status quipu_txn_check_indexes(struct quipu_txn *txn,
-                                          bool (*problem)(void *ctx, uint64_t position,
-                                                          const char *line),
-                                          void *ctx, uint64_t *problems, struct quipu_error *err)
-{
-    if (txn->is_write) {
-        return quipu_error_set(err, QUIPU_MISUSE, "check the indexes in a read transaction");
-    }
-    struct quipu_manifest *manifest = quipu_alloc_zero(1, sizeof *manifest);
-    if (manifest == NULL) {
-        return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for the manifest of the runs");
-    }
-    struct quipu_check check = {.txn = txn, .problem = problem, .ctx = ctx};
-    enum quipu_status status = check_all(&check, manifest, err);
-    quipu_free(manifest);
-    if (status == QUIPU_OK) {
-        *problems = check.problems;
-    }
-    return status;
 }

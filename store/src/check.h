@@ -95,7 +95,7 @@ QUIPU_MUST_CHECK enum quipu_status quipu_check_back_pointers(struct quipu_check 
                                                              uint64_t first, uint64_t last,
                                                              struct quipu_error *err);
 
-/* Following the heads, in slices or at once. A chain is followed in one snapshot, from where the
+/* Following the heads, in slices. A chain is followed in one snapshot, from where the
  * head is in it. */
 struct quipu_check_heads {
     struct quipu_buf after; /* key of the last one */
@@ -107,10 +107,6 @@ struct quipu_check_heads {
 QUIPU_MUST_CHECK enum quipu_status quipu_check_heads(struct quipu_check *check,
                                                      struct quipu_check_heads *heads,
                                                      uint64_t events_max, struct quipu_error *err);
-
-/* Follow every back-pointer and every head. */
-QUIPU_MUST_CHECK enum quipu_status quipu_check_chains(struct quipu_check *check,
-                                                      struct quipu_error *err);
 
 /* Compare the first `count` entries of a run, or of a merge's unfinished output, with the records.
  */

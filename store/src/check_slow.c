@@ -152,18 +152,6 @@ enum quipu_status quipu_check_heads(struct quipu_check *check, struct quipu_chec
     return status;
 }
 
-enum quipu_status quipu_check_chains(struct quipu_check *check, struct quipu_error *err)
-{
-    uint64_t last = check->txn->last_position;
-    struct quipu_check_heads heads = {.after = QUIPU_BUF_INIT, .end = last};
-    enum quipu_status status = quipu_check_back_pointers(check, 1, last, err);
-    if (status == QUIPU_OK && !check->has_stopped) {
-        status = quipu_check_heads(check, &heads, UINT64_MAX, err);
-    }
-    quipu_buf_release(&heads.after);
-    return status;
-}
-
 /* ------------------------------------------------------------------ runs */
 
 static bool entry_is_true(const struct quipu_record *record, enum quipu_index index,

@@ -253,13 +253,14 @@ static enum quipu_status check_file(struct repair *repair, struct quipu_error *e
     struct quipu_store_stat stat;
     struct quipu_error found = {0};
     uint64_t problems = 0;
-    enum quipu_status status = quipu_txn_begin_read(repair->new_store, &txn, err);
-    if (status == QUIPU_OK) {
-        status = quipu_txn_check_indexes(txn, note_problem, &found, &problems, err);
-    }
+    enum quipu_status status =
+        quipu_store_check_indexes(repair->new_store, note_problem, NULL, &found, &problems, err);
     if (status == QUIPU_OK && problems > 0) {
         status =
             quipu_error_set(err, QUIPU_CORRUPT, "%s: %s", repair->old_store->path, found.message);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_txn_begin_read(repair->new_store, &txn, err);
     }
     if (status == QUIPU_OK) {
         status = quipu_txn_stat(txn, &stat, err);

@@ -63,7 +63,7 @@ enum quipu_status sample_append(struct quipu_txn *txn, struct sample *sample, ui
 /* Append the samples from … to - 1, `batch` a transaction; aborts the test where that fails. */
 void samples_commit(struct quipu_store *store, uint64_t from, uint64_t to, uint64_t batch);
 
-/* Number of problems that quipu_txn_check_indexes finds now; they are printed. */
+/* Number of problems that quipu_store_check_indexes finds now; they are printed. */
 uint64_t problems_of(struct quipu_store *store);
 
 /* What it said last: for reports of failed assertions. */

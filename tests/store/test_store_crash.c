@@ -343,11 +343,11 @@ static enum quipu_status use_all(const char *path, const char *backup, uint64_t 
     if (status == QUIPU_OK) {
         status = quipu_txn_find_event_id(txn, sample.record.event_id, &record, &err);
     }
-    if (status == QUIPU_OK) {
-        status = quipu_txn_check_indexes(txn, NULL, NULL, &problems, &err);
-    }
     quipu_table_walk_close(&walk);
     quipu_txn_abort(&txn);
+    if (status == QUIPU_OK) {
+        status = quipu_store_check_indexes(store, NULL, NULL, NULL, &problems, &err);
+    }
     if (status == QUIPU_OK) {
         status = quipu_store_backup(store, backup, &err);
     }

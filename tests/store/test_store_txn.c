@@ -79,9 +79,17 @@ Test(store_txn, a_snapshot_stays_as_it_was_while_others_write_and_merge)
     }
 
     cr_assert_eq(quipu_txn_last_position(old), 10);
-    uint64_t problems = 1;
-    cr_assert_eq(quipu_txn_check_indexes(old, NULL, NULL, &problems, NULL), QUIPU_OK);
-    cr_assert_eq(problems, 0);
+    enum quipu_block_kind kind;
+    for (uint64_t seed = 0; seed < 10; seed++) {
+        sample_make(&sample, seed, 10, true);
+        cr_assert_eq(quipu_txn_find_event_id(old, sample.record.event_id, &record, NULL), QUIPU_OK);
+        cr_assert_eq(record.position, seed + 1);
+        cr_assert_eq(quipu_txn_find_cid(old, &sample.record.envelope_cid, &record, &kind, NULL),
+                     QUIPU_OK);
+        cr_assert_eq(record.position, seed + 1);
+        cr_assert_eq(quipu_txn_record_at(old, seed + 1, &record, NULL), QUIPU_OK);
+        cr_assert(quipu_uuid_equal(record.event_id, sample.record.event_id));
+    }
     quipu_txn_abort(&old);
 }
 

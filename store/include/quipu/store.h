@@ -260,8 +260,8 @@ struct quipu_head {
  * gap-free. */
 QUIPU_API uint64_t quipu_txn_last_position(const struct quipu_txn *txn);
 
-/** About how much memory this write transaction holds with what it has changed, in bytes: rather too
- * much than too little. 0 for a read transaction. @cost a few reads in memory */
+/** About how much memory this write transaction holds with what it has changed, in bytes: rather
+ * too much than too little. 0 for a read transaction. @cost a few reads in memory */
 QUIPU_API uint64_t quipu_txn_bytes_held(const struct quipu_txn *txn);
 
 /**
@@ -384,17 +384,11 @@ quipu_txn_stat(struct quipu_txn *txn, struct quipu_store_stat *out, struct quipu
  * Check all that derives from the log against it: that positions are gap-free, that every record is
  * well-formed, that each head, each index entry and each back-pointer agrees with the records and
  * that none is missing. Hashes are the engine's part (quipu_verify). `problem` is called for each
- * finding with a line for people; it may return false to stop. `*problems` counts them.
- */
-QUIPU_API QUIPU_MUST_CHECK enum quipu_status
-quipu_txn_check_indexes(struct quipu_txn *txn,
-                        bool (*problem)(void *ctx, uint64_t position, const char *line), void *ctx,
-                        uint64_t *problems, struct quipu_error *err);
-
-/**
- * The same for the store at large, in slices: no snapshot pins old pages for long, and others may
- * append meanwhile. The log is checked up to where it ended at first. `progress` is called some
- * times a second and may be NULL.
+ * finding with a line for people; it may return false to stop, and may be NULL. `*problems` counts
+ * them.
+ *
+ * In slices: no snapshot pins old pages for long, and others may append meanwhile. The log is
+ * checked up to where it ended at first. `progress` is called some times a second and may be NULL.
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_store_check_indexes(struct quipu_store *store,
@@ -421,7 +415,7 @@ struct quipu_pages_report {
  * quipu_verify, to be called only where `report->is_safe`.
  *
  * Of one snapshot, which pins its pages meanwhile; others may read and write. Memory: two bits a
- * page. `problem` as for quipu_txn_check_indexes, `position` being the first one that the page is
+ * page. `problem` as for quipu_store_check_indexes, `position` being the first one that the page is
  * for, 0 where it holds no events; `progress` counts pages. Both may be NULL. Not inside of a
  * transaction of this thread.
  * @retval QUIPU_OK  findings are in the report. @retval QUIPU_NO_MEMORY, QUIPU_IO, QUIPU_BUSY
