@@ -105,6 +105,27 @@ enum quipu_status quipu_receipt_at(struct quipu_txn *txn, uint64_t position,
     return QUIPU_OK;
 }
 
+enum quipu_status quipu_receipt_last(struct quipu_txn *txn, uint64_t *position,
+                                     struct quipu_receipt *out, struct quipu_error *err)
+{
+    struct receipt_run run;
+    enum quipu_status status = receipt_run_seek(txn, *position, QUIPU_SEEK_LE, &run, err);
+    if (status == QUIPU_DONE) {
+        return quipu_error_set(err, QUIPU_NOT_FOUND, "no position up to %" PRIu64 " has a receipt",
+                               *position);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    uint64_t last = run.first + run.count - 1;
+    uint64_t at = last < *position ? last : *position;
+    status = quipu_receipt_at(txn, at, out, err);
+    if (status == QUIPU_OK) {
+        *position = at;
+    }
+    return status;
+}
+
 /* ------------------------------------------------------------------ writing */
 
 void receipt_writer_init(struct receipt_writer *writer, struct quipu_txn *txn)

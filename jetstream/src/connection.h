@@ -81,7 +81,9 @@ struct stream_facts {
     uint64_t last_sequence;
     bool is_limited;           /* by age, number or bytes */
     bool is_replicated;        /* several servers hold it */
+    bool is_sealed;            /* it may be read, and takes nothing any more */
     int64_t created_unix_ns;   /* tells a stream from one of the same name that was there before */
+    int64_t duplicates_us;     /* how long it knows the ids of messages */
     int64_t message_bytes_max; /* headers and body; INT64_MAX where the stream sets none */
 };
 

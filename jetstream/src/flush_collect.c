@@ -65,6 +65,7 @@ static enum quipu_status item_fill(struct flusher *flusher, const struct quipu_e
     item->stored_unix_us = 0;
     item->reason = QUIPU_OK;
     item->line[0] = 0;
+    memset(item->marks, 0, sizeof item->marks);
     item->is_chained = event->payload.len > flusher->chunk_bytes_max;
     quipu_buf_reset(&item->envelope);
     quipu_buf_reset(&item->payload);

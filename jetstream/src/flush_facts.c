@@ -8,17 +8,29 @@
  * subjects, the bucket) is refused by the server as in the midst of any flush. A flush that fails,
  * a new connection, and silence forget it all.
  *
+ * In mid-flush, after a new connection or where something looks wrong, both are asked for anew: the
+ * server may be another one by then, with a stream of its own under the same name.
+ *
  * Specification: docs/SPEC.md §10.6.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "flusher.h"
 #include "receipt_stream.h"
 
+#define US_PER_MS 1000
 #define HOLDS_US  ((int64_t)10 * 1000 * 1000)
-#define ANSWER_US ((int64_t)500 * 1000) /* then the connection is looked after in the usual way */
+/* A server that has just become a stream's leader may show older figures for a moment. */
+#define LOOKS_MAX 10
+#define LOOK_US   ((int64_t)200 * 1000)
+#define LONG_US   ((int64_t)1000 * 1000) /* a flush that is looked after at its end */
+/* What may lie between the question whether an event is there and its arrival is half of the time
+ * for which the server knows ids (QUIPU_DEDUP_WINDOW). */
+#define DUPLICATES_MIN_US ((int64_t)30 * 1000 * 1000)
+#define ANSWER_US         ((int64_t)500 * 1000) /* then the connection is looked after in the usual way */
 
 /* The reply to our question; what else comes is of an operation that has ended. False: none came,
  * or something is wrong with the connection. */
@@ -107,12 +119,30 @@ static enum quipu_status recall(struct flusher *flusher, bool *holds, struct qui
     return QUIPU_OK;
 }
 
+/* What a reader may use, and a flush may not. */
+static enum quipu_status usable(const struct flusher *flusher, struct quipu_error *err)
+{
+    const char *stream = flusher->nats->stream;
+    if (flusher->stream.is_sealed) {
+        return quipu_error_set(err, QUIPU_DRIFT,
+                               "stream %s at %s is sealed: it takes nothing any more", stream,
+                               flusher->nats->server);
+    }
+    if (flusher_looks(flusher) && flusher->stream.duplicates_us < DUPLICATES_MIN_US) {
+        return quipu_error_set(
+            err, QUIPU_DRIFT,
+            "stream %s knows the ids of messages for %" PRId64 " ms; dedup = \"window\" wants "
+            "%" PRId64 " ms: raise its duplicate window, or flush with dedup = \"subject\"",
+            stream, flusher->stream.duplicates_us / US_PER_MS, DUPLICATES_MIN_US / US_PER_MS);
+    }
+    return QUIPU_OK;
+}
+
 enum quipu_status quipu_flusher_facts(struct flusher *flusher, struct quipu_error *err)
 {
     struct quipu_nats *nats = flusher->nats;
-    bool holds = false;
-    enum quipu_status status = recall(flusher, &holds, err);
-    if (status == QUIPU_OK && !holds) {
+    enum quipu_status status = recall(flusher, &flusher->is_recalled, err);
+    if (status == QUIPU_OK && !flusher->is_recalled) {
         nats->facts.is_known = false;
         status = quipu_nats_ready(nats, err);
         if (status == QUIPU_OK) {
@@ -125,7 +155,107 @@ enum quipu_status quipu_flusher_facts(struct flusher *flusher, struct quipu_erro
     }
     flusher->stream = nats->facts.stream;
     flusher->bucket = nats->facts.bucket;
+    return status == QUIPU_OK ? usable(flusher, err) : status;
+}
+
+/* The stream's figures against the receipts; again, where several servers hold it and one of them
+ * may lag behind for a moment. */
+static enum quipu_status hold(struct flusher *flusher, struct stream_facts *stream,
+                              struct quipu_error *err)
+{
+    struct quipu_nats *nats = flusher->nats;
+    enum quipu_status status = QUIPU_OK;
+    for (int look = 0; look < LOOKS_MAX; look++) {
+        status = quipu_receipts_hold(flusher->engine, nats->stream, stream, flusher->reach, err);
+        if (status != QUIPU_DRIFT || !stream->is_replicated) {
+            break;
+        }
+        quipu_flusher_sleep(LOOK_US);
+        enum quipu_status asked = quipu_event_stream_facts(nats, stream, err);
+        if (asked != QUIPU_OK) {
+            return asked;
+        }
+    }
     return status;
+}
+
+static void reaches(struct flusher *flusher)
+{
+    const struct stream_facts *stream = &flusher->stream;
+    uint64_t reach = stream->last_sequence > stream->first_sequence ? stream->last_sequence
+                                                                    : stream->first_sequence;
+    flusher->reach = reach > flusher->reach ? reach : flusher->reach;
+}
+
+enum quipu_status quipu_flusher_hold(struct flusher *flusher, struct quipu_error *err)
+{
+    enum quipu_status status =
+        quipu_receipts_reach(flusher->engine, &flusher->stream, &flusher->reach, err);
+    if (status == QUIPU_OK && !flusher->is_recalled && !flusher->options.restart) {
+        status = hold(flusher, &flusher->stream, err);
+    }
+    if (status == QUIPU_OK) {
+        reaches(flusher);
+        flusher->base = flusher->stream.last_sequence;
+    }
+    return status;
+}
+
+static enum quipu_status made_anew(struct flusher *flusher, const char *name)
+{
+    return quipu_error_set(&flusher->trouble, QUIPU_DRIFT,
+                           "stream %s at %s is another one than a moment ago: it was made anew, or "
+                           "another server answers; quipu flush --again publishes everything to it",
+                           name, flusher->nats->server);
+}
+
+enum quipu_status quipu_flusher_verify(struct flusher *flusher)
+{
+    struct quipu_nats *nats = flusher->nats;
+    struct stream_facts stream;
+    struct stream_facts bucket;
+    enum quipu_status status = quipu_event_stream_facts(nats, &stream, &flusher->trouble);
+    if (status == QUIPU_OK) {
+        status = quipu_bucket_facts(nats, &bucket, &flusher->trouble);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (stream.created_unix_ns != flusher->stream.created_unix_ns) {
+        return made_anew(flusher, nats->stream);
+    }
+    if (bucket.created_unix_ns != flusher->bucket.created_unix_ns) {
+        return made_anew(flusher, nats->bucket_stream);
+    }
+    status = hold(flusher, &stream, &flusher->trouble);
+    if (status == QUIPU_OK) {
+        flusher->stream = stream;
+        flusher->bucket = bucket;
+        status = usable(flusher, &flusher->trouble);
+        reaches(flusher);
+    }
+    return status;
+}
+
+void quipu_flusher_verify_end(struct flusher *flusher)
+{
+    if (flusher->status != QUIPU_OK) {
+        return;
+    }
+    const struct quipu_flush_report *report = &flusher->report;
+    bool is_long = report->published > flusher->window.capacity || report->reconnects > 0 ||
+                   (report->published > 0 && quipu_monotonic_us() - flusher->began_us > LONG_US);
+    enum quipu_status status = is_long ? quipu_flusher_verify(flusher) : QUIPU_OK;
+    if (status == QUIPU_DRIFT || status == QUIPU_NOT_PROVISIONED) {
+        (void)quipu_flusher_end(flusher, status); /* it is kept in flusher->status */
+        return;
+    }
+    /* A server that has just gone away is for the next flush to look at: it begins with what is
+     * noted so far. */
+    for (size_t i = 0; status == QUIPU_OK && i < flusher->ack_count; i++) {
+        uint64_t sequence = flusher->acks[i].sequence;
+        flusher->reach = sequence > flusher->reach ? sequence : flusher->reach;
+    }
 }
 
 void quipu_flusher_facts_keep(struct flusher *flusher)

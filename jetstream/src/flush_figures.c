@@ -2,7 +2,7 @@
  * What the flushes of a store have come to: one row of seven integers beside the places in streams,
  * written in the transaction of the receipts, so that it costs no sync of its own. For people who
  * ask how things are (`quipu status`) on a machine that may have no network; nothing is decided by
- * it.
+ * it. How far the stream reached is noted along with it (receipt_stream.h).
  *
  * Specification: docs/SPEC.md §10.6.
  *
@@ -12,6 +12,7 @@
 #include "internal/bytes.h"
 #include "pull_place.h"
 #include "quipu/clock.h"
+#include "receipt_stream.h"
 
 #define ROW_KEY  ".flushes" /* no stream's name */
 #define FIGURES  7
@@ -93,7 +94,10 @@ enum quipu_status quipu_flusher_figures_write(void *ctx, struct quipu_txn *txn,
     history->resent += report->resent - told->resent;
     history->reconnects += report->reconnects - told->reconnects;
     flusher->told = *report;
-    return row_put(txn, history, err);
+    enum quipu_status status = row_put(txn, history, err);
+    return status == QUIPU_OK
+               ? quipu_receipts_reach_put(txn, flusher->stream.created_unix_ns, flusher->reach, err)
+               : status;
 }
 
 void quipu_flusher_figures_end(struct flusher *flusher)

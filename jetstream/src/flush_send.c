@@ -59,8 +59,9 @@ static struct quipu_cid *good_place(struct flusher *flusher, const struct quipu_
     return &flusher->good_payloads[cid->digest[0] % FLUSH_GOOD_PAYLOADS];
 }
 
-/* Somebody's subject has no taker, the library does not say whose: see what is missing. Where
- * nothing is, it was a passing thing, and the deadline sends again. */
+/* Somebody's subject has no taker, the library does not say whose; or an ack has a sequence that
+ * the stream had long ago: see what is missing. Where nothing is, it was a passing thing, and the
+ * deadline sends again. */
 static enum quipu_status doubt(struct flusher *flusher)
 {
     int64_t now = quipu_monotonic_us();
@@ -68,11 +69,7 @@ static enum quipu_status doubt(struct flusher *flusher)
         return QUIPU_OK;
     }
     flusher->doubted_us = now;
-    enum quipu_status status =
-        quipu_event_stream_facts(flusher->nats, &flusher->stream, &flusher->trouble);
-    if (status == QUIPU_OK) {
-        status = quipu_bucket_facts(flusher->nats, &flusher->bucket, &flusher->trouble);
-    }
+    enum quipu_status status = quipu_flusher_verify(flusher);
     return status == QUIPU_TIMEOUT ? QUIPU_OK : status;
 }
 
@@ -136,22 +133,20 @@ static enum quipu_status publish_chunk(struct flusher *flusher, uint64_t ticket)
 {
     struct flush_item *item = flusher_item(flusher, ticket);
     struct nats_outgoing message;
-    struct nats_token token = {ticket, FLUSH_CHUNK};
     quipu_payload_chunk_message(&item->names, quipu_buf_slice(&item->payload),
                                 flusher_looks(flusher) ? PAYLOAD_REPLACE : PAYLOAD_EXPECT_NOTHING,
                                 &message);
-    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+    return quipu_flusher_publish(flusher, ticket, FLUSH_CHUNK, &message);
 }
 
 static enum quipu_status publish_meta(struct flusher *flusher, uint64_t ticket)
 {
     struct flush_item *item = flusher_item(flusher, ticket);
     struct nats_outgoing message;
-    struct nats_token token = {ticket, FLUSH_META};
     quipu_payload_meta_message(&item->names, quipu_buf_slice(&item->meta),
                                flusher_looks(flusher) ? PAYLOAD_REPLACE : PAYLOAD_EXPECT_NOTHING,
                                &message);
-    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+    return quipu_flusher_publish(flusher, ticket, FLUSH_META, &message);
 }
 
 /* Where nothing may be expected, the meta decides whether chunk and meta are sent: answer_ask. Both
@@ -161,9 +156,8 @@ static enum quipu_status ask(struct flusher *flusher, uint64_t ticket)
     const struct flush_item *item = flusher_item(flusher, ticket);
     char subject[PAYLOAD_GET_SUBJECT_BYTES];
     struct nats_outgoing message;
-    struct nats_token token = {ticket, FLUSH_ASK};
     quipu_payload_ask_message(flusher->nats->bucket_stream, &item->names, subject, &message);
-    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+    return quipu_flusher_publish(flusher, ticket, FLUSH_ASK, &message);
 }
 
 static enum quipu_status send_chunk(struct flusher *flusher, uint64_t ticket)
@@ -200,7 +194,6 @@ static enum quipu_status send_envelope(struct flusher *flusher, const struct flu
     }
     const struct flush_item *item = flusher_item(flusher, send->ticket);
     struct nats_outgoing message;
-    struct nats_token token = {send->ticket, FLUSH_ENVELOPE};
     unsigned guards = flusher_looks(flusher) ? 0U : EVENT_EXPECT_NOTHING;
     /* A server still knows the ids of a stream that was emptied a moment ago; what it refuses for
      * that comes again behind what it took. Where nothing is expected the ids are not needed. */
@@ -209,7 +202,7 @@ static enum quipu_status send_envelope(struct flusher *flusher, const struct flu
         guards |= EVENT_MSG_ID;
     }
     quipu_event_message(&item->texts, quipu_buf_slice(&item->envelope), guards, &message);
-    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+    return quipu_flusher_publish(flusher, send->ticket, FLUSH_ENVELOPE, &message);
 }
 
 static enum quipu_status send_check(struct flusher *flusher, const struct flush_send *send)
@@ -217,9 +210,10 @@ static enum quipu_status send_check(struct flusher *flusher, const struct flush_
     const struct flush_item *item = flusher_item(flusher, send->ticket);
     char subject[EVENT_CHECK_SUBJECT_BYTES];
     struct nats_outgoing message;
-    struct nats_token token = {send->ticket, (uint8_t)send->part};
     quipu_event_check_message(flusher->nats->stream, &item->texts, subject, &message);
-    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+    uint8_t kind =
+        send->part == FLUSH_LOOK ? (uint8_t)(FLUSH_LOOK_0 + send->round) : (uint8_t)send->part;
+    return quipu_flusher_publish(flusher, send->ticket, kind, &message);
 }
 
 static enum quipu_status send_part(struct flusher *flusher, const struct flush_send *send)
@@ -241,7 +235,8 @@ static enum quipu_status send_part(struct flusher *flusher, const struct flush_s
 enum quipu_status quipu_flusher_send(struct flusher *flusher)
 {
     struct flush_send send;
-    while (quipu_window_next_send(&flusher->window, quipu_monotonic_us(), &send)) {
+    while (quipu_pace_allows(&flusher->pace) &&
+           quipu_window_next_send(&flusher->window, quipu_monotonic_us(), &send)) {
         const struct flush_slot *slot = quipu_window_slot(&flusher->window, send.ticket);
         flusher->report.resent += slot != NULL && slot->parts[send.part].sends > 1;
         enum quipu_status status = send_part(flusher, &send);
@@ -380,9 +375,8 @@ static enum quipu_status compare_chunk(struct flusher *flusher, uint64_t ticket,
     }
     char subject[PAYLOAD_GET_SUBJECT_BYTES];
     struct nats_outgoing message;
-    struct nats_token token = {ticket, FLUSH_COMPARE};
     quipu_payload_get_message(flusher->nats->bucket_stream, &item->names, subject, &message);
-    return quipu_nats_publish(flusher->nats, &message, &token, &flusher->trouble);
+    return quipu_flusher_publish(flusher, ticket, FLUSH_COMPARE, &message);
 }
 
 /* Whether there is a meta: then nothing is sent, unless its chunk turns out to be missing. */
@@ -490,6 +484,10 @@ static enum quipu_status answer_publish(struct flusher *flusher, uint64_t ticket
         return answer_payload(flusher, ticket, part, what, ack.sequence);
     }
     enum quipu_status status = quipu_failpoint("jetstream.flush.ack", &flusher->trouble);
+    if (status == QUIPU_OK && what == FLUSH_STORED && ack.sequence <= flusher->base) {
+        flusher->doubted_us = 0;
+        status = doubt(flusher);
+    }
     if (status == QUIPU_OK) {
         answer(flusher, ticket, part, what, ack.sequence);
     }
@@ -500,6 +498,11 @@ static enum quipu_status take_reply(struct flusher *flusher, const struct nats_t
                                     natsMsg *msg)
 {
     const struct flush_slot *slot = quipu_window_slot(&flusher->window, token->number);
+    if (slot != NULL && token->kind < FLUSH_KINDS) {
+        quipu_pace_answered(&flusher->pace,
+                            &flusher_item(flusher, token->number)->marks[token->kind],
+                            flusher->window.answer_us, quipu_monotonic_us());
+    }
     if (slot == NULL || slot->outcome != FLUSH_UNSETTLED) {
         return QUIPU_OK; /* stale */
     }
@@ -508,14 +511,18 @@ static enum quipu_status take_reply(struct flusher *flusher, const struct nats_t
         return answer_compare(flusher, token->number, msg);
     case FLUSH_ASK:
         return answer_ask(flusher, token->number, msg);
-    case FLUSH_LOOK:
-        answer_look(flusher, token->number, msg);
-        return QUIPU_OK;
     default:
         break;
     }
-    if (token->kind > FLUSH_ASK) {
+    if (token->kind >= FLUSH_KINDS) {
         return QUIPU_OK; /* nobody's */
+    }
+    if (token->kind >= FLUSH_LOOK_0) {
+        if (quipu_window_look_counts(&flusher->window, token->number,
+                                     (uint8_t)(token->kind - FLUSH_LOOK_0))) {
+            answer_look(flusher, token->number, msg);
+        }
+        return QUIPU_OK;
     }
     if (token->kind == FLUSH_CHECK) {
         answer_check(flusher, token->number, msg);

@@ -33,6 +33,8 @@ void quipu_window_init(struct flush_window *window, const struct flush_window_se
     }
     window->answer_us = setup->answer_us;
     window->looks = setup->looks;
+    window->look_holds_us = setup->look_holds_us;
+    window->heard_us = now_us;
     window->deadline_us = INT64_MAX;
     window->progress_us = now_us;
 }
@@ -251,17 +253,31 @@ bool quipu_window_next_send(struct flush_window *window, int64_t now_us, struct 
 {
     uint64_t ticket = 0;
     enum flush_part part = FLUSH_CHUNK;
-    if (!choose_send(window, &ticket, &part)) {
-        return false;
+    struct flush_slot *slot = NULL;
+    for (;;) {
+        if (!choose_send(window, &ticket, &part)) {
+            return false;
+        }
+        slot = slot_at(window, ticket);
+        if (part != FLUSH_ENVELOPE || !window->looks ||
+            now_us - slot->looked_us <= window->look_holds_us) {
+            break;
+        }
+        repeat(window, ticket, FLUSH_ENVELOPE); /* it was looked for too long ago */
     }
-    struct flush_slot *slot = slot_at(window, ticket);
     struct flush_part_state *state = &slot->parts[part];
+    if (part == FLUSH_LOOK) {
+        slot->looks = (uint8_t)((slot->looks + 1) % FLUSH_LOOK_ROUNDS);
+        slot->looked_us = now_us;
+    }
     set_deadline(window, state, window->answer_us, at_most(state->sends, ANSWER_DOUBLINGS_MAX),
                  now_us);
     state->phase = FLUSH_FLIES;
     state->sends++;
+    state->order = ++window->orders;
     out->ticket = ticket;
     out->part = part;
+    out->round = slot->looks;
     out->is_without_msg_id = slot->is_without_msg_id;
     return true;
 }
@@ -307,7 +323,8 @@ static void answer_exists(struct flush_window *window, uint64_t ticket, int64_t 
 }
 
 /* The server remembers the message's id but has lost or deleted the message: send it again without
- * the id. The expected sequence still keeps a second copy out. */
+ * the id. The expected sequence still keeps a second copy out. Where nothing is expected, the id
+ * alone does that: look again, and again, until the server has forgotten it. */
 static void answer_gone(struct flush_window *window, uint64_t ticket, int64_t now_us)
 {
     struct flush_slot *slot = slot_at(window, ticket);
@@ -316,7 +333,7 @@ static void answer_gone(struct flush_window *window, uint64_t ticket, int64_t no
         window->progress_us = now_us;
         return;
     }
-    slot->is_without_msg_id = slot->is_without_msg_id || !slot->is_found;
+    slot->is_without_msg_id = slot->is_without_msg_id || (!slot->is_found && !window->looks);
     slot->is_found = false;
     slot->parts[FLUSH_CHECK].phase = FLUSH_WAITS;
     rest(window, ticket, FLUSH_ENVELOPE, now_us);
@@ -330,7 +347,10 @@ bool quipu_window_answer(struct flush_window *window, uint64_t ticket, enum flus
         return false;
     }
     struct flush_part_state *state = &slot->parts[part];
+    window->heard_us = now_us;
+    window->answered = state->order > window->answered ? state->order : window->answered;
     if (state->phase == FLUSH_DONE || state->phase == FLUSH_WAITS) {
+        window->progress_us = answer != FLUSH_NOT_NOW ? now_us : window->progress_us;
         /* Late: the same part was sent twice and answered already. Only the word that the first
          * one was stored after all still says more than what we know. */
         if (part != FLUSH_ENVELOPE || answer != FLUSH_STORED) {
@@ -380,6 +400,12 @@ bool quipu_window_answer(struct flush_window *window, uint64_t ticket, enum flus
     return true;
 }
 
+bool quipu_window_look_counts(const struct flush_window *window, uint64_t ticket, uint8_t round)
+{
+    const struct flush_slot *slot = quipu_window_slot(window, ticket);
+    return slot != NULL && slot->looks == round;
+}
+
 void quipu_window_disconnected(struct flush_window *window)
 {
     for (uint64_t ticket = window->first; ticket < window->next; ticket++) {
@@ -394,6 +420,23 @@ void quipu_window_disconnected(struct flush_window *window)
         }
     }
     window->deadline_us = INT64_MAX;
+    window->answered = window->orders;
+}
+
+/* Rule 3. True where the deadline has moved. */
+static bool wait_longer(const struct flush_window *window, struct flush_part_state *state,
+                        int64_t now_us)
+{
+    if (state->phase != FLUSH_FLIES || state->order <= window->answered) {
+        return false;
+    }
+    uint32_t doublings = at_most(state->sends - 1, ANSWER_DOUBLINGS_MAX);
+    int64_t later_us = window->heard_us + (window->answer_us << doublings);
+    if (later_us <= now_us) {
+        return false;
+    }
+    state->deadline_us = later_us;
+    return true;
 }
 
 uint32_t quipu_window_tick(struct flush_window *window, int64_t now_us)
@@ -413,7 +456,7 @@ uint32_t quipu_window_tick(struct flush_window *window, int64_t now_us)
             if (state->phase != FLUSH_FLIES && state->phase != FLUSH_RESTS) {
                 continue;
             }
-            if (state->deadline_us <= now_us) {
+            if (state->deadline_us <= now_us && !wait_longer(window, state, now_us)) {
                 repeat(window, ticket, (enum flush_part)part);
                 expired++;
             } else if (state->deadline_us < window->deadline_us) {

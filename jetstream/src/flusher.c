@@ -28,15 +28,19 @@
 #define US_PER_S       1000000
 #define NS_PER_US      1000
 
-static void sleep_us(int64_t us)
+void quipu_flusher_sleep(int64_t us)
 {
     struct timespec pause = {(time_t)(us / US_PER_S), (long)(us % US_PER_S) * NS_PER_US};
     (void)nanosleep(&pause, NULL); /* woken early is no harm */
 }
 
+/* Where the server is asked first, it may know an id whose message is gone, and must be waited for
+ * until it has forgotten that. */
 static bool has_given_up(const struct flusher *flusher)
 {
-    return quipu_monotonic_us() - flusher->window.progress_us >= flusher->options.give_up_us;
+    int64_t patience_us = flusher->options.give_up_us;
+    patience_us += flusher_looks(flusher) ? flusher->stream.duplicates_us : 0;
+    return quipu_monotonic_us() - flusher->window.progress_us >= patience_us;
 }
 
 static uint64_t any_64_bits(void)
@@ -112,16 +116,21 @@ static void show_progress(struct flusher *flusher, bool is_final)
 static void reconnect(struct flusher *flusher)
 {
     quipu_window_disconnected(&flusher->window);
+    quipu_pace_begin(&flusher->pace);
     quipu_flusher_settle(flusher);
     quipu_flusher_record(flusher, true);
     flusher->is_reconnecting = true;
     while (flusher->status == QUIPU_OK || flusher->is_draining) {
         show_progress(flusher, true);
-        sleep_us(quipu_backoff_next(&flusher->backoff, any_64_bits()));
+        quipu_flusher_sleep(quipu_backoff_next(&flusher->backoff, any_64_bits()));
         if (is_stopped(flusher)) {
             return;
         }
         enum quipu_status status = quipu_nats_reconnect(flusher->nats, &flusher->trouble);
+        bool is_connected = status == QUIPU_OK;
+        if (is_connected) {
+            status = quipu_flusher_verify(flusher);
+        }
         if (status == QUIPU_OK) {
             flusher->report.reconnects++;
             flusher->is_reconnecting = false;
@@ -129,7 +138,9 @@ static void reconnect(struct flusher *flusher)
             flusher->heard_us = quipu_monotonic_us();
             return;
         }
-        bool is_passing = status == QUIPU_OFFLINE || status == QUIPU_TIMEOUT;
+        /* A server that has just begun, or has no leader yet, says so of its streams. */
+        bool is_passing = status == QUIPU_OFFLINE || status == QUIPU_TIMEOUT ||
+                          (is_connected && status == QUIPU_SERVER);
         if (!is_passing || has_given_up(flusher)) {
             (void)quipu_flusher_end(flusher, status); /* it is kept in flusher->status */
             return;
@@ -158,7 +169,9 @@ static void exchange(struct flusher *flusher)
     }
     /* Only after all that has come is taken: an answer in our queue is not late. */
     if (!flusher->has_replies) {
-        (void)quipu_window_tick(&flusher->window, quipu_monotonic_us());
+        if (quipu_window_tick(&flusher->window, quipu_monotonic_us()) > 0) {
+            quipu_pace_expired(&flusher->pace);
+        }
     }
     if (status == QUIPU_OK && has_given_up(flusher) && !quipu_window_is_empty(&flusher->window)) {
         status = quipu_error_set(&flusher->trouble, QUIPU_TIMEOUT,
@@ -190,6 +203,7 @@ static void run(struct flusher *flusher)
         show_progress(flusher, false);
     }
     quipu_flusher_settle(flusher);
+    quipu_flusher_verify_end(flusher);
     quipu_flusher_record(flusher, true);
     show_progress(flusher, true);
 }
@@ -241,7 +255,9 @@ static enum quipu_status flusher_allocate(struct flusher *flusher, struct quipu_
                                        .capacity = window,
                                        .first_ticket = flusher->nats->next_token,
                                        .answer_us = flusher->nats->request_timeout_us,
-                                       .looks = flusher_looks(flusher)};
+                                       .looks = flusher_looks(flusher),
+                                       .look_holds_us = flusher->stream.duplicates_us / 2};
+    quipu_pace_begin(&flusher->pace);
     quipu_window_init(&flusher->window, &setup, quipu_monotonic_us());
     return QUIPU_OK;
 }
@@ -272,6 +288,9 @@ static enum quipu_status prepare(struct flusher *flusher, struct quipu_error *er
             quipu_payload_chunk_max(flusher->server_bytes_max, flusher->bucket.message_bytes_max);
         status = quipu_receipts_for_flush(flusher->engine, nats->stream, &flusher->stream,
                                           flusher->options.restart, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_flusher_hold(flusher, err);
     }
     if (status == QUIPU_OK) {
         status = quipu_held_load(&flusher->held, flusher->engine, err);

@@ -23,10 +23,26 @@
  * before ours, and the one whether there is a meta (QUIPU_DEDUP_WINDOW). */
 #define FLUSH_COMPARE FLUSH_PARTS
 #define FLUSH_ASK     (FLUSH_PARTS + 1)
+/* One for each round of FLUSH_LOOK. */
+#define FLUSH_LOOK_0 (FLUSH_PARTS + 2)
+#define FLUSH_KINDS  (FLUSH_LOOK_0 + FLUSH_LOOK_ROUNDS)
 
 /* Payloads known to be in the bucket as they should be; a later one takes an earlier one's place.
  */
 #define FLUSH_GOOD_PAYLOADS 256
+
+/* Where a message lies among the bytes that were sent, and since when. */
+struct flush_mark {
+    uint64_t end;
+    int64_t sent_us;
+};
+
+/* How many bytes may be under way: flush_pace.c. */
+struct flush_pace {
+    uint64_t sent;
+    uint64_t answered; /* everything up to here is answered or given up */
+    uint64_t allowance;
+};
 
 /* What an admitted event consists of: copied, because no transaction stays open while we wait for
  * the network. */
@@ -41,6 +57,7 @@ struct flush_item {
     uint64_t chunk_sequence; /* the chunk was stored now, under this; 0: not known */
     bool has_meta_existed;   /* the server had a meta */
     int64_t stored_unix_us;  /* of an event that was there; an ack does not say it: 0 */
+    struct flush_mark marks[FLUSH_KINDS];
     /* Why it is refused or in conflict, where it is. */
     enum quipu_status reason;
     char line[FLUSH_LINE_BYTES];
@@ -73,7 +90,11 @@ struct flusher {
     int64_t server_bytes_max; /* of one message */
     struct stream_facts stream;
     struct stream_facts bucket;
+    bool is_recalled; /* both are what was said a moment ago */
+    uint64_t base;    /* every message of ours that is new comes behind this sequence */
+    uint64_t reach;   /* as in receipt_stream.h */
     size_t chunk_bytes_max;
+    struct flush_pace pace;
     struct quipu_cid good_payloads[FLUSH_GOOD_PAYLOADS];
 
     uint64_t after; /* the outbox has been read up to here */
@@ -122,10 +143,26 @@ static inline struct flush_item *flusher_item(const struct flusher *flusher, uin
  * `status`. */
 enum quipu_status quipu_flusher_end(struct flusher *flusher, enum quipu_status status);
 
-/* Make sure of the connection, and fill in flusher->stream and ->bucket. @retval as
- * quipu_event_stream_facts, and what the store says */
+void quipu_flusher_sleep(int64_t us);
+
+/* Make sure of the connection, fill in flusher->stream and ->bucket, and see that a flush can use
+ * them. @retval as quipu_event_stream_facts, and what the store says */
 enum quipu_status quipu_flusher_facts(struct flusher *flusher,
                                       struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* Hold the stream, as far as its figures show, against the receipts; before the first message.
+ * @retval QUIPU_DRIFT, and what the store says */
+enum quipu_status quipu_flusher_hold(struct flusher *flusher,
+                                     struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* In mid-flush: ask for stream and bucket anew. They must be the ones that the flush began with and
+ * hold what is recorded. The line is in flusher->trouble.
+ * @retval QUIPU_DRIFT  they are not, or do not, and as quipu_event_stream_facts */
+enum quipu_status quipu_flusher_verify(struct flusher *flusher) QUIPU_MUST_CHECK;
+
+/* The same at the end of a flush that took long enough for things to happen meanwhile, and before
+ * its last receipts are recorded. */
+void quipu_flusher_verify_end(struct flusher *flusher);
 
 /* The flush has ended: what was found may hold for the next one, if all went well. */
 void quipu_flusher_facts_keep(struct flusher *flusher);
@@ -133,6 +170,19 @@ void quipu_flusher_facts_keep(struct flusher *flusher);
 /* Admit as many pending events as there is room for. Where one is damaged, what is in flight is
  * still answered before the flush ends (is_draining). */
 void quipu_flusher_collect(struct flusher *flusher);
+
+/* Publish a message of this event's; its answer comes with `kind`. @retval as quipu_nats_publish */
+enum quipu_status quipu_flusher_publish(struct flusher *flusher, uint64_t ticket, uint8_t kind,
+                                        const struct nats_outgoing *message) QUIPU_MUST_CHECK;
+
+void quipu_pace_begin(struct flush_pace *pace);
+/* May something be sent now? */
+bool quipu_pace_allows(const struct flush_pace *pace);
+/* An answer has come to what is marked so; the answer is expected within answer_us. */
+void quipu_pace_answered(struct flush_pace *pace, const struct flush_mark *mark, int64_t answer_us,
+                         int64_t now_us);
+/* What is under way is not waited for any more: a deadline has run out. */
+void quipu_pace_expired(struct flush_pace *pace);
 
 /* Release what an item holds, once its event is settled. */
 void quipu_flusher_item_done(struct flusher *flusher, uint64_t ticket);

@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 struct nats_row {
     natsStatus from;
@@ -89,6 +90,13 @@ enum js_refusal quipu_js_refusal(int number)
     return row == NULL ? JS_REFUSAL_ALL : row->refusal;
 }
 
+/* The library writes "(name of its source:line): " in front of what JetStream says. */
+static const char *without_source(const char *detail)
+{
+    const char *end = detail == NULL || detail[0] != '(' ? NULL : strchr(detail, ')');
+    return end == NULL ? detail : end + 1 + strspn(end + 1, ": ");
+}
+
 enum quipu_status quipu_error_nats(struct quipu_error *err, natsStatus status, int number,
                                    const char *format, ...)
 {
@@ -103,11 +111,10 @@ enum quipu_status quipu_error_nats(struct quipu_error *err, natsStatus status, i
     va_start(args, format);
     (void)vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    /* The library's own line names files of its source; the status text is enough, except where
-     * JetStream or TLS spoke. */
+    /* The status text is enough, except where JetStream or TLS spoke. */
     const char *detail = NULL;
     if (number != 0 || status == NATS_SSL_ERROR) {
-        detail = nats_GetLastError(NULL);
+        detail = without_source(nats_GetLastError(NULL));
     }
     if (number != 0) {
         return quipu_error_set(err, to, "%s: %s (JetStream error %d)", what,

@@ -4,6 +4,10 @@
  * it, before any receipt. It changes only while its writer holds both locks, "flusher" and
  * "puller", so nobody writes receipts for a stream that it no longer names.
  *
+ * Beside it a row of how far that stream reached when it was last looked at and all was well: 8
+ * bytes of when it was made, 8 bytes of sequence. A stream that begins behind that has lost
+ * everything that was there then, even where it holds what came later.
+ *
  * Specification: docs/SPEC.md §10.6.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -19,10 +23,12 @@
 #include "quipu/outbox.h"
 #include "quipu/text.h"
 
-#define ROW_KEY    ".receipts"
-#define MADE_BYTES 8
-#define NS_PER_US  1000
-#define RECENT_MAX 32 /* positions that are looked at for a receipt with a sequence */
+#define ROW_KEY     ".receipts"
+#define REACH_KEY   ".reach"
+#define MADE_BYTES  8
+#define REACH_BYTES 16
+#define NS_PER_US   1000
+#define RECENT_MAX  32 /* receipts that are looked at for one with a sequence in this stream */
 
 struct receipt_stream {
     char name[NATS_NAME_BYTES_MAX + 1];
@@ -131,40 +137,61 @@ static enum quipu_status another_stream(const struct receipt_stream *theirs,
                            theirs->name, then, ours->name, now);
 }
 
-/* The last receipt of a message in `stream` at or a little before `position`. */
-static enum quipu_status known_before(struct quipu_txn *txn, const char *stream, uint64_t position,
+enum quipu_status quipu_receipt_known(struct quipu_engine *engine, const char *stream,
                                       struct known_receipt *out, struct quipu_error *err)
 {
-    for (int i = 0; position > 0 && i < RECENT_MAX; i++, position--) {
+    struct quipu_txn *txn = NULL;
+    struct known_receipt found = {.sequence = 0};
+    uint64_t position = UINT64_MAX;
+    enum quipu_status status = quipu_txn_begin_read(quipu_engine_store(engine), &txn, err);
+    for (int i = 0; status == QUIPU_OK && found.sequence == 0 && i < RECENT_MAX; i++) {
         struct quipu_receipt receipt;
-        enum quipu_status status = quipu_receipt_at(txn, position, &receipt, err);
-        if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
-            return status;
-        }
+        status = quipu_receipt_last(txn, &position, &receipt, err);
         if (status == QUIPU_OK && receipt.sequence != 0 &&
             quipu_slice_equal(receipt.stream, quipu_slice_text(stream))) {
-            *out = (struct known_receipt){receipt.sequence, position};
-            break;
+            found = (struct known_receipt){receipt.sequence, position};
         }
+        position -= status == QUIPU_OK ? 1 : 0;
+    }
+    quipu_txn_abort(&txn);
+    if (status == QUIPU_OK || status == QUIPU_NOT_FOUND) {
+        *out = found;
+        return QUIPU_OK;
+    }
+    return status;
+}
+
+static enum quipu_status reach_get(struct quipu_txn *txn, const struct stream_facts *facts,
+                                   uint64_t *out, struct quipu_error *err)
+{
+    struct quipu_slice value;
+    enum quipu_status status =
+        quipu_txn_table_get(txn, TABLE_PLACES, quipu_slice_text(REACH_KEY), &value, err);
+    *out = 1;
+    if (status != QUIPU_OK) {
+        return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
+    }
+    if (value.len != REACH_BYTES) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "how far the receipts' stream reached: a row of %zu bytes, not %d",
+                               value.len, REACH_BYTES);
+    }
+    if (quipu_load_be64(value.data) == (uint64_t)facts->created_unix_ns) {
+        uint64_t sequence = quipu_load_be64(value.data + MADE_BYTES);
+        *out = sequence > 1 ? sequence : 1;
     }
     return QUIPU_OK;
 }
 
-enum quipu_status quipu_receipt_known(struct quipu_engine *engine, const char *stream,
-                                      struct known_receipt *out, struct quipu_error *err)
+enum quipu_status quipu_receipts_reach(struct quipu_engine *engine,
+                                       const struct stream_facts *facts, uint64_t *out,
+                                       struct quipu_error *err)
 {
-    struct quipu_outbox_status outbox;
     struct quipu_txn *txn = NULL;
-    struct known_receipt found = {.sequence = 0};
-    enum quipu_status status = quipu_outbox_status(engine, &outbox, err);
+    uint64_t found = 1;
+    enum quipu_status status = quipu_txn_begin_read(quipu_engine_store(engine), &txn, err);
     if (status == QUIPU_OK) {
-        status = quipu_txn_begin_read(quipu_engine_store(engine), &txn, err);
-    }
-    if (status == QUIPU_OK) {
-        status = known_before(txn, stream, quipu_txn_last_position(txn), &found, err);
-    }
-    if (status == QUIPU_OK && found.sequence == 0) {
-        status = known_before(txn, stream, outbox.cursor, &found, err);
+        status = reach_get(txn, facts, &found, err);
     }
     quipu_txn_abort(&txn);
     if (status == QUIPU_OK) {
@@ -173,24 +200,43 @@ enum quipu_status quipu_receipt_known(struct quipu_engine *engine, const char *s
     return status;
 }
 
-/* Has the stream been emptied since our last receipts? One that drops old messages by its own
- * limits is not judged, nor are single messages that somebody has deleted. */
-static enum quipu_status emptied_check(struct quipu_engine *engine, const char *stream,
-                                       const struct stream_facts *facts, struct quipu_error *err)
+enum quipu_status quipu_receipts_reach_put(struct quipu_txn *txn, int64_t created_unix_ns,
+                                           uint64_t sequence, struct quipu_error *err)
+{
+    uint8_t value[REACH_BYTES];
+    quipu_store_be64(value, (uint64_t)created_unix_ns);
+    quipu_store_be64(value + MADE_BYTES, sequence);
+    return quipu_txn_table_put(txn, TABLE_PLACES, quipu_slice_text(REACH_KEY),
+                               quipu_slice(value, sizeof value), err);
+}
+
+enum quipu_status quipu_receipts_hold(struct quipu_engine *engine, const char *stream,
+                                      const struct stream_facts *facts, uint64_t reach,
+                                      struct quipu_error *err)
 {
     struct known_receipt known;
-    if (facts->is_limited) {
-        return QUIPU_OK;
-    }
     enum quipu_status status = quipu_receipt_known(engine, stream, &known, err);
-    if (status == QUIPU_OK && known.sequence != 0 && known.sequence < facts->first_sequence) {
-        status = quipu_error_set(err, QUIPU_DRIFT,
-                                 "stream %s has been emptied: it begins at sequence %" PRIu64
-                                 ", our last event went to %" PRIu64
-                                 "; quipu flush --again publishes everything once more",
-                                 stream, facts->first_sequence, known.sequence);
+    if (status != QUIPU_OK || known.sequence == 0) {
+        return status;
     }
-    return status;
+    if (known.sequence > facts->last_sequence) {
+        return quipu_error_set(err, QUIPU_DRIFT,
+                               "stream %s has been set back to an older state: it ends at sequence "
+                               "%" PRIu64 ", our last event went to %" PRIu64
+                               "; quipu flush --again publishes what it lacks",
+                               stream, facts->last_sequence, known.sequence);
+    }
+    if (!facts->is_limited &&
+        (known.sequence < facts->first_sequence || reach < facts->first_sequence)) {
+        bool is_all = known.sequence < facts->first_sequence;
+        return quipu_error_set(
+            err, QUIPU_DRIFT,
+            "stream %s has been emptied: it begins at sequence %" PRIu64 ", %s %" PRIu64
+            "; quipu flush --again publishes everything once more",
+            stream, facts->first_sequence, is_all ? "our last event went to" : "it had reached",
+            is_all ? known.sequence : reach);
+    }
+    return QUIPU_OK;
 }
 
 /* With both locks held. */
@@ -225,7 +271,7 @@ enum quipu_status quipu_receipts_for_flush(struct quipu_engine *engine, const ch
         return status;
     }
     if (is_same(&found, &ours) && !restart) {
-        return emptied_check(engine, stream, facts, err);
+        return QUIPU_OK;
     }
     struct quipu_store_lock *lock = NULL;
     status = quipu_store_lock_take(quipu_engine_store(engine), PULLER_LOCK_NAME, &lock, err);

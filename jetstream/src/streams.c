@@ -121,6 +121,8 @@ static void facts_from(const jsStreamInfo *info, struct stream_facts *out)
     out->is_replicated = info->Config->Replicas > 1;
     out->last_sequence = info->State.LastSeq;
     out->created_unix_ns = info->Created;
+    out->is_sealed = info->Config->Sealed;
+    out->duplicates_us = info->Config->Duplicates / 1000;
     out->message_bytes_max = info->Config->MaxMsgSize > 0 ? info->Config->MaxMsgSize : INT64_MAX;
 }
 
@@ -133,6 +135,20 @@ static enum quipu_status unfit(struct quipu_nats *nats, const char *stream, cons
                            stream, nats->server, what);
 }
 
+/* Why a stream would lose what it has taken, or never take it; NULL: it keeps it. */
+static const char *why_it_keeps_nothing(const jsStreamConfig *config)
+{
+    if (config->Retention != js_LimitsPolicy) {
+        return config->Retention == js_InterestPolicy
+                   ? "keeps messages only while consumers wait for them (interest retention)"
+                   : "drops what a consumer has taken (work-queue retention)";
+    }
+    if (config->NoAck) {
+        return "does not say what it has stored (no_ack)";
+    }
+    return config->Mirror != NULL ? "is a mirror of another one" : NULL;
+}
+
 enum quipu_status quipu_event_stream_facts(struct quipu_nats *nats, struct stream_facts *out,
                                            struct quipu_error *err)
 {
@@ -143,7 +159,10 @@ enum quipu_status quipu_event_stream_facts(struct quipu_nats *nats, struct strea
     }
     char subject[NATS_NAME_BYTES_MAX + 3];
     (void)snprintf(subject, sizeof subject, "%s.>", nats->subject_prefix);
-    if (!takes_subject(info->Config, subject)) {
+    const char *why = why_it_keeps_nothing(info->Config);
+    if (why != NULL) {
+        status = unfit(nats, nats->stream, why, err);
+    } else if (!takes_subject(info->Config, subject)) {
         status = unfit(nats, nats->stream, "does not take our subjects", err);
     } else if (!info->Config->AllowDirect) {
         status = unfit(nats, nats->stream, "does not allow direct gets", err);
@@ -162,7 +181,10 @@ enum quipu_status quipu_bucket_facts(struct quipu_nats *nats, struct stream_fact
     if (status != QUIPU_OK) {
         return status;
     }
-    if (!info->Config->AllowRollup) {
+    const char *why = why_it_keeps_nothing(info->Config);
+    if (why != NULL) {
+        status = unfit(nats, nats->bucket_stream, why, err);
+    } else if (!info->Config->AllowRollup) {
         status = unfit(nats, nats->bucket_stream, "does not allow roll-ups", err);
     } else if (!info->Config->AllowDirect) {
         status = unfit(nats, nats->bucket_stream, "does not allow direct gets", err);

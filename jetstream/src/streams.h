@@ -17,7 +17,8 @@
 enum quipu_status quipu_stream_info(struct quipu_nats *nats, const char *stream, jsStreamInfo **out,
                                     struct quipu_error *err) QUIPU_MUST_CHECK;
 
-/* Facts of the event stream: it takes "<prefix>.>" and answers direct gets. @retval also
+/* Facts of the event stream: it keeps what it takes, takes "<prefix>.>", and answers direct gets.
+ * Pulls ask for them too. @retval also
  * QUIPU_DRIFT  it is there, but cannot be used as it is */
 enum quipu_status quipu_event_stream_facts(struct quipu_nats *nats, struct stream_facts *out,
                                            struct quipu_error *err) QUIPU_MUST_CHECK;

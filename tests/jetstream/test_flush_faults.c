@@ -246,7 +246,7 @@ static void limit_size(jsCtx *js, const void *max)
 Test(flush_faults, publishes_no_envelope_whose_payload_found_a_full_bucket)
 {
     struct quipu_error err;
-    js_store_fill(&store, 200, 3000, JS_PAYLOADS_UNIQUE);
+    js_store_fill(&store, 200, 2900, JS_PAYLOADS_UNIQUE);
     struct quipu_nats *nats = js_connect(&server);
     js_provision(nats, 0);
     int64_t max = 200000; /* for fifty or so: a small meta fits where its chunk did not */

@@ -10,9 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_US  1000000
-#define TABLE_SIZE (1u << 22)
-#define STEPS_MAX  2000
+#define ANSWER_US 1000000
+/* How long the server knows an id. */
+#define DUPLICATES_US (1000 * (int64_t)ANSWER_US)
+#define TABLE_SIZE    (1u << 23)
+#define STEPS_MAX     2000
 
 struct model_message {
     uint8_t event; /* 0-based */
@@ -20,6 +22,7 @@ struct model_message {
     uint8_t part;
     uint8_t answer;
     uint8_t sequence;
+    uint8_t round;
     bool is_without_msg_id;
 };
 
@@ -54,7 +57,7 @@ struct model_state {
     uint8_t offered;                    /* events that were admitted or held back */
     uint8_t admitted;                   /* tickets */
     uint8_t event_of[MODEL_EVENTS_MAX]; /* of ticket - 1 */
-    uint8_t cuts, timeouts, losses, refusals;
+    uint8_t cuts, timeouts, losses, refusals, forgets;
     int64_t now;
 };
 
@@ -69,6 +72,7 @@ enum model_action {
     TIMEOUT,
     LOSE,
     REFUSE,
+    FORGET,
     ACTIONS,
 };
 
@@ -95,7 +99,8 @@ static void model_init(struct model_state *state, const struct model_setup *setu
                                         .capacity = setup->capacity,
                                         .first_ticket = 1,
                                         .answer_us = ANSWER_US,
-                                        .looks = setup->looks};
+                                        .looks = setup->looks,
+                                        .look_holds_us = DUPLICATES_US / 2};
     state->server.expects_nothing = !setup->looks;
     quipu_window_init(&state->window, &window, state->now);
     for (uint32_t i = 0; i < setup->events; i++) {
@@ -117,6 +122,7 @@ static void model_init(struct model_state *state, const struct model_setup *setu
     state->timeouts = setup->timeouts;
     state->losses = setup->losses;
     state->refusals = setup->refusals;
+    state->forgets = setup->forgets;
 }
 
 /* The server as it is: a window of known ids, and expected sequence 0 unless the window looks. */
@@ -235,6 +241,28 @@ static void take(struct model_state *state)
     state->outcomes[i] = (uint8_t)slot.outcome;
 }
 
+static bool is_under_way(const struct model_queue *queue, uint8_t event)
+{
+    for (uint8_t i = 0; i < queue->len; i++) {
+        if (queue->messages[i].part == FLUSH_ENVELOPE && queue->messages[i].event == event) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first event whose id the server may forget now, or MODEL_EVENTS_MAX. */
+static uint8_t to_forget(const struct model_state *state)
+{
+    uint8_t event = 0;
+    while (event < MODEL_EVENTS_MAX &&
+           (!state->server.knows_id[event] || is_under_way(&state->requests, event) ||
+            is_under_way(&state->leftover, event))) {
+        event++;
+    }
+    return event;
+}
+
 static bool is_enabled(const struct model_state *state, const struct model_setup *setup,
                        enum model_action action)
 {
@@ -264,6 +292,8 @@ static bool is_enabled(const struct model_state *state, const struct model_setup
         return state->losses > 0 && state->replies.len > 0;
     case REFUSE:
         return state->refusals > 0 && state->requests.len > 0;
+    case FORGET:
+        return state->forgets > 0 && to_forget(state) < MODEL_EVENTS_MAX;
     case ACTIONS:
         break;
     }
@@ -287,6 +317,7 @@ static void act(struct model_state *state, enum model_action action)
         struct model_message message = {.event = state->event_of[send.ticket - 1],
                                         .ticket = (uint8_t)send.ticket,
                                         .part = (uint8_t)send.part,
+                                        .round = send.part == FLUSH_LOOK ? send.round : 0,
                                         .is_without_msg_id = send.is_without_msg_id};
         if (send.part == FLUSH_ENVELOPE) {
             check_send(state, &send);
@@ -310,6 +341,10 @@ static void act(struct model_state *state, enum model_action action)
         if (message.part == FLUSH_ENVELOPE) {
             state->is_flying[message.event] = false;
         }
+        if (message.part == FLUSH_LOOK &&
+            !quipu_window_look_counts(&state->window, message.ticket, message.round)) {
+            break;
+        }
         (void)quipu_window_answer(&state->window, message.ticket, (enum flush_part)message.part,
                                   (enum flush_answer)message.answer, message.sequence, state->now);
         break;
@@ -324,8 +359,18 @@ static void act(struct model_state *state, enum model_action action)
         break;
     case TIMEOUT:
         state->timeouts--;
-        state->now = quipu_window_deadline(&state->window);
-        (void)quipu_window_tick(&state->window, state->now);
+        /* Where answers came meanwhile, the first deadline that is reached may only move. */
+        for (uint32_t expired = 0; expired == 0;) {
+            int64_t deadline = quipu_window_deadline(&state->window);
+            state->now = deadline > state->now ? deadline : state->now;
+            expired = quipu_window_tick(&state->window, state->now);
+            expired += quipu_window_deadline(&state->window) == INT64_MAX;
+        }
+        break;
+    case FORGET:
+        state->forgets--;
+        state->server.knows_id[to_forget(state)] = false;
+        state->now += DUPLICATES_US;
         break;
     case LOSE:
         state->losses--;
@@ -401,8 +446,12 @@ static void check_progress(const struct model_state *from, const struct model_se
         if (!is_moved) {
             cr_assert_lt(quipu_window_deadline(&state.window), INT64_MAX,
                          "nothing to do, nothing to wait for, and not done");
+            /* A server that knows an id whose message is gone forgets it some day. */
             state.timeouts = 1;
-            act(&state, TIMEOUT);
+            state.forgets = 1;
+            act(&state, is_enabled(&state, setup, SERVE_LEFTOVER) ? SERVE_LEFTOVER
+                        : is_enabled(&state, setup, FORGET)       ? FORGET
+                                                                  : TIMEOUT);
         }
     }
     for (uint32_t i = 0; i < setup->events; i++) {
@@ -415,28 +464,57 @@ static void check_progress(const struct model_state *from, const struct model_se
 
 /* ------------------------------------------------------------------ states as keys */
 
-/* Time matters only as an order: deadlines become ranks, and the present is left out. */
+/* When a part's deadline is reached in the end, as things stand: flush_window.h, rule 3. */
+static int64_t reached(const struct flush_window *window, const struct flush_part_state *part)
+{
+    int64_t later =
+        window->heard_us + (window->answer_us << (part->sends < 4 ? part->sends - 1 : 3));
+    bool is_extended =
+        part->phase == FLUSH_FLIES && part->order > window->answered && later > part->deadline_us;
+    return is_extended ? later : part->deadline_us;
+}
+
+static bool is_timed(const struct flush_part_state *part)
+{
+    return part->phase == FLUSH_FLIES || part->phase == FLUSH_RESTS;
+}
+
+/* Among those of all parts that are timed: its deadline's rank and, where nothing that was sent
+ * later has been answered, its order's. */
+static void rank(const struct model_state *state, const struct flush_part_state *mine,
+                 struct flush_part_state *out)
+{
+    const struct flush_window *window = &state->window;
+    out->deadline_us = 0;
+    out->order = mine->phase == FLUSH_FLIES && mine->order > window->answered;
+    for (uint32_t i = 0; is_timed(mine) && i < window->capacity; i++) {
+        for (int part = 0; part < FLUSH_PARTS; part++) {
+            const struct flush_part_state *its = &state->slots[i].parts[part];
+            out->deadline_us += is_timed(its) && reached(window, its) < reached(window, mine);
+            out->order += out->order > 0 && its->phase == FLUSH_FLIES &&
+                          its->order > window->answered && its->order < mine->order;
+        }
+    }
+}
+
+/* Time matters only as an order: deadlines become ranks, looks are fresh or not, and the present is
+ * left out. */
 static void canonical(const struct model_state *state, struct model_state *out)
 {
     *out = *state;
+    out->window.orders = 0;
+    out->window.answered = 0;
+    out->window.heard_us = 0;
     out->window.slots = NULL;
     out->window.progress_us = 0;
     out->window.deadline_us = 0;
     out->window.ahead = 0;
     out->now = 0;
     for (uint32_t i = 0; i < state->window.capacity; i++) {
+        const struct flush_slot *slot = &state->slots[i];
+        out->slots[i].looked_us = state->now - slot->looked_us <= DUPLICATES_US / 2;
         for (int part = 0; part < FLUSH_PARTS; part++) {
-            const struct flush_part_state *mine = &state->slots[i].parts[part];
-            bool is_timed = mine->phase == FLUSH_FLIES || mine->phase == FLUSH_RESTS;
-            int64_t rank = 0;
-            for (uint32_t j = 0; is_timed && j < state->window.capacity; j++) {
-                for (int other = 0; other < FLUSH_PARTS; other++) {
-                    const struct flush_part_state *its = &state->slots[j].parts[other];
-                    rank += (its->phase == FLUSH_FLIES || its->phase == FLUSH_RESTS) &&
-                            its->deadline_us < mine->deadline_us;
-                }
-            }
-            out->slots[i].parts[part].deadline_us = rank;
+            rank(state, &slot->parts[part], &out->slots[i].parts[part]);
         }
     }
 }

@@ -35,6 +35,9 @@ struct model_setup {
     bool looks; /* the window looks; the server is not told to expect nothing */
     /* How often each fault may happen. */
     uint8_t cuts, timeouts, losses, refusals;
+    /* How often the server may forget an id, its duplicate window being over: only when no envelope
+     * of that event is under way, which is what a window that looks relies on. */
+    uint8_t forgets;
 };
 
 /* Visit every state; fails the Criterion test at the first broken rule. Returns their number. */

@@ -80,6 +80,13 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_outbox_note_times(struct quip
                                                                      size_t count, uint64_t *noted,
                                                                      struct quipu_error *err);
 
+/** The receipt of the greatest position up to `*position`, which becomes that position.
+ * @retval QUIPU_NOT_FOUND  none; `*position` stays as it is */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_receipt_last(struct quipu_txn *txn,
+                                                                uint64_t *position,
+                                                                struct quipu_receipt *out,
+                                                                struct quipu_error *err);
+
 /** @retval QUIPU_NOT_FOUND  not published yet */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_receipt_at(struct quipu_txn *txn,
                                                               uint64_t position,
