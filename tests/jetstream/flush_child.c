@@ -1,6 +1,7 @@
 /*
- * One flush (or, with "pull", one pull) in a process of its own, so that a test can kill it:
- *   flush_child STORE URL [pull]
+ * One flush (or, with "pull", one pull) in a process of its own, so that a test can kill it; with
+ * "window", a flush with dedup = "window":
+ *   flush_child STORE URL [pull|window]
  * Exits with 0, or with the status where the call failed.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -19,7 +20,7 @@ int main(int argc, char **argv)
     struct quipu_nats *nats = NULL;
     struct quipu_nats_options options = QUIPU_NATS_OPTIONS_INIT;
     if (argc < 3) {
-        fputs("flush_child STORE URL [pull]\n", stderr);
+        fputs("flush_child STORE URL [pull|window]\n", stderr);
         return QUIPU_MISUSE;
     }
     options.url = argv[2];
@@ -36,7 +37,10 @@ int main(int argc, char **argv)
         pull.batch = 500;
         status = quipu_pull(engine, nats, &pull, NULL, &err);
     } else if (status == QUIPU_OK) {
-        status = quipu_flush(engine, nats, NULL, NULL, &err);
+        struct quipu_flush_options flush = QUIPU_FLUSH_OPTIONS_INIT;
+        bool is_by_window = argc > 3 && strcmp(argv[3], "window") == 0;
+        flush.dedup = is_by_window ? QUIPU_DEDUP_WINDOW : QUIPU_DEDUP_SUBJECT;
+        status = quipu_flush(engine, nats, &flush, NULL, &err);
     }
     if (status != QUIPU_OK) {
         fprintf(stderr, "%s\n", err.message);

@@ -6,6 +6,9 @@
  * the third machine flushes the same bundle too. Afterwards the stream holds every event exactly
  * once and every payload whole.
  *
+ * Every third schedule flushes with dedup = "window", to a stream whose window is longer than any
+ * fault, as that mode wants.
+ *
  * Each kind of fault is counted where it really struck a flush that was under way; from
  * TALLY_SCHEDULES schedules on, every kind must have.
  *
@@ -32,6 +35,7 @@
 #define SCHEDULES_DEFAULT   10
 #define TALLY_SCHEDULES     40
 #define DUPLICATE_WINDOW_US 100000
+#define LONG_WINDOW_US      2000000 /* of the stream, where the flushes go by it */
 #define ATTEMPTS_MAX        400
 #define NS_PER_MS           1000000
 #define REQUEST_TIMEOUT_US  200000
@@ -57,6 +61,7 @@ enum tally {
     TALLY_BUSY,
     TALLY_BUNDLES,
     TALLY_LATE,
+    TALLY_BY_WINDOW,
     TALLIES,
 };
 
@@ -79,6 +84,7 @@ static const char *const tally_names[TALLIES] = {
     [TALLY_BUSY] = "flushes that found another one at work",
     [TALLY_BUNDLES] = "imports of one bundle on two machines",
     [TALLY_LATE] = "events offered again beyond the duplicate window",
+    [TALLY_BY_WINDOW] = "schedules with dedup = \"window\"",
 };
 
 static uint64_t tallies[TALLIES];
@@ -105,6 +111,7 @@ static void show_tallies(uint64_t schedules)
 struct flushing {
     struct js_store *store;
     const char *url;
+    enum quipu_dedup dedup;
     pthread_t thread;
     enum quipu_status status;
     struct quipu_error err;
@@ -123,6 +130,8 @@ struct schedule {
     struct js_store second; /* imported the first one's bundle */
     struct js_store third;  /* imported the same bundle */
     uint64_t events;
+    enum quipu_dedup dedup; /* of everybody */
+    int64_t window_us;      /* of the stream */
     struct flushing first_flush;
     struct flushing second_flush;
     pid_t child; /* flushes the first store as well; 0: none */
@@ -163,6 +172,7 @@ static enum quipu_status flush_once(struct flushing *flushing)
     options.request_timeout_us = REQUEST_TIMEOUT_US;
     flush.give_up_us = 2000000;
     flush.window = 64;
+    flush.dedup = flushing->dedup;
     enum quipu_status status = quipu_nats_open(&options, &nats, &flushing->err);
     if (status == QUIPU_OK) {
         status = quipu_flush(flushing->store->engine, nats, &flush, &report, &flushing->err);
@@ -191,11 +201,13 @@ static void *flush_until_done(void *arg)
     return NULL;
 }
 
-static void flushing_start(struct flushing *flushing, struct js_store *store, const char *url)
+static void flushing_start(struct flushing *flushing, struct js_store *store, const char *url,
+                           enum quipu_dedup dedup)
 {
     memset(flushing, 0, sizeof *flushing);
     flushing->store = store;
     flushing->url = url;
+    flushing->dedup = dedup;
     cr_assert_eq(pthread_create(&flushing->thread, NULL, flush_until_done, flushing), 0);
 }
 
@@ -313,16 +325,22 @@ static void schedule_prepare(struct schedule *schedule)
     js_store_fill(&schedule->first, schedule->events, 20 + draw(schedule, 900), payloads);
     carry(schedule);
     struct quipu_nats *nats = js_connect(&schedule->server);
-    js_provision(nats, DUPLICATE_WINDOW_US);
+    js_provision(nats, schedule->window_us);
     quipu_nats_close(&nats);
 }
 
 /* The server remembers no id any more; what it has, it has in the stream. */
 static void flush_late(struct schedule *schedule)
 {
-    wait_ms(2 * DUPLICATE_WINDOW_US / 1000);
+    wait_ms((uint64_t)schedule->window_us * 2 / 1000);
     struct quipu_nats *nats = js_connect(&schedule->server);
-    struct quipu_flush_report report = js_flush(&schedule->third, nats);
+    struct quipu_error err;
+    struct quipu_flush_report report;
+    struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
+    options.dedup = schedule->dedup;
+    enum quipu_status status = quipu_flush(schedule->third.engine, nats, &options, &report, &err);
+    cr_assert_eq(status, QUIPU_OK, "seed %" PRIu64 ": %s", schedule->seed,
+                 status == QUIPU_OK ? "" : err.message);
     cr_assert_eq(report.published, 0, "seed %" PRIu64 ": published again: %" PRIu64, schedule->seed,
                  report.published);
     cr_assert_eq(report.duplicates, schedule->events);
@@ -360,17 +378,21 @@ static void schedule_run(uint64_t seed)
     memset(&schedule, 0, sizeof schedule);
     schedule.seed = seed;
     schedule.random = seed;
+    schedule.dedup = seed % 3 == 0 ? QUIPU_DEDUP_WINDOW : QUIPU_DEDUP_SUBJECT;
+    schedule.window_us = seed % 3 == 0 ? LONG_WINDOW_US : DUPLICATE_WINDOW_US;
+    count(TALLY_BY_WINDOW, seed % 3 == 0);
     schedule_prepare(&schedule);
     if (draw(&schedule, 2) == 0) {
         tcp_proxy_trouble(&schedule.proxy, seed, 2, 60000);
     }
 
-    flushing_start(&schedule.first_flush, &schedule.first, schedule.proxy.url);
+    flushing_start(&schedule.first_flush, &schedule.first, schedule.proxy.url, schedule.dedup);
     bool is_second_direct = draw(&schedule, 2) == 0;
     flushing_start(&schedule.second_flush, &schedule.second,
-                   is_second_direct ? schedule.server.url : schedule.proxy.url);
+                   is_second_direct ? schedule.server.url : schedule.proxy.url, schedule.dedup);
     if (draw(&schedule, 2) == 0) {
-        schedule.child = js_child_start(&schedule.first, schedule.server.url, NULL, NULL);
+        const char *verb = schedule.dedup == QUIPU_DEDUP_WINDOW ? "window" : NULL;
+        schedule.child = js_child_start(&schedule.first, schedule.server.url, verb, NULL);
     }
     uint64_t faults = 1 + draw(&schedule, 4);
     for (uint64_t i = 0; i < faults; i++) {
