@@ -436,7 +436,8 @@ static ALWAYS_INLINE enum quipu_status read_item(struct quipu_dagcbor_reader *se
     case MAJOR_LIST:
     case MAJOR_MAP:
         return open_level(self, major == MAJOR_MAP, argument, start, out, err);
-    default:
+    case MAJOR_TAG:
+    default: /* MAJOR_OTHER goes another way */
         return read_tag(self, argument, start, out, err);
     }
 }

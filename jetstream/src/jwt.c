@@ -16,7 +16,7 @@
 #include "quipu/multibase.h"
 #include "streams.h"
 
-#define CBOR_NULL 0xf6 /* as Go writes what is not there */
+#define CBOR_NULL     0xf6 /* as Go writes what is not there */
 #define US_PER_S      1000000
 #define PARTS         3
 #define RULES_MAX     4096

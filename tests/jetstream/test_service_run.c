@@ -125,6 +125,77 @@ static enum quipu_status execute(void *ctx, struct quipu_request *request, struc
     return status == QUIPU_OK ? quipu_request_result(request, body, err) : status;
 }
 
+/* What a handler was asked, as it sees it. */
+struct asked {
+    char subject[64];
+    char why[64]; /* of the header Why; "none" */
+    struct quipu_uuid correlation_id;
+};
+
+static enum quipu_status note_asked(void *ctx, struct quipu_request *request,
+                                    struct quipu_error *err)
+{
+    struct asked *asked = ctx;
+    const char *why = quipu_request_header(request, "Why");
+    (void)err;
+    (void)snprintf(asked->subject, sizeof asked->subject, "%s", quipu_request_subject(request));
+    (void)snprintf(asked->why, sizeof asked->why, "%s", why == NULL ? "none" : why);
+    asked->correlation_id = quipu_request_correlation_id(request);
+    return QUIPU_OK;
+}
+
+Test(service_run, a_handler_sees_what_it_was_sent_to_and_with)
+{
+    static const char correlation[] = "0198f2c4-7a31-7c55-9d2e-4f5a6b7c8d9e";
+    struct asked asked;
+    struct quipu_service_command command = {
+        .name = "note", .subject = "keys.*.note", .run = note_asked, .ctx = &asked};
+    struct quipu_service_options options = QUIPU_SERVICE_OPTIONS_INIT;
+    struct served served;
+    struct quipu_uuid expected;
+    options.commands = &command;
+    options.command_count = 1;
+    cr_assert_eq(quipu_uuid_parse(quipu_slice_text(correlation), &expected), QUIPU_OK);
+    served_start(&served, &options);
+
+    struct ask full = {.subject = "keys.root.note",
+                       .body = "{}",
+                       .headers = {{"Why", "rotation"}, {"X-Correlation-ID", correlation}}};
+    natsMsg *answer = served_ask(served.peer, &full);
+    cr_assert_str_eq(answer_header(answer, "Nats-Service-Error"), "");
+    natsMsg_Destroy(answer);
+    cr_assert_str_eq(asked.subject, "keys.root.note");
+    cr_assert_str_eq(asked.why, "rotation");
+    cr_assert(quipu_uuid_equal(asked.correlation_id, expected));
+
+    struct ask bare = {.subject = "keys.leaf.note", .body = "{}"};
+    answer = served_ask(served.peer, &bare);
+    cr_assert_str_eq(answer_header(answer, "Nats-Service-Error"), "");
+    natsMsg_Destroy(answer);
+    cr_assert_str_eq(asked.subject, "keys.leaf.note");
+    cr_assert_str_eq(asked.why, "none");
+    cr_assert(quipu_uuid_is_nil(asked.correlation_id));
+    served_release(&served);
+}
+
+Test(service_run, is_asked_for_by_its_id)
+{
+    struct served served;
+    char subject[128];
+    char id[64];
+    char text[512];
+    served_start(&served, NULL);
+    (void)snprintf(subject, sizeof subject, "$SRV.PING.quipu.%s", quipu_service_id(served.service));
+    (void)snprintf(id, sizeof id, "\"%s\"", quipu_service_id(served.service));
+
+    struct ask ask = {.subject = subject, .body = ""};
+    natsMsg *answer = served_ask(served.peer, &ask);
+    cr_assert_str_eq(answer_at(answer, "id", text), id);
+    cr_assert_eq(strlen(quipu_service_id(served.service)), 22u);
+    natsMsg_Destroy(answer);
+    served_release(&served);
+}
+
 Test(service_run, request_and_reply_of_an_owner_space)
 {
     struct served served;

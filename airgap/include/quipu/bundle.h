@@ -150,8 +150,10 @@ struct quipu_bundle_report {
     /** How many people of those whom the caller trusts have signed; 0 where it named nobody. */
     uint32_t people;
     struct quipu_signer signers[QUIPU_SIGNERS_MAX]; /* `signatures` of them, in the file's order */
-    uint64_t volumes;    /* 0: one file */
-    bool was_encrypted;  /* then the two below are those of the CAR inside */
+    /** 0: one file. */
+    uint64_t volumes;
+    /** Then file_bytes and file_sha256 are those of the CAR inside. */
+    bool was_encrypted;
 };
 
 /** Who may have made a bundle, and what opens it. */
