@@ -1,0 +1,247 @@
+/*
+ * A puller that goes on by itself, beside threads that publish from another store, append to the
+ * store that it pulls into, pull into it over a connection of their own, and look at its
+ * connection; a thread of quipu's own that renews credentials, and a server that is killed and
+ * restarted. It is stopped from another thread, and in the end every event is there once.
+ *
+ * usage: race_puller [EVENTS]
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+#include <nats/nats.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "jwt_kit.h"
+#include "nats_fixture.h"
+#include "quipu/flush.h"
+#include "quipu/jetstream.h"
+#include "race_kit.h"
+
+#define EVENTS_DEFAULT 300
+#define RESTARTS       2
+#define CHUNK          20 /* events between two flushes of the publisher */
+
+struct race {
+    struct race_store here;
+    struct race_store there;
+    struct nats_fixture server;
+    struct jwt_realm realm;
+    struct quipu_nats *nats; /* the puller's */
+    struct quipu_puller *puller;
+    uint64_t events;
+    atomic_bool is_over;
+    atomic_ullong published;
+    atomic_ullong renewals;
+    atomic_ullong shown;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed; /* something came in */
+    uint64_t taken;         /* guarded by mutex; by both who pull */
+};
+
+/* ------------------------------------------------------------------ callbacks */
+
+/* So little time is left of these that newer ones are asked for again and again. */
+static enum quipu_status refresh(void *ctx, struct quipu_buf *creds, struct quipu_error *err)
+{
+    struct race *race = ctx;
+    struct jwt_user user;
+    struct jwt_user_claims claims = {.expires_unix_s = (int64_t)time(NULL) + 1800};
+    (void)err;
+    (void)atomic_fetch_add(&race->renewals, 1);
+    jwt_user_make(&race->realm, &claims, &user);
+    jwt_creds_append(&user, user.jwt, creds);
+    return QUIPU_OK;
+}
+
+static void take(struct race *race, const struct quipu_pull_report *report)
+{
+    (void)pthread_mutex_lock(&race->mutex);
+    race->taken += report->events.added;
+    (void)pthread_cond_broadcast(&race->changed);
+    (void)pthread_mutex_unlock(&race->mutex);
+}
+
+static void after(void *ctx, enum quipu_status status, const struct quipu_pull_report *report,
+                  const struct quipu_error *err)
+{
+    race_require((err == NULL) == (status == QUIPU_OK || status == QUIPU_STOPPED),
+                 "a failure has its line");
+    take(ctx, report);
+}
+
+static void progress(void *ctx, uint64_t done, uint64_t total)
+{
+    struct race *race = ctx;
+    race_require(done <= total, "no more is done than there is");
+    (void)atomic_fetch_add(&race->shown, 1);
+}
+
+/* ------------------------------------------------------------------ threads */
+
+static struct quipu_nats *connect_to(struct race *race)
+{
+    struct quipu_error err;
+    struct quipu_nats *nats = NULL;
+    struct quipu_nats_options options = QUIPU_NATS_OPTIONS_INIT;
+    options.url = race->server.url;
+    options.refresh = refresh;
+    options.refresh_ctx = race;
+    options.request_timeout_us = 2000000;
+    enum quipu_status status = QUIPU_OFFLINE;
+    while (status == QUIPU_OFFLINE || status == QUIPU_TIMEOUT) { /* it is being restarted */
+        status = quipu_nats_open(&options, &nats, &err);
+    }
+    race_must(status, &err);
+    return nats;
+}
+
+static bool is_passing(enum quipu_status status)
+{
+    return status == QUIPU_OK || status == QUIPU_OFFLINE || status == QUIPU_TIMEOUT ||
+           status == QUIPU_SERVER || status == QUIPU_BUSY;
+}
+
+static void *publish(void *ctx)
+{
+    struct race *race = ctx;
+    struct quipu_nats *nats = connect_to(race);
+    while (atomic_load(&race->published) < race->events) {
+        for (int i = 0; i < CHUNK; i++) {
+            race_append(race->there.engine, i % 3 == 0 ? "shared" : "there");
+        }
+        enum quipu_status status = QUIPU_SERVER;
+        while (status != QUIPU_OK) {
+            status = quipu_flush(race->there.engine, nats, NULL, NULL, NULL);
+            race_require(is_passing(status), "a flush says how it went");
+        }
+        (void)atomic_fetch_add(&race->published, CHUNK);
+    }
+    quipu_nats_close(&nats);
+    return NULL;
+}
+
+/* Commits that the puller's watch hears of, for nothing. */
+static void *append_here(void *ctx)
+{
+    struct race *race = ctx;
+    while (!atomic_load(&race->is_over)) {
+        race_append(race->here.engine, "here");
+        race_pause_ms(3);
+    }
+    return NULL;
+}
+
+/* Two pull into one store: one has the lock, and the other is told. */
+static void *pull_too(void *ctx)
+{
+    struct race *race = ctx;
+    struct quipu_pull_options options = QUIPU_PULL_OPTIONS_INIT;
+    struct quipu_nats *nats = connect_to(race);
+    options.batch = 7;
+    while (!atomic_load(&race->is_over)) {
+        struct quipu_pull_report report = {.last_sequence = 0};
+        enum quipu_status status = quipu_pull(race->here.engine, nats, &options, &report, NULL);
+        race_require(is_passing(status), "a pull beside another says how it went");
+        take(race, &report);
+        race_pause_ms(2);
+    }
+    quipu_nats_close(&nats);
+    return NULL;
+}
+
+static void *look(void *ctx)
+{
+    struct race *race = ctx;
+    while (!atomic_load(&race->is_over)) {
+        struct quipu_nats_report report;
+        quipu_nats_state(race->nats, &report);
+        race_pause_ms(1);
+    }
+    return NULL;
+}
+
+static void *run_puller(void *ctx)
+{
+    struct race *race = ctx;
+    struct quipu_error err;
+    race_must(quipu_puller_run(race->puller, &err), &err);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ the whole */
+
+static void prepare(struct race *race)
+{
+    struct quipu_error err;
+    struct quipu_provision_report report;
+    struct quipu_puller_options options = QUIPU_PULLER_OPTIONS_INIT;
+    char config[4 * JWT_BYTES];
+    race_require(pthread_mutex_init(&race->mutex, NULL) == 0 &&
+                     pthread_cond_init(&race->changed, NULL) == 0,
+                 "a mutex");
+    jwt_realm_make(&race->realm);
+    jwt_realm_config(&race->realm, config, sizeof config);
+    nats_fixture_start(&race->server, config);
+    race_store_open(&race->here);
+    race_store_open(&race->there);
+    race->nats = connect_to(race);
+    race_must(quipu_provision(race->nats, NULL, &report, &err), &err);
+    quipu_buf_release(&report.drift);
+    options.interval_us = 5000;
+    options.pull.batch = 11;
+    options.pull.progress = progress;
+    options.pull.ctx = race;
+    options.after = after;
+    race_must(quipu_puller_open(race->here.engine, race->nats, &options, &race->puller, &err),
+              &err);
+}
+
+static void wait_taken(struct race *race, uint64_t at_least)
+{
+    (void)pthread_mutex_lock(&race->mutex);
+    while (race->taken < at_least) {
+        (void)pthread_cond_wait(&race->changed, &race->mutex);
+    }
+    (void)pthread_mutex_unlock(&race->mutex);
+}
+
+int main(int argc, char **argv)
+{
+    static struct race race;
+    race.events = argc > 1 ? strtoull(argv[1], NULL, 10) : EVENTS_DEFAULT;
+    prepare(&race);
+    pthread_t pulling = race_begin(run_puller, &race);
+    pthread_t beside = race_begin(pull_too, &race);
+    pthread_t looking = race_begin(look, &race);
+    pthread_t appending = race_begin(append_here, &race);
+    pthread_t publishing = race_begin(publish, &race);
+    for (uint64_t i = 1; i <= RESTARTS; i++) {
+        wait_taken(&race, race.events * i / (RESTARTS + 2));
+        nats_fixture_kill(&race.server);
+        nats_fixture_restart(&race.server);
+    }
+    race_end(publishing);
+    wait_taken(&race, race_events(&race.there));
+    quipu_puller_stop(race.puller);
+    race_end(pulling);
+    atomic_store(&race.is_over, true);
+    race_end(beside);
+    race_end(looking);
+    race_end(appending);
+
+    race_require(race.taken == race_events(&race.there), "each event came in once");
+    race_require(atomic_load(&race.renewals) > 1, "credentials were renewed");
+    race_require(atomic_load(&race.shown) > 0, "progress was shown");
+    printf("%" PRIu64 " events taken in, %llu renewals\n", race.taken, atomic_load(&race.renewals));
+    quipu_puller_close(&race.puller);
+    quipu_nats_close(&race.nats);
+    race_store_close(&race.here);
+    race_store_close(&race.there);
+    nats_fixture_stop(&race.server);
+    return 0;
+}
