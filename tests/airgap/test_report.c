@@ -236,6 +236,16 @@ static void expect_words(struct quipu_buf *out, const uint8_t digest[QUIPU_SHA25
     quipu_buf_release(&words);
 }
 
+/* `text` ends in 0. */
+static void expect_on_page(const struct quipu_report *report, enum quipu_report_form form,
+                           const struct quipu_buf *text)
+{
+    struct quipu_buf page = page_of(report, form);
+    cr_assert(page_has(&page, (const char *)text->data), "%s\nis not in\n%s", (char *)text->data,
+              (char *)page.data);
+    quipu_buf_release(&page);
+}
+
 Test(report, a_row_stands_as_it_was_recorded)
 {
     struct quipu_report report;
@@ -299,14 +309,8 @@ Test(report, a_row_stands_as_it_was_recorded)
     quipu_buf_append_byte(&html, 0);
 
     collect(&vault, &report);
-    struct quipu_buf page = page_of(&report, QUIPU_REPORT_TEXT);
-    cr_assert(page_has(&page, (const char *)text.data), "%s\nis not in\n%s", (char *)text.data,
-              (char *)page.data);
-    quipu_buf_release(&page);
-    page = page_of(&report, QUIPU_REPORT_HTML);
-    cr_assert(page_has(&page, (const char *)html.data), "%s\nis not in\n%s", (char *)html.data,
-              (char *)page.data);
-    quipu_buf_release(&page);
+    expect_on_page(&report, QUIPU_REPORT_TEXT, &text);
+    expect_on_page(&report, QUIPU_REPORT_HTML, &html);
     quipu_buf_release(&text);
     quipu_buf_release(&html);
     quipu_buf_release(&words);

@@ -295,6 +295,41 @@ Test(append, compares_only_the_fields_that_are_given)
     cr_assert(again.was_duplicate);
 }
 
+/* Change the field of this number in the table below; `*block` is the block that it has then. */
+static void change_field(size_t field, struct quipu_event *other, struct quipu_slice *block)
+{
+    switch (field) {
+    case 0:
+        other->type = "thing.renamed";
+        break;
+    case 1:
+        other->aggregate.type = "other";
+        break;
+    case 2:
+        other->aggregate.id = "b";
+        break;
+    case 3:
+        other->payload = kit_block(&kit, "{\"n\":2}");
+        *block = other->payload;
+        break;
+    case 4:
+        other->schema = 3;
+        break;
+    case 5:
+        other->correlation_id = kit_uuid(8);
+        break;
+    case 6:
+        other->causation_id = kit_uuid(8);
+        break;
+    case 7:
+        other->occurred_at = quipu_instant_at(1001);
+        break;
+    default:
+        other->meta = kit_block(&kit, "{\"actor\":\"b\"}");
+        *block = other->meta;
+    }
+}
+
 Test(append, refuses_another_event_under_a_known_id_and_shows_both)
 {
     struct quipu_event original = full_event();
@@ -321,36 +356,7 @@ Test(append, refuses_another_event_under_a_known_id_and_shows_both)
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         struct quipu_event other = full_event();
         struct quipu_slice blocks[2] = {i == 3 ? other.payload : other.meta};
-        switch (i) {
-        case 0:
-            other.type = "thing.renamed";
-            break;
-        case 1:
-            other.aggregate.type = "other";
-            break;
-        case 2:
-            other.aggregate.id = "b";
-            break;
-        case 3:
-            other.payload = kit_block(&kit, "{\"n\":2}");
-            blocks[1] = other.payload;
-            break;
-        case 4:
-            other.schema = 3;
-            break;
-        case 5:
-            other.correlation_id = kit_uuid(8);
-            break;
-        case 6:
-            other.causation_id = kit_uuid(8);
-            break;
-        case 7:
-            other.occurred_at = quipu_instant_at(1001);
-            break;
-        default:
-            other.meta = kit_block(&kit, "{\"actor\":\"b\"}");
-            blocks[1] = other.meta;
-        }
+        change_field(i, &other, &blocks[1]);
         cr_assert_eq(append_one(&other), QUIPU_EVENT_ID_CONFLICT, "field %s", fields[i]);
         cr_assert_not_null(strstr(kit.err.message, first_cid), "%s", kit.err.message);
         cr_assert_not_null(strstr(kit.err.message, fields[i]), "%s", kit.err.message);
