@@ -68,6 +68,10 @@ int cli_network_check(const struct cli *cli, const struct network_values *values
 void cli_network_options(const struct cli *cli, const struct network_values *values,
                          struct quipu_nats_options *options);
 
+/** What --dedup says (NULL: nothing, then the options stay). Returns 0, or the exit code after it
+ * has said what is wrong. */
+int cli_dedup_option(const struct cli *cli, const char *given, struct quipu_flush_options *options);
+
 /** Open the store, then connect: it costs nothing to find out that the store is not there. */
 int cli_open_and_connect(struct cli *cli, const struct network_values *values,
                          struct quipu_log *log, struct quipu_nats **nats);

@@ -270,6 +270,21 @@ static int flush_once(struct cli *cli, struct quipu_nats *nats,
     return status == QUIPU_OK ? answer_for_dead(cli) : cli_fail_network(cli, status, &err);
 }
 
+int cli_dedup_option(const struct cli *cli, const char *given, struct quipu_flush_options *options)
+{
+    if (given == NULL) {
+        return 0; /* as the settings say */
+    }
+    if (strcmp(given, "subject") == 0) {
+        options->dedup = QUIPU_DEDUP_SUBJECT;
+    } else if (strcmp(given, "window") == 0) {
+        options->dedup = QUIPU_DEDUP_WINDOW;
+    } else {
+        return cli_usage(cli, "--dedup wants subject or window, found %s", given);
+    }
+    return 0;
+}
+
 static int check_values(const struct cli *cli, const struct flush_values *flush,
                         struct quipu_flush_options *options)
 {
@@ -282,17 +297,7 @@ static int check_values(const struct cli *cli, const struct flush_values *flush,
     quipu_config_flush_options(&cli->config->values, options);
     options->window = (uint32_t)flush->window.value;
     options->restart = flush->again;
-    if (flush->dedup == NULL) {
-        return 0; /* as the settings say */
-    }
-    if (strcmp(flush->dedup, "subject") == 0) {
-        options->dedup = QUIPU_DEDUP_SUBJECT;
-    } else if (strcmp(flush->dedup, "window") == 0) {
-        options->dedup = QUIPU_DEDUP_WINDOW;
-    } else {
-        return cli_usage(cli, "--dedup wants subject or window, found %s", flush->dedup);
-    }
-    return 0;
+    return cli_dedup_option(cli, flush->dedup, options);
 }
 
 static int run_flush(struct cli *cli, const void *values, int argc, char **argv)

@@ -5,15 +5,19 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "config.h"
 #include "network.h"
+#include "quipu/config_nats.h"
 
 struct reconcile_values {
     struct network_values network;
     bool is_repair;
     bool is_without_payloads;
     bool notes_times;
+    const char *dedup;
 };
 
 static const char *name_of(enum quipu_difference what)
@@ -29,6 +33,8 @@ static const char *name_of(enum quipu_difference what)
         return "copy";
     case QUIPU_DIFFERENCE_PAYLOAD:
         return "payload";
+    case QUIPU_DIFFERENCE_EXPIRED:
+        return "expired";
     }
     return "";
 }
@@ -74,11 +80,15 @@ static enum quipu_status say_report(const struct cli *cli,
     if (!cli->is_json) {
         char same[CLI_COUNT_BYTES];
         char messages[CLI_COUNTED_BYTES];
+        char expired[CLI_COUNT_BYTES + sizeof " expired, "] = "";
+        if (report->expired > 0) {
+            (void)snprintf(expired, sizeof expired, "%" PRIu64 " expired, ", report->expired);
+        }
         (void)printf("%s the same, %" PRIu64 " missing, %" PRIu64 " other, %" PRIu64
-                     " copies, %" PRIu64 " payloads, %" PRIu64 " extra, %" PRIu64
+                     " copies, %" PRIu64 " payloads, %" PRIu64 " extra, %s%" PRIu64
                      " not published yet; %s looked at\n",
                      cli_count(report->same, same), report->missing, report->other, report->copies,
-                     report->payloads, report->extra, report->waiting,
+                     report->payloads, report->extra, expired, report->waiting,
                      cli_counted(report->messages, "message", messages));
         if (report->times > 0) {
             char receipts[CLI_COUNTED_BYTES];
@@ -96,6 +106,7 @@ static enum quipu_status say_report(const struct cli *cli,
     cli_json_number(&json, "copies", report->copies);
     cli_json_number(&json, "payloads", report->payloads);
     cli_json_number(&json, "extra", report->extra);
+    cli_json_number(&json, "expired", report->expired);
     cli_json_number(&json, "waiting", report->waiting);
     cli_json_number(&json, "messages", report->messages);
     cli_json_number(&json, "times", report->times);
@@ -133,12 +144,11 @@ static enum quipu_status reconcile(struct cli *cli, struct quipu_nats *nats,
 }
 
 /* Every event is offered again: what the stream has is recognised, what it lacks is stored. */
-static enum quipu_status repair(struct cli *cli, struct quipu_nats *nats, struct quipu_error *err)
+static enum quipu_status repair(struct cli *cli, struct quipu_nats *nats,
+                                const struct quipu_flush_options *options, struct quipu_error *err)
 {
-    struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
     struct quipu_flush_report report = {0};
-    options.restart = true;
-    enum quipu_status status = quipu_flush(cli->engine, nats, &options, &report, err);
+    enum quipu_status status = quipu_flush(cli->engine, nats, options, &report, err);
     cli_done(cli, report.published, "published again");
     if (status == QUIPU_OK && !cli->is_json) {
         char events[CLI_COUNTED_BYTES];
@@ -148,39 +158,72 @@ static enum quipu_status repair(struct cli *cli, struct quipu_nats *nats, struct
     return status;
 }
 
+/* What helps against what was found. */
+static const char *cure_for(const struct quipu_reconcile_report *report, bool is_repair)
+{
+    if (report->other > 0 && (is_repair || report->missing + report->payloads == 0)) {
+        return "a message in the place of another must be removed from the stream by its operator, "
+               "then `quipu reconcile --repair`";
+    }
+    if (report->missing + report->payloads == 0) {
+        return "copies do no harm to readers that go by event_id; the stream's operator can remove "
+               "the later ones by their sequences";
+    }
+    if (report->expired > 0) {
+        return "the stream drops old events by its limits, and offering every event again would "
+               "store those once more: raise the limits and use `quipu flush --again` if that is "
+               "what you want";
+    }
+    return is_repair ? "it went missing again, or could not be stored: see `quipu deadletter list`"
+                     : "send again what is missing with --repair";
+}
+
+static int answer(struct cli *cli, const struct quipu_reconcile_report *report, bool is_repair,
+                  enum quipu_status status, const struct quipu_error *err)
+{
+    bool has_found = report->missing + report->other + report->copies + report->payloads > 0;
+    if (status != QUIPU_DRIFT || !has_found) {
+        return status == QUIPU_OK ? 0 : cli_fail_network(cli, status, err);
+    }
+    struct quipu_error plain = cli_without_cure(err);
+    struct cli_failure failure = {.status = status,
+                                  .err = &plain,
+                                  .cure = cure_for(report, is_repair),
+                                  .code = CLI_EXIT_DAMAGED};
+    return cli_fail_with(cli, &failure);
+}
+
 static int run_reconcile(struct cli *cli, const void *values, int argc, char **argv)
 {
     (void)argc;
     (void)argv;
     const struct reconcile_values *given = values;
     struct quipu_nats *nats = NULL;
-    int code = cli_open_and_connect(cli, &given->network, NULL, &nats);
+    struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
+    quipu_config_flush_options(&cli->config->values, &options);
+    options.restart = true;
+    int code = cli_dedup_option(cli, given->dedup, &options);
+    if (code == 0 && given->dedup != NULL && !given->is_repair) {
+        code = cli_usage(cli, "--dedup wants --repair too");
+    }
+    if (code == 0) {
+        code = cli_open_and_connect(cli, &given->network, NULL, &nats);
+    }
     if (code != 0) {
         return code;
     }
     struct quipu_error err;
     struct quipu_reconcile_report report;
     enum quipu_status status = reconcile(cli, nats, given, &report, &err);
-    bool has_found = report.missing + report.other + report.copies + report.payloads > 0;
-    if (status == QUIPU_DRIFT && given->is_repair && report.missing + report.payloads > 0) {
-        status = repair(cli, nats, &err);
+    /* Where the stream drops events by itself, those would be stored once more. */
+    if (status == QUIPU_DRIFT && given->is_repair && report.missing + report.payloads > 0 &&
+        report.expired == 0) {
+        status = repair(cli, nats, &options, &err);
         if (status == QUIPU_OK) {
             status = reconcile(cli, nats, given, &report, &err);
         }
     }
-    if (status == QUIPU_DRIFT && has_found) {
-        struct quipu_error plain = cli_without_cure(&err);
-        struct cli_failure failure = {
-            .status = status,
-            .err = &plain,
-            .cure = given->is_repair ? "a message in the place of another must be removed from the "
-                                       "stream by its operator, then `quipu reconcile --repair`"
-                                     : "send again what is missing with --repair",
-            .code = CLI_EXIT_DAMAGED};
-        code = cli_fail_with(cli, &failure);
-    } else if (status != QUIPU_OK) {
-        code = cli_fail_network(cli, status, &err);
-    }
+    code = answer(cli, &report, given->is_repair, status, &err);
     quipu_nats_close(&nats);
     return code;
 }
@@ -193,6 +236,8 @@ static const struct cli_option reconcile_options[] = {
      "note in receipts that lack it when the server stored their events"},
     {"no-payloads", CLI_FLAG, offsetof(struct reconcile_values, is_without_payloads), NULL,
      "leave the payloads in the object store unread"},
+    {"dedup", CLI_TEXT, offsetof(struct reconcile_values, dedup), "HOW",
+     "with --repair, as for flush: subject or window (else nats.dedup)"},
 };
 
 const struct cli_verb cli_verb_reconcile = {

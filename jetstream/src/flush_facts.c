@@ -158,6 +158,16 @@ enum quipu_status quipu_flusher_facts(struct flusher *flusher, struct quipu_erro
     return status == QUIPU_OK ? usable(flusher, err) : status;
 }
 
+/* The greatest sequence among what is acknowledged and not recorded yet; 0: nothing is. */
+static uint64_t newest_ack(const struct flusher *flusher)
+{
+    uint64_t newest = 0;
+    for (size_t i = 0; i < flusher->ack_count; i++) {
+        newest = flusher->acks[i].sequence > newest ? flusher->acks[i].sequence : newest;
+    }
+    return newest;
+}
+
 /* The stream's figures against the receipts; again, where several servers hold it and one of them
  * may lag behind for a moment. */
 static enum quipu_status hold(struct flusher *flusher, struct stream_facts *stream,
@@ -166,7 +176,8 @@ static enum quipu_status hold(struct flusher *flusher, struct stream_facts *stre
     struct quipu_nats *nats = flusher->nats;
     enum quipu_status status = QUIPU_OK;
     for (int look = 0; look < LOOKS_MAX; look++) {
-        status = quipu_receipts_hold(flusher->engine, nats->stream, stream, flusher->reach, err);
+        status = quipu_receipts_hold(flusher->engine, nats->stream, stream, flusher->reach,
+                                     newest_ack(flusher), err);
         if (status != QUIPU_DRIFT || !stream->is_replicated) {
             break;
         }
@@ -252,9 +263,9 @@ void quipu_flusher_verify_end(struct flusher *flusher)
     }
     /* A server that has just gone away is for the next flush to look at: it begins with what is
      * noted so far. */
-    for (size_t i = 0; status == QUIPU_OK && i < flusher->ack_count; i++) {
-        uint64_t sequence = flusher->acks[i].sequence;
-        flusher->reach = sequence > flusher->reach ? sequence : flusher->reach;
+    uint64_t newest = newest_ack(flusher);
+    if (status == QUIPU_OK && newest > flusher->reach) {
+        flusher->reach = newest;
     }
 }
 

@@ -484,9 +484,12 @@ static enum quipu_status answer_publish(struct flusher *flusher, uint64_t ticket
         return answer_payload(flusher, ticket, part, what, ack.sequence);
     }
     enum quipu_status status = quipu_failpoint("jetstream.flush.ack", &flusher->trouble);
-    if (status == QUIPU_OK && what == FLUSH_STORED && ack.sequence <= flusher->base) {
-        flusher->doubted_us = 0;
-        status = doubt(flusher);
+    if (status == QUIPU_OK && what == FLUSH_STORED) {
+        /* Sequences only grow, unless this is another stream by now. */
+        bool is_strange = ack.sequence <= flusher->base;
+        flusher->base = is_strange ? flusher->base : ack.sequence;
+        flusher->doubted_us = is_strange ? 0 : flusher->doubted_us;
+        status = is_strange ? doubt(flusher) : QUIPU_OK;
     }
     if (status == QUIPU_OK) {
         answer(flusher, ticket, part, what, ack.sequence);

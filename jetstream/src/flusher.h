@@ -91,7 +91,7 @@ struct flusher {
     struct stream_facts stream;
     struct stream_facts bucket;
     bool is_recalled; /* both are what was said a moment ago */
-    uint64_t base;    /* every message of ours that is new comes behind this sequence */
+    uint64_t base;    /* whatever is stored now gets a sequence above this one */
     uint64_t reach;   /* as in receipt_stream.h */
     size_t chunk_bytes_max;
     struct flush_pace pace;

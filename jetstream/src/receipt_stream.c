@@ -212,10 +212,13 @@ enum quipu_status quipu_receipts_reach_put(struct quipu_txn *txn, int64_t create
 
 enum quipu_status quipu_receipts_hold(struct quipu_engine *engine, const char *stream,
                                       const struct stream_facts *facts, uint64_t reach,
-                                      struct quipu_error *err)
+                                      uint64_t newest, struct quipu_error *err)
 {
     struct known_receipt known;
     enum quipu_status status = quipu_receipt_known(engine, stream, &known, err);
+    if (status == QUIPU_OK && known.sequence < newest) {
+        known.sequence = newest;
+    }
     if (status != QUIPU_OK || known.sequence == 0) {
         return status;
     }

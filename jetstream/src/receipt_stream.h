@@ -42,12 +42,13 @@ enum quipu_status quipu_receipts_reach_put(struct quipu_txn *txn, int64_t create
                                            struct quipu_error *err) QUIPU_MUST_CHECK;
 
 /* Does the stream still hold what receipts say, as far as its figures show? It reached `reach` when
- * it was last looked at. One that drops old messages by its own limits is judged by its end only;
- * single messages that somebody has deleted are not judged.
+ * it was last looked at; `newest`: the sequence of an event of ours that has no receipt yet, 0:
+ * none. A stream that drops old messages by its own limits is judged by its end only; single
+ * messages that somebody has deleted are not judged.
  * @retval QUIPU_DRIFT  it has been emptied since, or set back to an older state */
 enum quipu_status quipu_receipts_hold(struct quipu_engine *engine, const char *stream,
                                       const struct stream_facts *facts, uint64_t reach,
-                                      struct quipu_error *err) QUIPU_MUST_CHECK;
+                                      uint64_t newest, struct quipu_error *err) QUIPU_MUST_CHECK;
 
 /* Make this stream ready for a flush's receipts: it is the one that they speak of, or there are
  * none, or `restart` says that they are to be forgotten. The caller holds the "flusher" lock.

@@ -49,7 +49,8 @@ enum quipu_status quipu_reconcile_tell(struct reconcile *reconcile, enum quipu_d
                           [QUIPU_DIFFERENCE_OTHER] = &report->other,
                           [QUIPU_DIFFERENCE_EXTRA] = &report->extra,
                           [QUIPU_DIFFERENCE_COPY] = &report->copies,
-                          [QUIPU_DIFFERENCE_PAYLOAD] = &report->payloads};
+                          [QUIPU_DIFFERENCE_PAYLOAD] = &report->payloads,
+                          [QUIPU_DIFFERENCE_EXPIRED] = &report->expired};
     ++*counts[what];
     if (reconcile->options.seen == NULL) {
         return QUIPU_OK;

@@ -241,6 +241,13 @@ static enum quipu_status check_payloads(struct sweep *sweep, struct quipu_error 
 
 /* ------------------------------------------------------------------ telling */
 
+/* Below the first message of a stream that drops old ones by itself. */
+static bool has_expired(const struct reconcile *reconcile, const struct asked *asked)
+{
+    return reconcile->facts.is_limited && asked->sequence != 0 &&
+           asked->sequence < reconcile->facts.first_sequence;
+}
+
 static enum quipu_status tell(struct sweep *sweep, const struct asked *asked,
                               struct quipu_error *err)
 {
@@ -249,6 +256,13 @@ static enum quipu_status tell(struct sweep *sweep, const struct asked *asked,
         sweep->reconcile->report.same++;
         return QUIPU_OK;
     case ASKED_MISSING:
+        if (has_expired(sweep->reconcile, asked)) {
+            return quipu_reconcile_tell(sweep->reconcile, QUIPU_DIFFERENCE_EXPIRED, asked->position,
+                                        asked->sequence, err,
+                                        "position %" PRIu64 ": event %s was stored under sequence "
+                                        "%" PRIu64 ", which the stream has dropped by its limits",
+                                        asked->position, asked->event_id, asked->sequence);
+        }
         return quipu_reconcile_tell(sweep->reconcile, QUIPU_DIFFERENCE_MISSING, asked->position, 0,
                                     err,
                                     "position %" PRIu64 ": event %s was stored under sequence "

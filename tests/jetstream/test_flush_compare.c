@@ -11,6 +11,7 @@
 
 #include "js_kit.h"
 #include "payload_store.h"
+#include "quipu/flush.h"
 
 #define BUCKET_STREAM "OBJ_" QUIPU_BUCKET_DEFAULT
 
@@ -160,4 +161,138 @@ Test(flush_compare, takes_a_payload_that_is_there_and_right)
 
     cr_assert_eq(report.published, 3);
     js_expect_all_published(&server, &store);
+}
+
+/* ------------------------------------------------------------------ what is under an event's
+ * subject */
+
+/* What lies under the event's subject decides by its bytes: headers are anybody's. */
+Test(flush_compare, headers_alone_make_no_event_ours)
+{
+    struct quipu_error err;
+    natsMsg *first = NULL;
+    natsMsg *forged = NULL;
+    const char *subject = NULL;
+    const char *cid = NULL;
+    append("x", "one");
+    cr_assert_eq(js_flush(&store, nats).published, 1);
+    cr_assert_eq(js_GetMsg(&first, js, QUIPU_STREAM_DEFAULT, 1, NULL, NULL), NATS_OK);
+    subject = natsMsg_GetSubject(first);
+    cr_assert_eq(natsMsgHeader_Get(first, "X-Event-CID", &cid), NATS_OK);
+    cr_assert_eq(natsMsg_Create(&forged, subject, NULL, "rubbish", 7), NATS_OK);
+    cr_assert_eq(natsMsgHeader_Set(forged, "X-Event-CID", cid), NATS_OK);
+    cr_assert_eq(js_EraseMsg(js, QUIPU_STREAM_DEFAULT, 1, NULL, NULL), NATS_OK);
+    cr_assert_eq(js_PublishMsg(NULL, js, forged, NULL, NULL), NATS_OK);
+
+    struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
+    struct quipu_flush_report report;
+    options.restart = true;
+    cr_assert_eq(quipu_flush(store.engine, nats, &options, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+
+    cr_assert_eq(report.duplicates, 0);
+    cr_assert_eq(report.dead, 1);
+    cr_assert_eq(js_letters_of(&store).reasons[0], QUIPU_EVENT_ID_CONFLICT);
+    natsMsg_Destroy(first);
+    natsMsg_Destroy(forged);
+}
+
+/* The first of the long payloads that were there is read back. */
+Test(flush_compare, a_long_payload_that_is_something_else_is_not_published_either)
+{
+    js_store_fill(&store, 1, 9000, JS_PAYLOADS_UNIQUE);
+    cr_assert_eq(js_flush(&store, nats).published, 1);
+    natsMsg *chunk = NULL;
+    cr_assert_eq(js_GetMsg(&chunk, js, BUCKET_STREAM, 1, NULL, NULL), NATS_OK);
+    cr_assert_eq(js_EraseMsg(js, BUCKET_STREAM, 1, NULL, NULL), NATS_OK);
+    put(natsMsg_GetSubject(chunk), "rubbish");
+    natsMsg_Destroy(chunk);
+
+    struct quipu_error err;
+    struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
+    struct quipu_flush_report report;
+    options.restart = true;
+    cr_assert_eq(quipu_flush(store.engine, nats, &options, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+
+    cr_assert_eq(report.dead, 1);
+    cr_assert_eq(js_letters_of(&store).reasons[0], QUIPU_CORRUPT);
+}
+
+/* ------------------------------------------------------------------ guards of a message */
+
+static void expect_guards(enum quipu_dedup dedup, bool has_expectation)
+{
+    struct quipu_error err;
+    struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
+    natsMsg *msg = NULL;
+    const char *id = NULL;
+    const char *event_id = NULL;
+    const char *expected = NULL;
+    options.dedup = dedup;
+    append("x", "one");
+    cr_assert_eq(quipu_flush(store.engine, nats, &options, NULL, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(js_GetMsg(&msg, js, QUIPU_STREAM_DEFAULT, 1, NULL, NULL), NATS_OK);
+    cr_assert_eq(natsMsgHeader_Get(msg, "Nats-Msg-Id", &id), NATS_OK);
+    cr_assert_eq(natsMsgHeader_Get(msg, "X-Event-ID", &event_id), NATS_OK);
+    cr_assert_str_eq(id, event_id);
+    natsStatus s = natsMsgHeader_Get(msg, "Nats-Expected-Last-Subject-Sequence", &expected);
+    cr_assert_eq(s, has_expectation ? NATS_OK : NATS_NOT_FOUND);
+    natsMsg_Destroy(msg);
+}
+
+Test(flush_compare, a_message_names_its_id_and_what_is_expected)
+{
+    expect_guards(QUIPU_DEDUP_SUBJECT, true);
+}
+
+Test(flush_compare, a_message_of_a_window_that_looks_names_its_id)
+{
+    expect_guards(QUIPU_DEDUP_WINDOW, false);
+}
+
+Test(flush_compare, a_window_that_looks_wants_a_server_that_remembers_for_a_while)
+{
+    struct quipu_error err;
+    struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
+    jsStreamInfo *info = NULL;
+    jsStreamInfo *updated = NULL;
+    options.dedup = QUIPU_DEDUP_WINDOW;
+    append("x", "one");
+    cr_assert_eq(js_GetStreamInfo(&info, js, QUIPU_STREAM_DEFAULT, NULL, NULL), NATS_OK);
+    for (int64_t s = 29; s <= 30; s++) {
+        info->Config->Duplicates = s * 1000 * 1000 * 1000;
+        cr_assert_eq(js_UpdateStream(&updated, js, info->Config, NULL, NULL), NATS_OK);
+        jsStreamInfo_Destroy(updated);
+        enum quipu_status status = quipu_flush(store.engine, nats, &options, NULL, &err);
+        cr_assert_eq(status, s < 30 ? QUIPU_DRIFT : QUIPU_OK);
+        cr_assert(s >= 30 || strstr(err.message, "29000 ms") != NULL, "%s", err.message);
+    }
+    jsStreamInfo_Destroy(info);
+}
+
+/* ------------------------------------------------------------------ what is under way */
+
+static void note_most(void *ctx, const struct quipu_flush_live *live)
+{
+    uint32_t *most = ctx;
+    *most = live->in_flight > *most ? live->in_flight : *most;
+}
+
+Test(flush_compare, no_more_than_sixteen_mebibytes_are_admitted_at_once)
+{
+    struct quipu_error err;
+    struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
+    uint32_t most = 0;
+    options.live = note_most;
+    options.ctx = &most;
+    js_store_fill(&store, 40, 900000, JS_PAYLOADS_UNIQUE);
+
+    cr_assert_eq(quipu_flush(store.engine, nats, &options, NULL, &err), QUIPU_OK, "%s",
+                 err.message);
+
+    cr_assert_gt(most, 1);
+    cr_assert_leq(most, 20);
+    cr_assert_eq(js_store_outbox(&store).published, 40);
 }

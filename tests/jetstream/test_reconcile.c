@@ -305,3 +305,39 @@ Test(reconcile, ends_with_the_callers_failure)
     options.size = 1;
     cr_assert_eq(quipu_reconcile(store.engine, nats, &options, NULL, &err), QUIPU_MISUSE);
 }
+
+/* A stream that drops old messages by its own limits has not lost them. */
+Test(reconcile, what_the_stream_has_dropped_by_its_limits_is_expired_and_not_missing)
+{
+    struct quipu_error err;
+    struct quipu_reconcile_report report;
+    struct quipu_reconcile_options options = QUIPU_RECONCILE_OPTIONS_INIT;
+    struct seen found = {.count = 0};
+    jsStreamInfo *info = NULL;
+    jsStreamInfo *updated = NULL;
+    js_store_fill(&store, 20, 30, JS_PAYLOADS_SHARED);
+    js_flush(&store, nats);
+    cr_assert_eq(js_GetStreamInfo(&info, js, QUIPU_STREAM_DEFAULT, NULL, NULL), NATS_OK);
+    info->Config->MaxMsgs = 12;
+    info->Config->Discard = js_DiscardOld;
+    cr_assert_eq(js_UpdateStream(&updated, js, info->Config, NULL, NULL), NATS_OK);
+    jsStreamInfo_Destroy(updated);
+    jsStreamInfo_Destroy(info);
+    options.seen = note;
+    options.ctx = &found;
+
+    cr_assert_eq(quipu_reconcile(store.engine, nats, &options, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(report.expired, 8);
+    cr_assert_eq(report.missing, 0);
+    cr_assert_eq(report.same, 12);
+    cr_assert_eq(found.count, 8);
+    cr_assert_eq(found.what[0], QUIPU_DIFFERENCE_EXPIRED);
+    cr_assert_eq(found.position[7], 8);
+
+    /* One in the midst is missing all the same. */
+    cr_assert_eq(js_DeleteMsg(js, QUIPU_STREAM_DEFAULT, 15, NULL, NULL), NATS_OK);
+    cr_assert_eq(quipu_reconcile(store.engine, nats, &options, &report, &err), QUIPU_DRIFT);
+    cr_assert_eq(report.expired, 8);
+    cr_assert_eq(report.missing, 1);
+}

@@ -192,7 +192,7 @@ QUIPU_API void quipu_flusher_close(struct quipu_flusher **flusher);
 
 /** How log and stream differ in one place. */
 enum quipu_difference {
-    /** Here, with a receipt or without, and not in the stream. */
+    /** Here with a receipt, and not in the stream. */
     QUIPU_DIFFERENCE_MISSING,
     /** Under this event's subject lies something else. */
     QUIPU_DIFFERENCE_OTHER,
@@ -203,6 +203,9 @@ enum quipu_difference {
     QUIPU_DIFFERENCE_COPY,
     /** The event is there and its payload is not in the bucket, or is something else. */
     QUIPU_DIFFERENCE_PAYLOAD,
+    /** Published once and dropped since by the stream's own limits (age, number, bytes): no
+     * failure, and nothing to repair. */
+    QUIPU_DIFFERENCE_EXPIRED,
 };
 
 struct quipu_difference_seen {
@@ -246,6 +249,7 @@ struct quipu_reconcile_report {
     uint64_t other;
     uint64_t extra;
     uint64_t copies;
+    uint64_t expired;                       /* dropped since by the stream's own limits */
     uint64_t payloads;                      /* events whose payload is missing or other */
     uint64_t times;                         /* receipts that have a time now and had none */
     uint64_t first_sequence, last_sequence; /* of the stream, as of the call */
@@ -257,7 +261,8 @@ struct quipu_reconcile_report {
  * Writes nothing, here or there, but for options->notes_times. Memory is bounded whatever the
  * sizes. What others publish while it
  * runs is not looked at; what this store publishes meanwhile may be.
- * @retval QUIPU_OK     log and stream agree, but for `extra` (which a pull brings in) and `waiting`
+ * @retval QUIPU_OK     log and stream agree, but for `extra` (which a pull brings in), `expired`
+ * and `waiting`
  * @retval QUIPU_DRIFT  they do not; the report says how
  * @retval QUIPU_NOT_PROVISIONED, QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_PERMISSION, QUIPU_SERVER,
  * QUIPU_CORRUPT (an event here is damaged), QUIPU_MISUSE, and what the store says. The report (may
