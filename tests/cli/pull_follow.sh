@@ -41,4 +41,5 @@ wait "$follow" || fail "it ended with $?: $(cat "$dir/err")"
 equal "events" "$("$quipu" status --store "$dir/here" --json | member events)" 2
 equal "pulls that were told" "$(wc -l <"$dir/out")" 2
 refused 2 '--follow' INVALID pull --store "$dir/here" --interval 5s
+refused 2 'without --follow' INVALID pull --store "$dir/here" --missing --follow
 passed
