@@ -163,7 +163,13 @@ static bool take_orders(struct tcp_proxy *proxy)
         proxy->tally.blacked += proxy->pairs[i].client >= 0 && !proxy->pairs[i].is_black;
         proxy->pairs[i].is_black = true;
     }
+    for (int i = 0; proxy->is_dropping && i < TCP_PROXY_PAIRS; i++) {
+        if (proxy->pairs[i].client >= 0) {
+            pair_close(&proxy->pairs[i], false);
+        }
+    }
     proxy->is_blackening = false;
+    proxy->is_dropping = false;
     (void)pthread_cond_broadcast(&proxy->obeyed);
     (void)pthread_mutex_unlock(&proxy->mutex);
     return !is_stopping;
@@ -266,6 +272,17 @@ void tcp_proxy_blacken(struct tcp_proxy *proxy)
     proxy->is_blackening = true;
     wake(proxy);
     while (proxy->is_blackening) {
+        (void)pthread_cond_wait(&proxy->obeyed, &proxy->mutex);
+    }
+    (void)pthread_mutex_unlock(&proxy->mutex);
+}
+
+void tcp_proxy_drop(struct tcp_proxy *proxy)
+{
+    (void)pthread_mutex_lock(&proxy->mutex);
+    proxy->is_dropping = true;
+    wake(proxy);
+    while (proxy->is_dropping) {
         (void)pthread_cond_wait(&proxy->obeyed, &proxy->mutex);
     }
     (void)pthread_mutex_unlock(&proxy->mutex);

@@ -48,10 +48,11 @@ struct tcp_proxy {
     int listener;
     int wake[2];
     pthread_t thread;
-    pthread_cond_t obeyed; /* an order to go black was carried out */
+    pthread_cond_t obeyed; /* an order was carried out */
     pthread_mutex_t mutex; /* guards what follows */
     bool is_stopping;
     bool is_blackening;
+    bool is_dropping;
     uint64_t seed; /* of the cuts */
     int cuts_left; /* so many connections are cut; later ones live */
     uint64_t cut_bytes_max;
@@ -73,6 +74,9 @@ void tcp_proxy_trouble(struct tcp_proxy *proxy, uint64_t seed, int times, uint64
 
 /* From now on nothing goes through the connections that are open; new ones work. */
 void tcp_proxy_blacken(struct tcp_proxy *proxy);
+
+/* The connections that are open are closed, black ones too. */
+void tcp_proxy_drop(struct tcp_proxy *proxy);
 
 /* How many connections have been spoilt. */
 int tcp_proxy_cuts(struct tcp_proxy *proxy);

@@ -2,6 +2,7 @@
  * Three servers on loopback with replicas 3, whose leader is killed in the midst of a flush and of
  * a pull. Flushed with dedup = "window": on nats-server before 2.10.19 an expected subject sequence
  * can make replicas disagree (SPEC §10.1). Afterwards every event is there once, on every server.
+ * And a pull whose consumer is led by a server that does not hear from the stream's leader.
  *
  * QUIPU_SOAK_ROUND (0) chooses the sizes.
  *
@@ -16,6 +17,7 @@
 #include <time.h>
 
 #include "js_kit.h"
+#include "tcp_proxy.h"
 
 #define SERVERS     3
 #define TRIES       3000 /* of 10 ms */
@@ -23,6 +25,7 @@
 #define PAYLOAD_LEN 200
 
 static struct nats_fixture servers[SERVERS];
+static struct tcp_proxy links[SERVERS][SERVERS]; /* [i][j]: how i reaches j */
 static char urls[URL_BYTES];
 static struct js_store store;
 
@@ -42,15 +45,20 @@ static void cluster_start(void)
         nats_fixture_start_plain(&servers[i], NULL);
         routes[i] = nats_fixture_free_port();
     }
+    for (int i = 0; i < SERVERS * SERVERS; i++) {
+        tcp_proxy_start(&links[i / SERVERS][i % SERVERS], routes[i % SERVERS]);
+    }
     urls[0] = 0;
     for (int i = 0; i < SERVERS; i++) {
+        /* What a server would tell the others of its routes leads nowhere: the links are all. */
         (void)snprintf(config, sizeof config,
                        "server_name: n%d\n"
                        "jetstream { store_dir: \"%s/data\", max_file: 1GB, max_mem: 64MB }\n"
                        "cluster { name: quipu, listen: \"127.0.0.1:%d\", no_advertise: true, "
-                       "routes: [ nats-route://127.0.0.1:%d, nats-route://127.0.0.1:%d, "
+                       "advertise: \"127.0.0.1:1\", routes: [ nats-route://127.0.0.1:%d, "
                        "nats-route://127.0.0.1:%d ] }\n",
-                       i, servers[i].dir.path, routes[i], routes[0], routes[1], routes[2]);
+                       i, servers[i].dir.path, routes[i], links[i][(i + 1) % SERVERS].port,
+                       links[i][(i + 2) % SERVERS].port);
         nats_fixture_reconfigure(&servers[i], config);
         (void)snprintf(urls + strlen(urls), sizeof urls - strlen(urls), "%s%s", i == 0 ? "" : ",",
                        servers[i].url);
@@ -63,6 +71,9 @@ static void cluster_stop(void)
     js_store_release(&store);
     for (int i = 0; i < SERVERS; i++) {
         nats_fixture_stop(&servers[i]);
+    }
+    for (int i = 0; i < SERVERS * SERVERS; i++) {
+        tcp_proxy_stop(&links[i / SERVERS][i % SERVERS]);
     }
 }
 
@@ -287,6 +298,118 @@ Test(cluster, whose_leader_dies_in_the_midst_loses_and_doubles_nothing)
     expect_messages(events);
 
     expect_stream_is_log(nats, events);
+    js_store_release(&other);
+    quipu_nats_close(&nats);
+}
+
+/* ------------------------------------------------------------------ behind the leader */
+
+/* The server that leads the consumer of this name; -1 where none is known. */
+static int consumer_leader_of(jsCtx *js, const char *consumer)
+{
+    jsConsumerInfo *info = NULL;
+    int leader = -1;
+    if (js_GetConsumerInfo(&info, js, QUIPU_STREAM_DEFAULT, consumer, NULL, NULL) == NATS_OK &&
+        info->Cluster != NULL && info->Cluster->Leader != NULL && info->Cluster->Leader[0] == 'n') {
+        leader = info->Cluster->Leader[1] - '0';
+    }
+    jsConsumerInfo_Destroy(info);
+    return leader;
+}
+
+static void step_down(natsConnection *connection, const char *what, const char *consumer)
+{
+    char subject[200];
+    natsMsg *reply = NULL;
+    (void)snprintf(subject, sizeof subject, "$JS.API.%s.LEADER.STEPDOWN.%s%s%s", what,
+                   QUIPU_STREAM_DEFAULT, consumer == NULL ? "" : ".",
+                   consumer == NULL ? "" : consumer);
+    (void)natsConnection_RequestString(&reply, connection, subject, "", 1000);
+    natsMsg_Destroy(reply);
+}
+
+/* Until n0 leads the one and n1 the other; then there is nobody but n2 who hears from both. */
+static void part_leaders(const char *consumer)
+{
+    natsConnection *connection = NULL;
+    jsCtx *js = NULL;
+    bool are_apart = false;
+    cr_assert_eq(natsConnection_ConnectTo(&connection, servers[2].url), NATS_OK);
+    cr_assert_eq(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
+    for (int i = 0; i < TRIES && !are_apart; i++) {
+        int of_stream = leader_of(QUIPU_STREAM_DEFAULT);
+        int of_consumer = consumer_leader_of(js, consumer);
+        are_apart = of_stream >= 0 && of_consumer >= 0 && of_stream + of_consumer == 1;
+        if (!are_apart && of_stream == 2) {
+            step_down(connection, "STREAM", NULL);
+        } else if (!are_apart && of_stream >= 0 && of_consumer >= 0) {
+            step_down(connection, "CONSUMER", consumer);
+        }
+        pause_briefly();
+    }
+    jsCtx_Destroy(js);
+    natsConnection_Destroy(connection);
+    cr_assert(are_apart, "the leaders do not part");
+}
+
+static enum quipu_status count_one(void *ctx, const struct quipu_quarantined *event,
+                                   struct quipu_error *err)
+{
+    (void)event;
+    (void)err;
+    ++*(uint64_t *)ctx;
+    return QUIPU_OK;
+}
+
+/* Taken in, or waiting in quarantine for a payload that the server asked has not got yet. */
+static uint64_t here_of(struct js_store *other)
+{
+    struct quipu_error err;
+    uint64_t count = js_store_outbox(other).published;
+    cr_assert_eq(quipu_each_quarantined(other->engine, count_one, &count, &err), QUIPU_OK);
+    return count;
+}
+
+Test(cluster, whose_consumer_is_behind_does_not_end_a_pull_too_soon)
+{
+    struct quipu_error err;
+    struct js_store other;
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    char consumer[QUIPU_SOURCE_TEXT_BYTES + 8];
+    struct killing nobody = {QUIPU_STREAM_DEFAULT, UINT64_MAX, -1, true, 0};
+    struct quipu_nats *nats = connect_to(servers[2].url);
+    js_store_fill(&store, 20, PAYLOAD_LEN, JS_PAYLOADS_UNIQUE);
+    js_store_open(&other);
+    provision(nats);
+    flush_all(nats, &nobody);
+    pull_all(&other, nats, &nobody);
+    cr_assert_eq(quipu_identity_source(other.engine, source, &err), QUIPU_OK);
+    (void)snprintf(consumer, sizeof consumer, "quipu-%s", source);
+    part_leaders(consumer);
+
+    tcp_proxy_blacken(&links[0][1]);
+    tcp_proxy_blacken(&links[1][0]);
+    js_store_fill(&store, 50, PAYLOAD_LEN, JS_PAYLOADS_UNIQUE);
+    flush_all(nats, &nobody);
+    bool is_healed = false;
+    enum quipu_status status = QUIPU_SERVER;
+    for (int i = 0; i < TRIES && (status != QUIPU_OK || js_store_outbox(&other).published < 70);
+         i++) {
+        struct quipu_pull_options options = QUIPU_PULL_OPTIONS_INIT;
+        options.asks_at_once = true;
+        status = quipu_pull(other.engine, nats, &options, NULL, &err);
+        cr_assert(status == QUIPU_OK || is_passing(status), "%s: %s", quipu_status_name(status),
+                  err.message);
+        cr_assert(status != QUIPU_OK || here_of(&other) == 70,
+                  "it says that this is the end: %" PRIu64 " of 70", here_of(&other));
+        if (!is_healed) {
+            tcp_proxy_drop(&links[0][1]);
+            tcp_proxy_drop(&links[1][0]);
+            is_healed = true;
+        }
+        pause_briefly();
+    }
+    js_assert_same_events(&store, &other);
     js_store_release(&other);
     quipu_nats_close(&nats);
 }
