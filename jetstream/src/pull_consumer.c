@@ -27,8 +27,9 @@
 
 struct consumer_facts {
     bool is_as_made;
-    uint64_t delivered; /* its number of the last one */
-    uint64_t ack_floor; /* sequence of the stream */
+    uint64_t delivered;    /* its number of the last one */
+    uint64_t delivered_to; /* sequence of the stream; of one that is new, where it begins */
+    uint64_t ack_floor;    /* the same of what was acknowledged; of one that is new, 0 */
     uint64_t ack_pending;
     uint64_t pending;
 };
@@ -131,6 +132,7 @@ static bool facts_read(struct quipu_slice body, struct consumer_facts *out)
             facts.is_as_made = is_config_as_made(member.raw);
         } else if (quipu_json_key_is(&member, "delivered")) {
             facts.delivered = number_in(member.raw, "consumer_seq");
+            facts.delivered_to = number_in(member.raw, "stream_seq");
         } else if (quipu_json_key_is(&member, "ack_floor")) {
             facts.ack_floor = number_in(member.raw, "stream_seq");
         } else if (quipu_json_key_is(&member, "num_ack_pending")) {
@@ -273,9 +275,9 @@ static enum quipu_status consumer_facts(struct puller *puller, struct consumer_f
 static bool is_in_place(const struct puller *puller, const struct consumer_facts *facts)
 {
     uint64_t place = puller->place.sequence;
+    uint64_t stands_at = facts->delivered == 0 ? facts->delivered_to : facts->ack_floor;
     return facts->is_as_made && facts->ack_pending == 0 &&
-           (facts->ack_floor == place ||
-            (facts->ack_floor > place && facts->ack_floor < puller->stream.first_sequence));
+           (stands_at == place || (stands_at > place && stands_at < puller->stream.first_sequence));
 }
 
 enum quipu_status quipu_pull_consumer(struct puller *puller, struct quipu_error *err)

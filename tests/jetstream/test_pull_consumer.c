@@ -143,9 +143,12 @@ Test(pull_consumer, as_we_make_it_stays_as_long_as_it_stands_where_it_should)
 {
     publish(&there, EVENTS);
     cr_assert_eq(js_pull(&here, nats).events.added, EVENTS);
+    cr_assert_eq(js_DeleteConsumer(js, QUIPU_STREAM_DEFAULT, consumer, NULL, NULL), NATS_OK);
+    cr_assert_eq(js_pull(&here, nats).events.known, 0, "it begins behind our place");
     jsConsumerInfo *info = consumer_now();
     int64_t created = info->Created;
     jsConsumerInfo_Destroy(info);
+    (void)js_pull(&here, nats);
     publish(&there, 1);
     cr_assert_eq(js_pull(&here, nats).events.added, 1);
     /* Where the end of the stream has been removed its floor may be behind our place. */
