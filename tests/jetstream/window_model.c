@@ -13,7 +13,7 @@
 #define ANSWER_US 1000000
 /* How long the server knows an id. */
 #define DUPLICATES_US (1000 * (int64_t)ANSWER_US)
-#define TABLE_SIZE    (1u << 23)
+#define TABLE_SIZE    (1u << 22)
 #define STEPS_MAX     2000
 
 struct model_message {
