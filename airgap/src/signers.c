@@ -3,12 +3,13 @@
  *
  * Which keys are one person's:
  *
- *   1. each line of the allowed signers that names a key which signed, and holds now, claims its
- *      principals for that key
+ *   1. each line of the allowed signers claims its principals for its key; whether it holds now,
+ * and whether its key has signed, is no matter: a key that the same person has also had is what
+ *      shows that two names are one
  *   2. the claims are sorted by name; keys that claim one name are joined
- *   3. what is joined is one person
+ *   3. what is joined is one person, who counts where a key of theirs signed by a line that holds
  *
- * A key behind a pattern could be anybody, so it is left out of 2 and 3 altogether.
+ * A key behind a pattern could be anybody: it counts for nobody, and the pattern joins nobody.
  *
  * Specification: docs/SPEC.md §9.
  *
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quipu/alloc.h"
 #include "signers_judge.h"
 
 /* ------------------------------------------------------------------ before anything is read */
@@ -119,30 +121,36 @@ enum quipu_status quipu_signers_verify(struct quipu_signer_group *group,
 
 /* ------------------------------------------------------------------ who is whom */
 
-/* A signer has this name. */
+/* A signer or a line of the file has this name: a principal, or a key in its wire form, which
+ * begins with a NUL as no principal does. */
 struct claim {
     struct quipu_slice name;
-    size_t signer;
+    size_t node;
 };
 
 struct counting {
     struct quipu_signer_group *group;
-    struct quipu_buf claims;          /* struct claim */
-    size_t parent[QUIPU_SIGNERS_MAX]; /* of the joined: itself, or one of the same person */
+    const struct quipu_signer_policy *policy;
+    size_t lines;
+    struct quipu_buf claims; /* struct claim */
+    /* Of each node (first the signers, then the lines of the file): itself, or one of the same
+     * person. The smallest of a person is its own, so a signer stands for everyone who signed. */
+    size_t *parent;
     bool is_anybody[QUIPU_SIGNERS_MAX];
 };
 
-static size_t find(const struct counting *run, size_t signer)
+static size_t find(size_t *parent, size_t node)
 {
-    while (run->parent[signer] != signer) {
-        signer = run->parent[signer];
+    while (parent[node] != node) {
+        parent[node] = parent[parent[node]]; /* the way is shorter the next time */
+        node = parent[node];
     }
-    return signer;
+    return node;
 }
 
-static void add_claim(struct counting *run, struct quipu_slice name, size_t signer)
+static void add_claim(struct counting *run, struct quipu_slice name, size_t node)
 {
-    struct claim claim = {name, signer};
+    struct claim claim = {name, node};
     quipu_buf_append(&run->claims, &claim, sizeof claim);
 }
 
@@ -157,17 +165,34 @@ static bool is_pattern(struct quipu_slice principals)
 }
 
 /* Commas stand between names; none is empty. */
-static void claim_line(struct counting *run, struct quipu_slice principals, size_t signer)
+static void claim_principals(struct counting *run, struct quipu_slice principals, size_t node)
 {
     size_t from = 0;
-    if (is_pattern(principals)) {
-        run->is_anybody[signer] = true;
-        return;
-    }
     for (size_t i = 0; i <= principals.len; i++) {
         if (i == principals.len || principals.data[i] == ',') {
-            add_claim(run, quipu_slice(principals.data + from, i - from), signer);
+            add_claim(run, quipu_slice(principals.data + from, i - from), node);
             from = i + 1;
+        }
+    }
+}
+
+/* Step 1. */
+static void claim_line(struct counting *run, const struct quipu_trust_signer *line, size_t node)
+{
+    const struct quipu_signer_policy *policy = run->policy;
+    uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
+    char text[QUIPU_SOURCE_TEXT_BYTES];
+    add_claim(run, line->key, node);
+    if (!is_pattern(line->principals)) {
+        claim_principals(run, line->principals, node);
+    }
+    if (policy->trusted_count == 0 || !quipu_ssh_key_ed25519(line->key, key)) {
+        return;
+    }
+    quipu_nkey_format('U', key, text);
+    for (size_t i = 0; i < policy->trusted_count; i++) {
+        if (strcmp(policy->trusted[i], text) == 0) {
+            add_claim(run, quipu_slice_text(policy->trusted[i]), node);
         }
     }
 }
@@ -187,10 +212,13 @@ static void copy_principals(struct quipu_signer *signer, struct quipu_slice prin
 }
 
 /* By the texts, then by each line of the file that holds now. */
-static void claim_all(struct counting *run, const struct quipu_signer_policy *policy,
-                      const char *name_space, size_t index)
+static void judge_signer(struct counting *run, const char *name_space, size_t index)
 {
+    const struct quipu_signer_policy *policy = run->policy;
     struct quipu_signer *signer = &run->group->signers[index];
+    signer->is_trusted = false;
+    signer->principals[0] = 0;
+    add_claim(run, run->group->keys[index], index);
     for (size_t i = 0; i < policy->trusted_count; i++) {
         if (strcmp(policy->trusted[i], signer->name) == 0) {
             struct quipu_slice name = quipu_slice_text(policy->trusted[i]);
@@ -200,8 +228,7 @@ static void claim_all(struct counting *run, const struct quipu_signer_policy *po
             break;
         }
     }
-    size_t lines = policy->trust == NULL ? 0 : quipu_trust_count(policy->trust);
-    for (size_t i = 0; i < lines; i++) {
+    for (size_t i = 0; i < run->lines; i++) {
         const struct quipu_trust_signer *line = quipu_trust_signer_at(policy->trust, i);
         if (!quipu_slice_equal(line->key, run->group->keys[index]) ||
             !quipu_trust_signer_may(line, name_space, policy->unix_us)) {
@@ -211,7 +238,7 @@ static void claim_all(struct counting *run, const struct quipu_signer_policy *po
         if (signer->principals[0] == 0) {
             copy_principals(signer, line->principals);
         }
-        claim_line(run, line->principals, index);
+        run->is_anybody[index] = run->is_anybody[index] || is_pattern(line->principals);
     }
 }
 
@@ -222,17 +249,11 @@ static int claim_order(const void *a, const void *b)
     return quipu_slice_compare(left->name, right->name);
 }
 
-/* Step 2. The smaller index stays the parent, so that numbers follow the signatures' order. */
+/* Step 2. */
 static void join(struct counting *run)
 {
     struct claim *claims = (struct claim *)(void *)run->claims.data;
-    size_t all = run->claims.len / sizeof *claims;
-    size_t count = 0;
-    for (size_t i = 0; i < all; i++) {
-        if (!run->is_anybody[claims[i].signer]) {
-            claims[count++] = claims[i];
-        }
-    }
+    size_t count = run->claims.len / sizeof *claims;
     if (count > 0) {
         qsort(claims, count, sizeof *claims, claim_order);
     }
@@ -240,25 +261,28 @@ static void join(struct counting *run)
         if (!quipu_slice_equal(claims[i - 1].name, claims[i].name)) {
             continue;
         }
-        size_t a = find(run, claims[i - 1].signer);
-        size_t b = find(run, claims[i].signer);
+        size_t a = find(run->parent, claims[i - 1].node);
+        size_t b = find(run->parent, claims[i].node);
         run->parent[a > b ? a : b] = a > b ? b : a;
     }
 }
 
+/* Step 3. Numbers follow the signatures' order. */
 static void number_people(struct counting *run)
 {
     struct quipu_signer_group *group = run->group;
+    uint32_t person[QUIPU_SIGNERS_MAX] = {0};
     for (size_t i = 0; i < group->count; i++) {
         struct quipu_signer *signer = &group->signers[i];
-        size_t first = find(run, i);
+        size_t first = find(run->parent, i);
+        signer->person = 0;
         if (!signer->is_trusted || run->is_anybody[i]) {
-            signer->person = 0;
-        } else if (first == i) {
-            signer->person = ++group->people;
-        } else {
-            signer->person = group->signers[first].person;
+            continue;
         }
+        if (person[first] == 0) {
+            person[first] = ++group->people;
+        }
+        signer->person = person[first];
     }
 }
 
@@ -266,13 +290,21 @@ static enum quipu_status count_people(struct quipu_signer_group *group,
                                       const struct quipu_signer_policy *policy,
                                       const char *name_space, struct quipu_error *err)
 {
-    struct counting run = {.group = group};
+    struct counting run = {.group = group, .policy = policy};
+    run.lines = policy->trust == NULL ? 0 : quipu_trust_count(policy->trust);
     group->people = 0;
-    for (size_t i = 0; i < group->count; i++) {
+    run.parent = quipu_alloc(group->count + run.lines, sizeof *run.parent);
+    if (run.parent == NULL) {
+        return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory to tell who has signed");
+    }
+    for (size_t i = 0; i < group->count + run.lines; i++) {
         run.parent[i] = i;
-        group->signers[i].is_trusted = false;
-        group->signers[i].principals[0] = 0;
-        claim_all(&run, policy, name_space, i);
+    }
+    for (size_t i = 0; i < group->count; i++) {
+        judge_signer(&run, name_space, i);
+    }
+    for (size_t i = 0; i < run.lines; i++) {
+        claim_line(&run, quipu_trust_signer_at(policy->trust, i), group->count + i);
     }
     enum quipu_status status = run.claims.status;
     if (status == QUIPU_OK) {
@@ -282,6 +314,7 @@ static enum quipu_status count_people(struct quipu_signer_group *group,
         status = quipu_error_set(err, status, "no memory to tell who has signed");
     }
     quipu_buf_release(&run.claims);
+    quipu_free(run.parent);
     return status;
 }
 

@@ -97,7 +97,15 @@ static const struct {
     {"ada b|bob b|bob c", "abc", 1},
     {"ada,root b|bob,root c", "abc", 1},
     {"ada b|ada,bob c|bob d", "abcd", 1},
-    {"ada b|bob d|ada,bob c", "abd", 2},
+    /* … which need not have signed, nor hold any more */
+    {"ada b|bob d|ada,bob c", "abd", 1},
+    {"ada b|token c|ada,token d", "abc", 1},
+    {"ada b|token c|ada,token d", "abcd", 1},
+    {"ada b|token c|ada d|token d", "abc", 1},
+    {"ada b|token c|ada,token valid-before=\"20200101Z\" d", "abc", 1},
+    {"ada b|token c|ada,token namespaces=\"git\" d", "abc", 1},
+    {"ada b|x c|ada,y d|x,z e|y,z f", "abc", 1},
+    {"ada b|bob c|ada,x d|bob,y e", "abc", 2},
     {"ada,x b|bob,y c|cy,z d|dan,x,z e", "abcde", 2},
     /* not the same, though they look alike */
     {"ada b|Ada c|ada@x d|adam e", "abcde", 4},
@@ -106,12 +114,15 @@ static const struct {
     {"* b|ada c|bob d", "abcd", 2},
     {"ada b|a?a c", "abc", 1},
     {"ada b|*,ada c|ada d", "abcd", 1},
+    {"ada b|bob c|ada,*,bob d", "abc", 2},
     {"!ada,bob b", "ab", 0},
     {"ada b|* b", "ab", 0},
     /* lines that do not hold now */
     {"ada namespaces=\"git\" b|bob c", "abc", 1},
     {"ada valid-before=\"20200101Z\" b|ada c|bob d", "abcd", 2},
-    {"ada valid-before=\"20200101Z\" b|bob b|ada c", "abc", 2},
+    {"ada valid-before=\"20200101Z\" b|bob b|ada c", "abc", 1},
+    {"ada valid-before=\"20200101Z\" b|ada c", "abc", 1},
+    {"ada valid-before=\"20200101Z\" b|ada c|ada d", "abcd", 1},
 };
 
 Test(people, people_are_counted_by_principal)
@@ -228,6 +239,13 @@ Test(people, texts_and_file_are_one_list)
     (void)snprintf(lines, sizeof lines, "%s b", bob);
     policy.trust = trust = trust_of(lines);
     cr_assert_eq(judge("abc", &policy, &err), QUIPU_TOO_FEW_SIGNERS);
+    quipu_trust_free(&trust);
+
+    /* And so is the line of its key, which need not have signed. */
+    (void)snprintf(lines, sizeof lines, "ada b|ada c|%s d|cy e", bob);
+    policy.trust = trust = trust_of(lines);
+    cr_assert_eq(judge("abd", &policy, &err), QUIPU_TOO_FEW_SIGNERS);
+    cr_assert_eq(judge("ade", &policy, &err), QUIPU_OK, "%s", err.message);
     quipu_trust_free(&trust);
 }
 
