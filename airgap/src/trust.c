@@ -1,6 +1,6 @@
 /*
  * The parser of allowed_signers, and the patterns in it. Strict: a line that ssh-keygen would read
- * in another way than we do is refused, never skipped. Looks at no signature.
+ * in another way than we do is refused, never skipped. Looks at no signature, and reads no file.
  *
  * Specification: ssh-keygen(1), ALLOWED SIGNERS, and ssh_config(5), PATTERNS; docs/SPEC.md §9.
  *
@@ -9,17 +9,13 @@
 #include "quipu/trust.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "age_parts.h"
 #include "quipu/alloc.h"
 #include "quipu/buf.h"
-#include "quipu/io.h"
 #include "quipu/text.h"
 #include "ssh_wire.h"
 
@@ -410,59 +406,6 @@ enum quipu_status quipu_trust_parse(struct quipu_slice text, struct quipu_trust 
     }
     *out = trust;
     return QUIPU_OK;
-}
-
-/* ------------------------------------------------------------------ the file */
-
-static enum quipu_status open_file(const char *path, int *out, struct quipu_error *err)
-{
-    struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0) {
-        return quipu_error_errno(err, errno, "open %s", path);
-    }
-    enum quipu_status status = QUIPU_OK;
-    if (fstat(fd, &info) != 0) {
-        status = quipu_error_errno(err, errno, "look at %s", path);
-    } else if (!S_ISREG(info.st_mode)) {
-        status = quipu_error_set(err, QUIPU_INVALID, "%s is not a regular file", path);
-    } else if ((info.st_mode & S_IWOTH) != 0) {
-        status = quipu_error_set(err, QUIPU_PERMISSION,
-                                 "%s: mode %04o lets everybody say who is trusted; chmod o-w it",
-                                 path, (unsigned)(info.st_mode & 07777));
-    }
-    if (status != QUIPU_OK) {
-        (void)close(fd); /* nothing was written */
-        return status;
-    }
-    *out = fd;
-    return QUIPU_OK;
-}
-
-enum quipu_status quipu_trust_load(const char *path, struct quipu_trust **out,
-                                   struct quipu_error *err)
-{
-    int fd = -1;
-    size_t got = 0;
-    struct quipu_buf text = QUIPU_BUF_INIT;
-    if (path == NULL) {
-        return quipu_error_set(err, QUIPU_MISUSE, "the allowed signers need a path");
-    }
-    enum quipu_status status = open_file(path, &fd, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    /* One byte more than there may be, to see that there is none. */
-    uint8_t *into = quipu_buf_reserve(&text, QUIPU_TRUST_BYTES_MAX + 1);
-    status = into == NULL ? quipu_error_set(err, text.status, "no memory to read %s", path)
-                          : quipu_source_read_full(quipu_source_fd(&fd), into,
-                                                   QUIPU_TRUST_BYTES_MAX + 1, &got, err);
-    if (status == QUIPU_OK) {
-        status = quipu_trust_parse(quipu_slice(into, got), out, err);
-    }
-    (void)close(fd); /* was only read */
-    quipu_buf_release(&text);
-    return status == QUIPU_OK ? status : quipu_error_wrap(err, status, "%s", path);
 }
 
 void quipu_trust_free(struct quipu_trust **trust)

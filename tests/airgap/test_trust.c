@@ -225,12 +225,78 @@ Test(trust, files)
     cr_assert_eq(chmod(path, 0666), 0);
     cr_assert_eq(quipu_trust_load(path, &trust, &err), QUIPU_PERMISSION);
     cr_assert_not_null(strstr(err.message, "chmod"), "%s", err.message);
+    cr_assert_eq(chmod(path, 0664), 0);
+    cr_assert_eq(quipu_trust_load(path, &trust, &err), QUIPU_PERMISSION, "the group too");
     cr_assert_eq(chmod(path, 0644), 0);
     cr_assert_eq(quipu_trust_load(path, &trust, &err), QUIPU_OK, "%s", err.message);
     cr_assert_eq(quipu_trust_count(trust), 1u);
     quipu_trust_free(&trust);
     cr_assert_eq(truncate(path, QUIPU_TRUST_BYTES_MAX + 1), 0);
     cr_assert_eq(quipu_trust_load(path, &trust, NULL), QUIPU_TOO_LARGE);
+    temp_dir_release(&dir);
+}
+
+/* Where others may put a file of their own in its place, it is not trusted; nor where it stands
+ * behind a link to such a place. A folder like /tmp lets nobody rename what is another's. */
+Test(trust, folder_that_others_may_write_to_is_refused)
+{
+    static const struct {
+        mode_t mode;
+        enum quipu_status status;
+    } rows[] = {
+        {0755, QUIPU_OK},         {0775, QUIPU_PERMISSION}, {0757, QUIPU_PERMISSION},
+        {0777, QUIPU_PERMISSION}, {01777, QUIPU_OK},        {0700, QUIPU_OK},
+    };
+    struct temp_dir dir;
+    char open_folder[PATH_BYTES];
+    char inner[PATH_BYTES];
+    char path[PATH_BYTES];
+    char way[PATH_BYTES];
+    struct quipu_trust *trust = NULL;
+    struct quipu_error err;
+    temp_dir_init(&dir);
+    cr_assert_eq(mkdir(temp_dir_join(&dir, "open", open_folder), 0700), 0);
+    cr_assert_eq(mkdir(temp_dir_join(&dir, "open/inner", inner), 0700), 0);
+    write_file(temp_dir_join(&dir, "open/inner/signers", path), quipu_slice_text("ada " KEY "\n"));
+    cr_assert_eq(chmod(path, 0644), 0);
+    cr_assert_eq(symlink(path, temp_dir_join(&dir, "link", way)), 0);
+    const char *const ways[] = {path, way};
+    for (size_t i = 0; i < 2 * sizeof rows / sizeof rows[0]; i++) {
+        cr_assert_eq(chmod(open_folder, rows[i / 2].mode), 0);
+        cr_assert_eq(quipu_trust_load(ways[i % 2], &trust, &err), rows[i / 2].status, "%o: %s",
+                     (unsigned)rows[i / 2].mode, err.message);
+        cr_assert(rows[i / 2].status == QUIPU_OK || strstr(err.message, "; chmod go-w /") != NULL);
+        quipu_trust_free(&trust);
+    }
+    temp_dir_release(&dir);
+}
+
+Test(trust, file_of_another_user_is_refused)
+{
+    struct temp_dir dir;
+    char path[PATH_BYTES];
+    struct quipu_trust *trust = NULL;
+    struct quipu_error err;
+    if (geteuid() != 0) {
+        cr_skip_test("skipped: only the superuser gives files away");
+    }
+    temp_dir_init(&dir);
+    write_file(temp_dir_join(&dir, "signers", path), quipu_slice_text("ada " KEY "\n"));
+    cr_assert_eq(chmod(path, 0644), 0);
+    cr_assert_eq(chown(path, 65534, 65534), 0);
+    cr_assert_eq(quipu_trust_load(path, &trust, &err), QUIPU_PERMISSION);
+    cr_assert_not_null(strstr(err.message, "of user 65534"), "%s", err.message);
+    /* That user may: the file is theirs, and what is above it theirs or the superuser's. */
+    cr_assert_eq(chmod(dir.path, 0755), 0);
+    cr_assert_eq(seteuid(65534), 0);
+    enum quipu_status status = quipu_trust_load(path, &trust, &err);
+    cr_assert_eq(seteuid(0), 0);
+    cr_assert_eq(status, QUIPU_OK, "%s", err.message);
+    quipu_trust_free(&trust);
+    cr_assert_eq(chown(path, 0, 0), 0);
+    cr_assert_eq(chown(dir.path, 65534, 65534), 0);
+    cr_assert_eq(quipu_trust_load(path, &trust, &err), QUIPU_PERMISSION, "nor from their folder");
+    cr_assert_eq(chown(dir.path, 0, 0), 0);
     temp_dir_release(&dir);
 }
 

@@ -57,8 +57,10 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_trust_parse(struct quipu_slice text, struct quipu_trust **out, struct quipu_error *err);
 
 /**
- * The same of a file.
- * @retval QUIPU_PERMISSION  everybody may write to it; or it cannot be read
+ * The same of a file. Nobody but this user and the superuser may be able to change it: as sshd asks
+ * of authorized_keys, neither it nor a folder on the way to it is another user's or open to group
+ * and others; folders like /tmp, where others can rename nothing but their own, may be.
+ * @retval QUIPU_PERMISSION  somebody else could have written it; or it cannot be read
  * @retval QUIPU_INVALID     not a regular file. QUIPU_NOT_FOUND, QUIPU_IO, and as above
  * @threads any
  */
