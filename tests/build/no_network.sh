@@ -10,7 +10,9 @@ network='^(socket|socketpair|connect|bind|listen|accept4?|send(to|msg|mmsg)?|rec
 network+='|[gs]etsockopt|getpeername|getsockname|getaddrinfo|getnameinfo|getservby.*|gethostby.*|gethostent'
 network+='|getifaddrs|if_nametoindex|inet_.*|res_.*|dn_.*|ns_.*|BIO_.*|SSL_.*|TLS_.*|nats.*|js_.*)$'
 needed='^(libquipu\.so\.0|liblmdb\.so\.0|libsodium\.so\.23|libcrypto\.so\.3|libjansson\.so\.4'
-needed+='|libsmartcols\.so\.1|libc\.so\.6|libm\.so\.6|ld-linux-.*)$'
+needed+='|libsmartcols\.so\.1|libc\.so\.6|libm\.so\.6|ld-linux-.*'
+# of the program: settings from TOML files
+needed+='|libtomlplusplus\.so\.3|libstdc\+\+\.so\.6|libgcc_s\.so\.1)$'
 
 undefined() {
     nm -D --undefined-only "$1" | awk '{ sub(/@.*/, "", $NF); print $NF }'
