@@ -108,16 +108,15 @@ static void say_text(const char *path, const struct quipu_export_report *report)
     char root[QUIPU_CID_TEXT_BYTES];
     struct quipu_slice file = quipu_slice(report->file_sha256, sizeof report->file_sha256);
     quipu_cid_format(&report->root, root);
-    (void)printf("%s, positions %" PRIu64 " to %" PRIu64 ", in %s, %s",
-                 cli_counted(report->events, "event", events), report->first_position,
-                 report->last_position, path, cli_bytes(report->file_bytes, bytes));
-    if (report->volumes > 0) {
-        (void)printf(" in %s", cli_counted(report->volumes, "volume", volumes));
-    }
+    cli_say("%s, positions %" PRIu64 " to %" PRIu64 ", in %s, %s%s%s",
+            cli_counted(report->events, "event", events), report->first_position,
+            report->last_position, path, cli_bytes(report->file_bytes, bytes),
+            report->volumes == 0 ? "" : " in ",
+            report->volumes == 0 ? "" : cli_counted(report->volumes, "volume", volumes));
     if (report->number > 0) {
-        (void)printf("\nbundle    %" PRIu64, report->number);
+        (void)printf("bundle    %" PRIu64 "\n", report->number);
     }
-    (void)printf("\nroot      %s\n", root);
+    (void)printf("root      %s\n", root);
     cli_say_digest("sha256", file);
     if (memcmp(report->file_sha256, report->car_sha256, sizeof report->car_sha256) != 0) {
         cli_say_digest("inside", quipu_slice(report->car_sha256, sizeof report->car_sha256));

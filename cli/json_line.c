@@ -121,25 +121,49 @@ void cli_json_close(struct cli_json *json, char bracket)
     json->has_member = true;
 }
 
-/* Bytes of the control character from U+007F to U+009F that the text begins with; 0: none. Its code
- * is the last byte. */
-static size_t control_len(struct quipu_slice text)
+/* Bytes of the letter that the text begins with where it drives a terminal, hides or turns the
+ * order, and JSON lets it through all the same: from U+007F on. 0: it may stand as it is. */
+static size_t hidden_len(struct quipu_slice text, uint32_t *code)
 {
-    if (text.data[0] == 0x7f) {
-        return 1;
+    uint8_t first = text.data[0];
+    size_t len = first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (first < 0x7f || len > text.len ||
+        quipu_utf8_valid_prefix(quipu_slice(text.data, len)) != len) {
+        return 0;
     }
-    return text.data[0] == 0xc2 && text.len > 1 && text.data[1] < 0xa0 ? 2 : 0;
+    *code = len == 1 ? first : first & (0xffu >> (len + 1));
+    for (size_t i = 1; i < len; i++) {
+        *code = *code << 6 | (text.data[i] & 0x3fu);
+    }
+    return quipu_text_is_hidden(*code) ? len : 0;
+}
+
+#define ESCAPE_BYTES 16
+
+/* Beyond U+FFFF JSON has two escapes. */
+static const char *escape(uint32_t code, char out[ESCAPE_BYTES])
+{
+    if (code > 0xffff) {
+        uint32_t above = code - 0x10000;
+        (void)snprintf(out, ESCAPE_BYTES, "\\u%04" PRIx32 "\\u%04" PRIx32, 0xd800 + (above >> 10),
+                       0xdc00 + (above & 0x3ff));
+    } else {
+        (void)snprintf(out, ESCAPE_BYTES, "\\u%04" PRIx32, code);
+    }
+    return out;
 }
 
 void cli_put_json(struct quipu_slice json, FILE *out)
 {
+    char escaped[ESCAPE_BYTES];
+    uint32_t code = 0;
     size_t run = 0;
     size_t at = 0;
     while (at < json.len) {
-        size_t len = control_len(quipu_slice(json.data + at, json.len - at));
+        size_t len = hidden_len(quipu_slice(json.data + at, json.len - at), &code);
         if (len > 0) {
             (void)fwrite(json.data + run, 1, at - run, out); /* main asks ferror at the end */
-            (void)fprintf(out, "\\u%04x", json.data[at + len - 1]);
+            (void)fputs(escape(code, escaped), out);
             run = at + len;
         }
         at += len > 0 ? len : 1;
@@ -172,17 +196,18 @@ static void append_break(struct quipu_buf *out, const char *margin, size_t depth
     }
 }
 
-/* Inside a string JSON allows control characters from U+007F on, which would drive a terminal: they
- * are escaped. How many bytes it took beside the first. */
+/* How many bytes of the string it took beside the first. */
 static size_t append_in_string(struct quipu_buf *out, struct quipu_slice rest)
 {
-    size_t len = control_len(rest);
+    char escaped[ESCAPE_BYTES];
+    uint32_t code = 0;
+    size_t len = hidden_len(rest, &code);
     if (len > 0) {
-        quipu_buf_printf(out, "\\u%04x", rest.data[len - 1]);
-    } else {
-        quipu_buf_append_byte(out, rest.data[0]);
+        quipu_buf_append_text(out, escape(code, escaped));
+        return len - 1;
     }
-    return len == 2 ? 1 : 0;
+    quipu_buf_append_byte(out, rest.data[0]);
+    return 0;
 }
 
 /* Works on tokens, so the text keeps every character that it had. `json` is canonical: white space

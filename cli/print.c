@@ -7,6 +7,7 @@
 #include "print.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
@@ -15,16 +16,35 @@
 #include "quipu/text.h"
 
 #define PROGRESS_EVERY_US 100000
+#define LINE_BYTES        ((size_t)PATH_MAX + 1024) /* a path and what is said of it */
+
+/* Of a sequence that is valid UTF-8. */
+static uint32_t code_of(const uint8_t *letter, size_t len)
+{
+    uint32_t code = len == 1 ? letter[0] : letter[0] & (0xffu >> (len + 1));
+    for (size_t i = 1; i < len; i++) {
+        code = code << 6 | (letter[i] & 0x3fu);
+    }
+    return code;
+}
 
 /* How many bytes from the front on may go to a terminal as they are: whole letters of UTF-8 that
- * are no control characters, those above U+007F neither. */
-static size_t plain_prefix(struct quipu_slice text)
+ * drive nothing, hide nothing and leave the others in their order. `skipped` becomes how many bytes
+ * the one behind them takes, where there is one. */
+static size_t plain_prefix(struct quipu_slice text, size_t *skipped)
 {
     size_t at = 0;
+    *skipped = 0;
     while (at < text.len) {
         uint8_t first = text.data[at];
         size_t len = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-        if (len > text.len - at || !quipu_text_is_printable(quipu_slice(text.data + at, len))) {
+        if (len > text.len - at ||
+            quipu_utf8_valid_prefix(quipu_slice(text.data + at, len)) != len) {
+            *skipped = 1;
+            break;
+        }
+        if (quipu_text_is_hidden(code_of(text.data + at, len))) {
+            *skipped = len;
             break;
         }
         at += len;
@@ -36,13 +56,13 @@ static size_t plain_prefix(struct quipu_slice text)
 static void append_line(struct quipu_buf *out, struct quipu_slice text)
 {
     while (text.len > 0) {
-        size_t plain = plain_prefix(text);
+        size_t skipped = 0;
+        size_t plain = plain_prefix(text, &skipped);
         quipu_buf_append(out, text.data, plain);
-        if (plain < text.len) {
+        if (skipped > 0) {
             quipu_buf_append_byte(out, ' ');
-            plain++;
         }
-        text = quipu_slice(text.data + plain, text.len - plain);
+        text = quipu_slice(text.data + plain + skipped, text.len - plain - skipped);
     }
 }
 
@@ -79,7 +99,9 @@ static void fail_text(const struct cli *cli, const struct cli_failure *failure, 
         append_line(&line, quipu_slice_text(cure));
     }
     if (failure->note != NULL) {
-        quipu_buf_printf(&line, " (%s)", failure->note);
+        quipu_buf_append_text(&line, " (");
+        append_line(&line, quipu_slice_text(failure->note));
+        quipu_buf_append_byte(&line, ')');
     }
     (void)fprintf(stderr, "%.*s\n", QUIPU_SLICE_FMT(quipu_buf_slice(&line)));
     quipu_buf_release(&line);
@@ -152,27 +174,42 @@ int cli_usage(const struct cli *cli, const char *format, ...)
 
 void cli_note(const struct cli *cli, const char *format, ...)
 {
+    char said[LINE_BYTES];
+    struct quipu_buf line = QUIPU_BUF_INIT;
     if (cli->is_quiet) {
         return;
     }
     va_list args;
     va_start(args, format);
-    (void)vfprintf(stderr, format, args);
+    (void)vsnprintf(said, sizeof said, format, args);
     va_end(args);
-    (void)fputc('\n', stderr);
+    append_line(&line, quipu_slice_text(said));
+    (void)fprintf(stderr, "%.*s\n", QUIPU_SLICE_FMT(quipu_buf_slice(&line)));
+    quipu_buf_release(&line);
 }
 
 void cli_put_plain(struct quipu_slice text)
 {
     while (text.len > 0) {
-        size_t plain = plain_prefix(text);
+        size_t skipped = 0;
+        size_t plain = plain_prefix(text, &skipped);
         (void)fwrite(text.data, 1, plain, stdout); /* main asks ferror at the end */
-        if (plain < text.len) {
+        if (skipped > 0) {
             (void)fputc(' ', stdout);
-            plain++;
         }
-        text = quipu_slice(text.data + plain, text.len - plain);
+        text = quipu_slice(text.data + plain + skipped, text.len - plain - skipped);
     }
+}
+
+void cli_say(const char *format, ...)
+{
+    char said[LINE_BYTES];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(said, sizeof said, format, args);
+    va_end(args);
+    cli_put_plain(quipu_slice_text(said));
+    (void)fputc('\n', stdout);
 }
 
 void cli_print_name(const struct cli *cli, const char *name)

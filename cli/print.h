@@ -46,6 +46,9 @@ void cli_note(const struct cli *cli, const char *format, ...) QUIPU_PRINTF(2, 3)
 /** Text of others on stdout: what would break the line, or drive the terminal, becomes a space. */
 void cli_put_plain(struct quipu_slice text);
 
+/** A line on stdout that may quote others, such as a path: as cli_put_plain, and the line's end. */
+void cli_say(const char *format, ...) QUIPU_PRINTF(1, 2);
+
 /** The name before a figure, in a column of its own. */
 void cli_print_name(const struct cli *cli, const char *name);
 

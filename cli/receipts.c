@@ -51,9 +51,9 @@ int cli_receipts_export(const struct cli *cli, const char *path, const char *ope
     if (status == QUIPU_OK && cli->is_json) {
         status = say_json(&report, false, false, &err);
     } else if (status == QUIPU_OK) {
-        (void)printf("%s in %s, %s\nsource  %s\n",
-                     cli_counted(report.receipts, "receipt", receipts), path,
-                     cli_bytes(report.file_bytes, bytes), report.source);
+        cli_say("%s in %s, %s", cli_counted(report.receipts, "receipt", receipts), path,
+                cli_bytes(report.file_bytes, bytes));
+        (void)printf("source  %s\n", report.source);
     }
     return status == QUIPU_OK
                ? 0

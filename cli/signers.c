@@ -5,6 +5,8 @@
  */
 #include "signers.h"
 
+#include <string.h>
+
 #include "quipu/engine.h"
 
 bool cli_signers_are_given(const struct cli_signer_values *values)
@@ -48,7 +50,8 @@ void cli_say_signers(const char *word, const struct quipu_signer *signers, size_
         if (signer->type != QUIPU_SSH_KEY_ED25519) {
             (void)printf(" %s", quipu_ssh_key_type_name(signer->type));
         }
-        if (signer->principals[0] != 0) {
+        /* With --trust a key is its own name. */
+        if (signer->principals[0] != 0 && strcmp(signer->principals, signer->name) != 0) {
             (void)printf(", ");
             cli_put_plain(quipu_slice_text(signer->principals));
         }

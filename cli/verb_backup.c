@@ -81,9 +81,9 @@ static enum quipu_status say(const struct cli *cli, const struct backup_values *
     if (!cli->is_json) {
         char events[CLI_COUNTED_BYTES];
         char bytes[CLI_COUNT_BYTES];
-        (void)printf("%s, %s, in %s%s\n", cli_counted(report->stat.events, "event", events),
-                     cli_bytes(report->stat.file_bytes, bytes), path,
-                     values->is_unverified ? "" : ", verified");
+        cli_say("%s, %s, in %s%s", cli_counted(report->stat.events, "event", events),
+                cli_bytes(report->stat.file_bytes, bytes), path,
+                values->is_unverified ? "" : ", verified");
         cli_note(cli,
                  "the signing key is not in a backup: the copy gets a source of its own when it "
                  "is first written to, also where it is put back in the store's place");

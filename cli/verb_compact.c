@@ -22,10 +22,10 @@ static enum quipu_status say(const struct cli *cli, const struct quipu_compact_r
         char before[CLI_COUNT_BYTES];
         char after[CLI_COUNT_BYTES];
         char runs[CLI_COUNTED_BYTES];
-        (void)printf("%s: %s, %s before, %s after, %s merged into %u\n", cli->store_path,
-                     cli_counted(report->events, "event", events),
-                     cli_bytes(report->bytes_before, before), cli_bytes(report->bytes_after, after),
-                     cli_counted(report->runs_before, "run", runs), report->runs_after);
+        cli_say("%s: %s, %s before, %s after, %s merged into %u", cli->store_path,
+                cli_counted(report->events, "event", events),
+                cli_bytes(report->bytes_before, before), cli_bytes(report->bytes_after, after),
+                cli_counted(report->runs_before, "run", runs), report->runs_after);
         return QUIPU_OK;
     }
     struct cli_json json = {0};

@@ -180,8 +180,7 @@ static enum quipu_status say_checked(const struct cli *cli, struct quipu_error *
     const char *file = cli->config->file;
     if (!cli->is_json) {
         char text[CLI_COUNTED_BYTES];
-        (void)printf("%s: %s, good\n", file == NULL ? "no file" : file,
-                     cli_counted(set, "setting", text));
+        cli_say("%s: %s, good", file == NULL ? "no file" : file, cli_counted(set, "setting", text));
         return QUIPU_OK;
     }
     struct cli_json json = {0};

@@ -148,7 +148,7 @@ static enum quipu_status export_json_lines(const struct cli *cli, const struct q
     }
     if (!cli->is_json) {
         char text[CLI_COUNTED_BYTES];
-        (void)printf("%s in %s\n", cli_counted(events, "event", text), path);
+        cli_say("%s in %s", cli_counted(events, "event", text), path);
         return QUIPU_OK;
     }
     struct cli_json json = {0};

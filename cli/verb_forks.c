@@ -251,7 +251,7 @@ static int export_one(struct cli *cli, const struct quipu_cid *cid, const char *
         cli_json_release(&json);
     } else if (status == QUIPU_OK && !is_stdout) {
         char bytes[CLI_COUNT_BYTES];
-        (void)printf("%s: %s\n", path, cli_bytes(block.len, bytes));
+        cli_say("%s: %s", path, cli_bytes(block.len, bytes));
     }
     quipu_buf_release(&block);
     const char *cure = status == QUIPU_NOT_FOUND ? "`quipu forks` lists what there is"

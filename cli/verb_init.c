@@ -19,7 +19,8 @@ static enum quipu_status say(const struct cli *cli, const char *source, bool is_
                              struct quipu_error *err)
 {
     if (!cli->is_json) {
-        (void)printf("store   %s\nsource  %s\n", cli->store_path, source);
+        cli_say("store   %s", cli->store_path);
+        (void)printf("source  %s\n", source);
         return QUIPU_OK;
     }
     struct cli_json json = {0};

@@ -60,7 +60,7 @@ static enum quipu_status say(const struct cli *cli, const char *path,
         status = cli_json_end(&json, err);
         cli_json_release(&json);
     } else if (status == QUIPU_OK) {
-        (void)printf("key     %s, %s\n", path, key->is_wrapped ? "wrapped" : "plain");
+        cli_say("key     %s, %s", path, key->is_wrapped ? "wrapped" : "plain");
         (void)printf("public  %s\n", key->text);
         if (is_signing) {
             (void)printf("ssh     %.*s\n", QUIPU_SLICE_FMT(line));

@@ -30,13 +30,11 @@ static void say_text(const char *path, const struct quipu_release_report *report
     char events[CLI_COUNTED_BYTES];
     char bytes[CLI_COUNT_BYTES];
     char volumes[CLI_COUNTED_BYTES];
-    (void)printf("released  bundle %" PRIu64 ", %s, in %s, %s", bundle->number,
-                 cli_counted(bundle->events, "event", events), path,
-                 cli_bytes(report->file_bytes, bytes));
-    if (report->volumes > 0) {
-        (void)printf(" in %s", cli_counted(report->volumes, "volume", volumes));
-    }
-    (void)printf("\npeople    %" PRIu32 ", %" PRIu64 " asked for\n", bundle->people, required);
+    cli_say("released  bundle %" PRIu64 ", %s, in %s, %s%s%s", bundle->number,
+            cli_counted(bundle->events, "event", events), path,
+            cli_bytes(report->file_bytes, bytes), report->volumes == 0 ? "" : " in ",
+            report->volumes == 0 ? "" : cli_counted(report->volumes, "volume", volumes));
+    (void)printf("people    %" PRIu32 ", %" PRIu64 " asked for\n", bundle->people, required);
     cli_say_signers("signed", bundle->signers, (size_t)bundle->signatures);
     cli_say_digest("sha256", quipu_slice(report->file_sha256, sizeof report->file_sha256));
     if (memcmp(report->file_sha256, bundle->file_sha256, sizeof bundle->file_sha256) != 0) {

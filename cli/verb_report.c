@@ -178,7 +178,7 @@ static enum quipu_status say_saved(const struct cli *cli, const char *path,
 {
     struct quipu_slice sha256 = quipu_slice(digest, QUIPU_SHA256_BYTES);
     if (!cli->is_json) {
-        (void)printf("report    %s\n", path);
+        cli_say("report    %s", path);
         cli_say_digest("sha256", sha256);
         return QUIPU_OK;
     }

@@ -96,7 +96,7 @@ static void say_written(const struct sign_run *run, const struct quipu_signed_re
     for (size_t i = run->before; i < count; i++) {
         cli_say_signers("added", signers_from(run, i), 1);
     }
-    (void)printf("wrote     %s, %s\n", path, cli_counted(count, "signature", signatures));
+    cli_say("wrote     %s, %s", path, cli_counted(count, "signature", signatures));
     cli_say_digest("sha256", quipu_slice(report->file_sha256, sizeof report->file_sha256));
 }
 

@@ -170,7 +170,7 @@ static void say_store(const struct cli *cli, struct quipu_slice reply)
     struct quipu_slice source = text(reply, "source");
     char bytes[CLI_COUNT_BYTES];
     cli_print_name(cli, "store");
-    (void)printf("%s\n", cli->store_path);
+    cli_say("%s", cli->store_path);
     cli_print_name(cli, "source");
     if (source.len == 0) {
         (void)printf("none yet, the first append makes it\n");

@@ -2,9 +2,8 @@
  * What both forms of the report need of text: figures, and a look at each character that others
  * wrote. Pure.
  *
- * Widths and hidden characters are ranges of the Unicode Character Database (15.0): East Asian
- * Width W and F are two columns wide, Mn and Me none; hidden are Cc, the controls of direction (UAX
- * #9), and format characters that show nothing.
+ * Widths are ranges of the Unicode Character Database (15.0): East Asian Width W and F are two
+ * columns wide, Mn and Me none.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -17,13 +16,6 @@
 struct range {
     uint32_t first;
     uint32_t last;
-};
-
-static const struct range hidden[] = {
-    {0x0000, 0x001f}, {0x007f, 0x009f}, {0x00ad, 0x00ad},   {0x061c, 0x061c},
-    {0x115f, 0x1160}, {0x17b4, 0x17b5}, {0x180e, 0x180e},   {0x200b, 0x200b},
-    {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f},   {0x3164, 0x3164},
-    {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
 };
 
 static const struct range narrow[] = {
@@ -74,7 +66,7 @@ struct report_char report_char_at(struct quipu_slice text)
     for (size_t i = 1; i < len; i++) {
         got.code = got.code << 6 | (text.data[i] & 0x3fu);
     }
-    got.is_hidden = IS_IN(got.code, hidden);
+    got.is_hidden = quipu_text_is_hidden(got.code);
     if (!got.is_hidden && got.code >= 0x300) {
         got.wide = IS_IN(got.code, narrow) ? 0 : IS_IN(got.code, wide) ? 2 : 1;
     }

@@ -79,6 +79,24 @@ bool quipu_text_is_printable(struct quipu_slice text)
     return true;
 }
 
+/* Ranges of the Unicode Character Database (15.0), ascending. */
+static const uint32_t hidden[][2] = {
+    {0x0000, 0x001f}, {0x007f, 0x009f}, {0x00ad, 0x00ad},   {0x061c, 0x061c},
+    {0x115f, 0x1160}, {0x17b4, 0x17b5}, {0x180e, 0x180e},   {0x200b, 0x200b},
+    {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f},   {0x3164, 0x3164},
+    {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+};
+
+bool quipu_text_is_hidden(uint32_t code)
+{
+    for (size_t i = 0; i < sizeof hidden / sizeof hidden[0] && hidden[i][0] <= code; i++) {
+        if (code <= hidden[i][1]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void quipu_hex_append(struct quipu_buf *buf, struct quipu_slice bytes)
 {
     static const char digits[] = "0123456789abcdef";

@@ -94,3 +94,18 @@ Test(hex, reads_back_what_it_writes_and_refuses_the_rest)
     quipu_buf_release(&text);
     quipu_buf_release(&bytes);
 }
+
+Test(text, knows_what_is_hidden)
+{
+    static const uint32_t hidden[] = {0x00,   0x1f,   0x7f,   0x9f,    0xad,
+                                      0x61c,  0x200b, 0x200e, 0x202a,  0x202e,
+                                      0x2066, 0x2069, 0xfeff, 0xe0041, 0xe0fff};
+    static const uint32_t shown[] = {0x20,   0x7e,   0xa0,   0x61b,  0x200c,  0x200d,  0x2010,
+                                     0x202f, 0x2070, 0xfefe, 0xfffd, 0x1f600, 0xe1000, 0x10ffff};
+    for (size_t i = 0; i < sizeof hidden / sizeof hidden[0]; i++) {
+        cr_assert(quipu_text_is_hidden(hidden[i]), "U+%04x", (unsigned)hidden[i]);
+    }
+    for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
+        cr_assert_not(quipu_text_is_hidden(shown[i]), "U+%04x", (unsigned)shown[i]);
+    }
+}

@@ -100,6 +100,9 @@ Test(json_indent, escapes_control_characters_that_json_allows)
 {
     indents("{\"a\":\"x\x7fy\xc2\x9bz\xc2\xa0\xc3\xa9\"}",
             "  {\n    \"a\": \"x\\u007fy\\u009bz\xc2\xa0\xc3\xa9\"\n  }");
+    /* U+202E, U+200B, U+E0041: order turned, nothing shown, a tag. */
+    indents("{\"a\":\"x\xe2\x80\xaey\xe2\x80\x8bz\xf3\xa0\x81\x81\"}",
+            "  {\n    \"a\": \"x\\u202ey\\u200bz\\udb40\\udc41\"\n  }");
 }
 
 Test(json_line, escapes_control_characters_that_json_allows, .init = cr_redirect_stdout)
@@ -129,5 +132,36 @@ Test(print, puts_nothing_that_drives_a_terminal, .init = cr_redirect_stdout)
                                    "f\xe2\x82"));
     (void)fflush(stdout);
 
-    cr_assert_stdout_eq_str("a [b c  d e\xc3\xa9\xe2\x82\xac f  ");
+    cr_assert_stdout_eq_str("a [b c d e\xc3\xa9\xe2\x82\xac f  ");
+}
+
+Test(print, puts_nothing_that_hides_or_turns_the_order, .init = cr_redirect_stdout)
+{
+    /* U+202E, U+2066, U+061C, U+200B, U+E0041; U+200D joins letters and stays. */
+    cli_put_plain(quipu_slice_text("a\xe2\x80\xae"
+                                   "b\xe2\x81\xa6"
+                                   "c\xd8\x9c"
+                                   "d\xe2\x80\x8b"
+                                   "e\xf3\xa0\x81\x81"
+                                   "f\xe2\x80\x8dg"));
+    (void)fflush(stdout);
+
+    cr_assert_stdout_eq_str("a b c d e f\xe2\x80\x8dg");
+}
+
+Test(print, a_line_that_quotes_others_stays_one_line, .init = cr_redirect_stdout)
+{
+    cli_say("wrote %s, %d", "x\n\x1b[31mintact: y", 7);
+    (void)fflush(stdout);
+
+    cr_assert_stdout_eq_str("wrote x  [31mintact: y, 7\n");
+}
+
+Test(print, a_note_stays_one_line, .init = cr_redirect_stderr)
+{
+    struct cli cli = {0};
+    cli_note(&cli, "there is no store in \"%s\"", "x\nintact\xe2\x80\xae");
+    (void)fflush(stderr);
+
+    cr_assert_stderr_eq_str("there is no store in \"x intact \"\n");
 }

@@ -26,6 +26,11 @@ QUIPU_API size_t quipu_utf8_valid_prefix(struct quipu_slice text);
 /** True for valid UTF-8 without control characters (U+0000–U+001F, U+007F–U+009F). */
 QUIPU_API bool quipu_text_is_printable(struct quipu_slice text);
 
+/** True for a code point that shows nothing, or turns the order of what stands around it: controls
+ * (Cc), the controls of direction (UAX #9), and format characters without a shape. Text of others
+ * is shown without them. */
+QUIPU_API bool quipu_text_is_hidden(uint32_t code);
+
 /** Append lower-case hexadecimal. */
 QUIPU_API void quipu_hex_append(struct quipu_buf *buf, struct quipu_slice bytes);
 
