@@ -198,7 +198,7 @@ static const char *cure_there(enum quipu_status status)
     case QUIPU_GAP:
         return "import the bundle that holds the events before this one first";
     case QUIPU_BAD_SIGNATURE:
-        return "get the bundle again from its maker, or name its signer with --trust U…";
+        return "get the bundle again from its maker: who changed it did not have the maker's key";
     case QUIPU_UNSIGNED:
         return "have its maker export it again: what nobody signed proves nothing";
     case QUIPU_UNTRUSTED:

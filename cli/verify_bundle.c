@@ -12,6 +12,7 @@
 
 #include "export_bundle.h"
 #include "print.h"
+#include "quipu/alloc.h"
 #include "quipu/bundle.h"
 
 /* The numbers are part of the interface (docs/quipu.1, EXIT STATUS): scripts depend on them. */
@@ -155,6 +156,16 @@ static void say_proven(const struct cli_verify_bundle *values,
     if (values->signers.trusted.count == 0 && values->signers.allowed_signers == NULL) {
         (void)printf("not       who holds the source's key (--trust U… names whom you trust)\n");
     }
+    if (report->left_out > 0) {
+        (void)printf("not       that it is all: %s that the source had recorded %s",
+                     cli_counted(report->left_out, "event", log),
+                     report->left_out == 1 ? "is" : "are");
+        if (report->has_log_previous) {
+            (void)printf(" not in it, of those since bundle %" PRIu64 "\n", report->number - 1);
+        } else {
+            (void)printf(" not in it\n");
+        }
+    }
     if (report->proven < report->events) {
         (void)printf("not       the place of %s of other sources in their own logs\n",
                      cli_counted(report->events - report->proven, "event", others));
@@ -179,10 +190,9 @@ static void say_text(const struct cli *cli, const struct cli_verify_bundle *valu
     char manifest[QUIPU_CID_TEXT_BYTES];
     quipu_rfc3339_format(report->created_unix_us, time);
     quipu_cid_format(&report->manifest, manifest);
-    (void)printf("%s%s%s: %s, %s in %s, %s\n", cli_paint(cli, CLI_GREEN), "intact",
-                 cli_paint(cli, CLI_PLAIN), path, cli_counted(report->events, "event", events),
-                 cli_counted(report->blocks, "block", blocks),
-                 cli_bytes(report->file_bytes, bytes));
+    (void)printf("%s%s%s: ", cli_paint(cli, CLI_GREEN), "intact", cli_paint(cli, CLI_PLAIN));
+    cli_say("%s, %s in %s, %s", path, cli_counted(report->events, "event", events),
+            cli_counted(report->blocks, "block", blocks), cli_bytes(report->file_bytes, bytes));
     (void)printf("bundle    %" PRIu64 "\nmade      %s\nsource    %s\nsigned    %s (%" PRIu64
                  " in all)\n",
                  report->number, time, report->source, report->signer, report->signatures);
@@ -226,6 +236,7 @@ static enum quipu_status say_json(const char *path, const struct quipu_bundle_re
     cli_json_hex(&json, "sha256", digest);
     cli_json_spoken(&json, digest);
     cli_json_number(&json, "proven", report->proven);
+    cli_json_number(&json, "left_out", report->left_out);
     cli_json_number(&json, "log_size", report->log_size);
     cli_json_hex(&json, "log_root", quipu_slice(report->log_root, sizeof report->log_root));
     cli_json_bool(&json, "encrypted", report->was_encrypted);
@@ -237,46 +248,94 @@ static enum quipu_status say_json(const char *path, const struct quipu_bundle_re
 
 /* ------------------------------------------------------------------ the run */
 
-/* One behind the other, where both are of one source. */
-static int check_order(const struct cli *cli, const struct quipu_bundle_report *before,
-                       const struct quipu_bundle_report *bundle, const char *path)
+/* The last bundle of a source that was looked at. */
+struct last_of {
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    struct quipu_bundle_place place;
+};
+
+struct verify_run {
+    const struct cli *cli;
+    const struct cli_verify_bundle *values;
+    const struct quipu_bundle_check_options *options;
+    struct last_of *last; /* one a source, at most one a bundle */
+    size_t sources;
+};
+
+/* NULL: none of its source came before. */
+static struct last_of *last_of(const struct verify_run *run, const char *source)
+{
+    for (size_t i = 0; i < run->sources; i++) {
+        if (strcmp(run->last[i].source, source) == 0) {
+            return &run->last[i];
+        }
+    }
+    return NULL;
+}
+
+/* Behind the last one of its source, whatever lies between them. Those without a number are outside
+ * of every row. */
+static int check_order(struct verify_run *run, const struct quipu_bundle_report *bundle,
+                       const char *path, bool *is_first)
 {
     struct quipu_error err;
-    if (strcmp(before->source, bundle->source) != 0 || before->number == 0) {
+    struct last_of *last = last_of(run, bundle->source);
+    *is_first = last == NULL;
+    if (bundle->number == 0) {
         return 0;
     }
-    struct quipu_bundle_place place = quipu_bundle_place_of(before);
-    enum quipu_status status = quipu_bundle_follows(&place, bundle, &err);
-    if (status == QUIPU_OK) {
-        return 0;
+    enum quipu_status status =
+        last == NULL ? QUIPU_OK : quipu_bundle_follows(&last->place, bundle, &err);
+    if (status != QUIPU_OK) {
+        (void)quipu_error_wrap(&err, status, "%s", path); /* said below */
+        return cli_bundle_fail(run->cli, status, &err, true);
     }
-    (void)quipu_error_wrap(&err, status, "%s", path); /* said below */
-    return cli_bundle_fail(cli, status, &err, true);
+    if (last == NULL) {
+        last = &run->last[run->sources++];
+        memcpy(last->source, bundle->source, sizeof last->source);
+    }
+    last->place = quipu_bundle_place_of(bundle);
+    return 0;
+}
+
+static int check_one(struct verify_run *run, const char *path)
+{
+    struct quipu_bundle_report report;
+    struct quipu_error err = {.offset = QUIPU_ERROR_NO_OFFSET};
+    bool is_first = true;
+    enum quipu_status status =
+        run->values->unpack == NULL
+            ? quipu_bundle_check_with(path, run->options, &report, &err)
+            : quipu_bundle_unpack(path, run->options, run->values->unpack, &report, &err);
+    if (status != QUIPU_OK) {
+        return cli_bundle_fail(run->cli, status, &err, false);
+    }
+    int code = check_order(run, &report, path, &is_first);
+    if (code == 0 && run->cli->is_json) {
+        status = say_json(path, &report, &err);
+        code = status == QUIPU_OK ? 0 : cli_fail(run->cli, status, &err, NULL);
+    } else if (code == 0) {
+        say_text(run->cli, run->values, path, &report, is_first);
+    }
+    return code;
 }
 
 static int check_all(const struct cli *cli, const struct cli_verify_bundle *values,
                      const struct quipu_bundle_check_options *options, int count, char **paths)
 {
-    struct quipu_bundle_report reports[2];
-    struct quipu_error err = {.offset = QUIPU_ERROR_NO_OFFSET};
+    struct quipu_error err;
+    struct verify_run run = {.cli = cli, .values = values, .options = options};
     int code = 0;
-    for (int i = 0; code == 0 && i < count; i++) {
-        struct quipu_bundle_report *report = &reports[i % 2];
+    run.last = quipu_alloc_zero((size_t)count, sizeof *run.last);
+    if (run.last == NULL) {
         enum quipu_status status =
-            values->unpack == NULL
-                ? quipu_bundle_check_with(paths[i], options, report, &err)
-                : quipu_bundle_unpack(paths[i], options, values->unpack, report, &err);
-        if (status != QUIPU_OK) {
-            return cli_bundle_fail(cli, status, &err, false);
-        }
-        code = i == 0 ? 0 : check_order(cli, &reports[(i + 1) % 2], report, paths[i]);
-        if (code == 0 && cli->is_json) {
-            status = say_json(paths[i], report, &err);
-            code = status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
-        } else if (code == 0) {
-            say_text(cli, values, paths[i], report, i == 0);
-        }
+            quipu_error_set(&err, QUIPU_NO_MEMORY, "no memory for %d bundles", count);
+        return cli_fail(cli, status, &err, NULL);
     }
+    for (int i = 0; code == 0 && i < count; i++) {
+        code = check_one(&run, paths[i]);
+    }
+    quipu_free(run.last);
     return code;
 }
 

@@ -46,6 +46,7 @@ struct quipu_bundle_reader {
     struct quipu_proof_tree log_tree; /* what the checkpoint says */
     size_t outside_next;              /* in manifest.log.outside */
     uint64_t proven;
+    uint64_t proven_new; /* of them, those behind the checkpoint before */
 
     struct quipu_buf digests; /* of the envelopes in order, 32 bytes each */
     struct quipu_buf envelope_block;

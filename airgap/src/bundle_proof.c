@@ -106,6 +106,7 @@ enum quipu_status quipu_bundle_prove(struct quipu_bundle_reader *reader, uint64_
                                   envelope->source_seq, reader->log_tree.size);
     }
     reader->proven++;
+    reader->proven_new += envelope->source_seq > reader->manifest.log.previous.size;
     return QUIPU_OK;
 }
 

@@ -25,6 +25,7 @@
 
 #include "bundle_parts.h"
 #include "quipu/alloc.h"
+#include "receipts_codec.h"
 
 /* A bundle's header names one root: 59 bytes. A larger one is not read. */
 #define HEADER_BYTES_MAX 4096u
@@ -163,6 +164,15 @@ enum quipu_status quipu_bundle_expect(struct quipu_bundle_reader *reader,
 
 /* ------------------------------------------------------------------ root and manifest */
 
+/* The other kind of file that travels over an air gap. */
+static bool is_receipts(const struct quipu_bundle_reader *reader)
+{
+    struct quipu_receipts_root root;
+    enum quipu_status status =
+        quipu_receipts_root_decode(quipu_buf_slice(&reader->root_block), &root, NULL);
+    return status == QUIPU_OK || status == QUIPU_UNSIGNED;
+}
+
 static enum quipu_status read_root(struct quipu_bundle_reader *reader)
 {
     struct quipu_cid root = {0};
@@ -184,6 +194,11 @@ static enum quipu_status read_root(struct quipu_bundle_reader *reader)
     }
     status =
         quipu_bundle_root_decode(quipu_buf_slice(&reader->root_block), &reader->root, reader->err);
+    if (status != QUIPU_OK && status != QUIPU_NO_MEMORY && is_receipts(reader)) {
+        return quipu_error_set(reader->err, QUIPU_INVALID,
+                               "these are receipts, not a bundle; look at them with `quipu import "
+                               "--receipts --dry-run`");
+    }
     return status == QUIPU_OK ? status : quipu_bundle_not_one(reader, status, "the root");
 }
 
@@ -342,6 +357,7 @@ static void fill_report(struct quipu_bundle_reader *reader, struct quipu_bundle_
     *report = filled;
 }
 
+        .left_out = reader->log_tree.size - manifest->log.previous.size - reader->proven_new,
 enum quipu_status quipu_bundle_read(int fd, const struct quipu_bundle_pass *pass,
                                     struct quipu_bundle_report *report, struct quipu_error *err)
 {

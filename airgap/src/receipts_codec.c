@@ -22,7 +22,7 @@
 
 static enum quipu_status not_one(struct quipu_error *err, const char *what)
 {
-    return quipu_error_set(err, QUIPU_BUNDLE, "no receipts: %s", what);
+    return quipu_error_set(err, QUIPU_BUNDLE, "%s", what);
 }
 
 static enum quipu_status read_key(struct quipu_dagcbor_reader *reader, const char *wanted,
@@ -31,7 +31,7 @@ static enum quipu_status read_key(struct quipu_dagcbor_reader *reader, const cha
     struct quipu_slice key = {0};
     enum quipu_status status = quipu_dagcbor_read_text(reader, &key, err);
     if (status == QUIPU_OK && !quipu_slice_equal(key, quipu_slice_text(wanted))) {
-        return quipu_error_set(err, QUIPU_BUNDLE, "no receipts: expected the key \"%s\"", wanted);
+        return quipu_error_set(err, QUIPU_BUNDLE, "expected the key \"%s\"", wanted);
     }
     return status;
 }
@@ -66,8 +66,7 @@ static enum quipu_status read_said(struct quipu_dagcbor_reader *reader, const ch
         status = quipu_dagcbor_read_text(reader, out, err);
     }
     if (status == QUIPU_OK && (out->len > bytes_max || !quipu_text_is_printable(*out))) {
-        return quipu_error_set(err, QUIPU_BUNDLE,
-                               "no receipts: %s has %zu bytes or control characters", key,
+        return quipu_error_set(err, QUIPU_BUNDLE, "%s has %zu bytes or control characters", key,
                                out->len);
     }
     return status;
@@ -82,8 +81,8 @@ static enum quipu_status read_list(struct quipu_dagcbor_reader *reader, const ch
         status = quipu_dagcbor_read_list(reader, count, err);
     }
     return status == QUIPU_OK && (*count == 0 || *count > most)
-               ? quipu_error_set(err, QUIPU_BUNDLE, "no receipts: %" PRIu64 " %s, limit %" PRIu64,
-                                 *count, key, most)
+               ? quipu_error_set(err, QUIPU_BUNDLE, "%" PRIu64 " %s, limit %" PRIu64, *count, key,
+                                 most)
                : status;
 }
 

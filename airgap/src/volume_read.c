@@ -149,6 +149,33 @@ static enum quipu_status load_index(struct quipu_volume_reader *reader, struct q
 
 /* ------------------------------------------------------------------ the volumes */
 
+/* A name that is a symbolic link, a folder, a device or a pipe, or holds more than the signed index
+ * says of all volumes together, is nobody's volume: it is not read. */
+static enum quipu_status refuse_kind(const struct quipu_volume_reader *reader,
+                                     const struct quipu_volume_entry *entry, const char *what,
+                                     struct quipu_error *err)
+{
+    return quipu_error_set(err, QUIPU_BUNDLE, "%s: %.*s is %s; put the volume itself there",
+                           reader->path, QUIPU_SLICE_FMT(entry->name), what);
+}
+
+static enum quipu_status check_kind(const struct quipu_volume_reader *reader,
+                                    const struct quipu_volume_entry *entry, int fd,
+                                    struct quipu_error *err)
+{
+    struct stat info;
+    if (fstat(fd, &info) != 0) {
+        return quipu_error_errno(err, errno, "look at %.*s in %s", QUIPU_SLICE_FMT(entry->name),
+                                 reader->path);
+    }
+    if (!S_ISREG(info.st_mode)) {
+        return refuse_kind(reader, entry, "no regular file", err);
+    }
+    return (uint64_t)info.st_size > reader->index.bytes
+               ? refuse_kind(reader, entry, "larger than the whole bundle", err)
+               : QUIPU_OK;
+}
+
 static int open_entry(const struct quipu_volume_reader *reader,
                       const struct quipu_volume_entry *entry)
 {
@@ -168,8 +195,18 @@ static enum quipu_status find_all(const struct quipu_volume_reader *reader, stru
         const struct quipu_volume_entry *entry = &reader->index.entries[i];
         int fd = open_entry(reader, entry);
         if (fd >= 0) {
+            enum quipu_status status = check_kind(reader, entry, fd, err);
             (void)close(fd); /* was only looked for */
+            if (status != QUIPU_OK) {
+                return status;
+            }
             continue;
+        }
+        if (errno == ELOOP) {
+            return refuse_kind(reader, entry, "a symbolic link", err);
+        }
+        if (errno == ENXIO || errno == ENODEV) {
+            return refuse_kind(reader, entry, "no regular file", err);
         }
         if (errno != ENOENT) {
             return quipu_error_errno(err, errno, "open %.*s in %s", QUIPU_SLICE_FMT(entry->name),
@@ -201,9 +238,15 @@ static enum quipu_status hash_entry(const struct quipu_volume_reader *reader,
     }
     struct quipu_source source = quipu_source_fd(&fd);
     enum quipu_status status = QUIPU_OK;
+    uint64_t left = reader->index.bytes;
     quipu_sha256_stream_init(&stream);
     while (status == QUIPU_OK && got > 0) {
         status = source.read(source.ctx, scratch, READ_BYTES, &got, err);
+        if (status == QUIPU_OK && got > left) { /* it grew since it was looked at */
+            (void)close(fd);                    /* was only read */
+            return refuse_kind(reader, entry, "larger than the whole bundle", err);
+        }
+        left -= status == QUIPU_OK ? got : 0;
         quipu_sha256_stream_update(&stream, quipu_slice(scratch, status == QUIPU_OK ? got : 0));
     }
     quipu_sha256_stream_final(&stream, digest);

@@ -283,7 +283,7 @@ Test(receipts, a_bundle_is_no_receipt_and_a_receipt_no_bundle)
     temp_dir_join(&dir, "bundle.car", bundle);
     cr_assert_eq(quipu_receipts_import(vault.engine, bundle, NULL, NULL, &err), QUIPU_BUNDLE, "%s",
                  err.message);
-    cr_assert_eq(quipu_import(vault.engine, path, NULL, NULL, &err), QUIPU_BUNDLE, "%s",
+    cr_assert_eq(quipu_import(vault.engine, path, NULL, NULL, &err), QUIPU_INVALID, "%s",
                  err.message);
 }
 

@@ -156,6 +156,28 @@ Test(volume, changed_cut_and_foreign_ones_are_refused)
     free_file(&part);
 }
 
+Test(volume, what_is_no_file_of_its_size_is_not_read)
+{
+    char path[LONG_BYTES];
+    char kept[LONG_BYTES];
+    export_volumes(NULL);
+    file_of("out.car.002", path);
+    file_of("kept", kept);
+    cr_assert_eq(rename(path, kept), 0);
+    cr_assert_eq(symlink("kept", path), 0);
+    expect(QUIPU_BUNDLE, "out.car.002 is a symbolic link");
+    cr_assert_eq(remove(path), 0);
+    cr_assert_eq(mkdir(path, 0700), 0);
+    expect(QUIPU_BUNDLE, "out.car.002 is no regular file");
+    cr_assert_eq(rmdir(path), 0);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    expect(QUIPU_BUNDLE, "out.car.002 is no regular file");
+    cr_assert_eq(remove(path), 0);
+    cr_assert_eq(rename(kept, path), 0);
+    cr_assert_eq(truncate(path, (off_t)1 << 40), 0, "a sparse file of a terabyte");
+    expect(QUIPU_BUNDLE, "out.car.002 is larger than the whole bundle");
+}
+
 Test(volume, an_index_that_is_not_what_was_signed_is_refused)
 {
     char path[LONG_BYTES];

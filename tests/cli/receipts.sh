@@ -24,6 +24,7 @@ export QUIPU_STORE=$vault
 equal "published before" "$("$quipu" status --json | member published)" 0
 equal "no receipts" "$("$quipu" status --receipts)" ""
 refused 2 '--yes' INVALID import --receipts "$dir/receipts.car"
+refused 3 'these are receipts' INVALID verify "$dir/receipts.car"
 has "a look" "$("$quipu" import --receipts --dry-run "$dir/receipts.car")" "3 events would be marked as published"
 refused 6 '; ' UNTRUSTED import --receipts --yes --trust "$("$quipu" status --json | member source)" "$dir/receipts.car"
 refused 6 '; ' BUNDLE import --receipts --yes "$dir/out.car"

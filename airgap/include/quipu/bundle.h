@@ -145,6 +145,9 @@ struct quipu_bundle_report {
     bool has_log_previous;
     uint64_t log_previous_size;
     uint8_t log_previous_root[QUIPU_SHA256_BYTES];
+    /** Events that the source recorded since that checkpoint (since its beginning, where there is
+     * none) and that are not in the bundle: it is a selection. */
+    uint64_t left_out;
     uint64_t proven;     /* events that are proven to be in that tree, each at its number */
     uint64_t signatures; /* all of them hold */
     /** How many people of those whom the caller trusts have signed; 0 where it named nobody. */
