@@ -37,7 +37,7 @@ append() { # FIRST LAST
     done | "$quipu" append --quiet - >/dev/null
 }
 
-# Run the commands of a VERIFY.txt; $1: its folder.
+# Run the commands of a VERIFY.txt; $1: its folder. The auditor was told the source: $SOURCE.
 audit() {
     local commands
     commands=$(sed -n 's/^\$ //p' "$1/VERIFY.txt")
@@ -55,6 +55,8 @@ expect_exit() { # CODE WORD COMMAND…
 
 "$quipu" init --quiet >/dev/null
 append 1 300
+SOURCE=$("$quipu" status --json | grep -oE -m 1 '"source":"U[A-Z2-7]{55}"' | grep -oE 'U[A-Z2-7]{55}')
+export SOURCE
 "$quipu" export --quiet --unpack "$dir/audit" --operator 'Ada Quispe' "$dir/one.car" >"$dir/said"
 grep -q '^spoken ' "$dir/said" || fail "the digest is not said in words"
 for name in events.car events.ndjson manifest.cbor manifest.json signature-1.sig signer-1.pub \
@@ -66,7 +68,13 @@ cmp "$dir/one.car" "$dir/audit/events.car"
 [ "$(sed -n '$=' "$dir/audit/checkpoint")" -eq 5 ] || fail "the checkpoint has another number of lines"
 audit "$dir/audit" || fail "the commands of VERIFY.txt fail: $(cat "$dir/log")"
 grep -q '300 events verified' "$dir/log" || fail "node has not counted the events"
-grep -q 'Good "quipu-bundle@v1" signature' "$dir/log" || fail "ssh-keygen has not verified"
+grep -q 'Good "quipu-bundle@v1" signature for source' "$dir/log" || fail "the source's key has not verified"
+grep -q "Good \"quipu-bundle@v1\" signature for $SOURCE" "$dir/log" || fail "ssh-keygen has not verified"
+if (unset SOURCE && audit "$dir/audit"); then
+    fail "the commands run without a source that was told"
+fi
+sed -n 's/^\$ //p' "$dir/audit/VERIFY.txt" >"$dir/commands"
+(cd "$dir/audit" && sh -e "$dir/commands") >"$dir/log" 2>&1 || fail "sh fails: $(cat "$dir/log")"
 
 # Encrypted: who receives it unpacks it, and age itself finds the same bytes.
 age-keygen -o "$dir/identity" 2>/dev/null
@@ -86,7 +94,12 @@ head -n 1 "$dir/words.age" | grep -qx -- '-----BEGIN AGE ENCRYPTED FILE-----' ||
 "$quipu" verify --passphrase-fd 3 "$dir/words.age" 3<<<'correct horse' >/dev/null
 expect_exit 27 'wrong recipient: ' "$quipu" verify --passphrase-fd 3 "$dir/words.age" 3<<<'wrong horse'
 
-# One change after the other, each found by the tools.
+# One change after the other, each found by the tools, also where the forger has put the sums right.
+resum() { # FOLDER
+    (cd "$1" && find . -type f ! -name SHA256SUMS -printf '%P\0' | xargs -0 sha256sum) >"$dir/sums"
+    cp "$dir/sums" "$1/SHA256SUMS"
+}
+tampered=' SHA256SUMS VERIFY.txt '
 tamper() { # NAME SED-EXPRESSION
     cp -r "$dir/audit" "$dir/tampered"
     sed -i "$2" "$dir/tampered/$1"
@@ -94,24 +107,60 @@ tamper() { # NAME SED-EXPRESSION
     if audit "$dir/tampered"; then
         fail "a change of $1 is not found"
     fi
-    # Also where the forger has put the sums right.
-    (cd "$dir/tampered" && find . -type f ! -name SHA256SUMS -printf '%P\0' | xargs -0 sha256sum) >"$dir/sums"
-    cp "$dir/sums" "$dir/tampered/SHA256SUMS"
-    case $1 in
-    manifest.cbor | events.car | signature-1.sig | allowed_signers)
-        if audit "$dir/tampered"; then
-            fail "a change of $1 is not found with new sums"
-        fi
-        ;;
-    esac
+    resum "$dir/tampered"
+    if audit "$dir/tampered"; then
+        fail "a change of $1 is not found with new sums: $2"
+    fi
     rm -r "$dir/tampered"
+    tampered+="$1 "
 }
 tamper manifest.cbor 's/Ada Quispe/Eva Quispe/'
+tamper manifest.json 's/Ada Quispe/Eva Quispe/'
 tamper events.car 's/root-3/root-4/'
 tamper events.ndjson 's/root-3/root-4/'
+tamper events.ndjson 's/"n":3}/"n":999}/'
+tamper events.ndjson 's/"n":3}/"n":999,"n":3}/'
+tamper events.ndjson '7d'
+tamper events.ndjson '7p'
+tamper events.ndjson '$s/.*/&\n/;$p'
+tamper events.ndjson '7{h;d};8G'
 tamper signature-1.sig '3s/[A-M]/Z/'
+tamper signer-1.pub 's/AAAAC3NzaC1lZDI1NTE5AAAAI/AAAAC3NzaC1lZDI1NTE5AAAAJ/'
 tamper allowed_signers 's/AAAAC3NzaC1lZDI1NTE5AAAAI/AAAAC3NzaC1lZDI1NTE5AAAAJ/'
+tamper allowed_signers 's/ .*/ cert-authority&/'
+tamper allowed_signers 'p'
 tamper checkpoint '2s/3/4/'
+tamper checkpoint.vkey 's/+../+zz/'
+for path in "$dir/audit"/*; do
+    [[ $tampered == *" ${path##*/} "* ]] || fail "nobody changed ${path##*/}"
+done
+
+# Whole folders by a forger, with everything put right that can be. What finds them is named.
+ssh-keygen -q -t ed25519 -N '' -f "$dir/forger"
+ln -s "$here/forge.mjs" "$dir/forge.mjs"
+forged() { # MODE WORD
+    cp -r "$dir/audit" "$dir/tampered"
+    (cd "$dir" && node --preserve-symlinks --preserve-symlinks-main forge.mjs "$1" tampered forger) >"$dir/told"
+    sed -i "s/$honest/$SOURCE/" "$dir/tampered/VERIFY.txt"
+    resum "$dir/tampered"
+    if audit "$dir/tampered"; then
+        fail "a forged folder passes: $1"
+    fi
+    grep -qE -- "$2" "$dir/log" || fail "'$2' is not said of $1: $(cat "$dir/log")"
+    rm -r "$dir/tampered"
+}
+honest=$SOURCE
+forged signer 'Could not verify signature|incorrect signature|Signature verification failed'
+forged extra 'blocks that nothing names'
+forged twice 'is there twice'
+cp -r "$dir/audit" "$dir/tampered"
+SOURCE=$(cd "$dir" && node --preserve-symlinks --preserve-symlinks-main forge.mjs again tampered forger)
+rm -r "$dir/tampered"
+forged again 'is there twice'
+SOURCE=$honest
+cp "$dir/audit/signature-1.sig" "$dir/audit/signature-2.sig"
+audit "$dir/audit" && fail "a signature that is not of the bundle passes"
+rm "$dir/audit/signature-2.sig"
 
 # The verdicts of verify.
 append 301 310
@@ -133,6 +182,20 @@ expect_exit 26 'untrusted signer: ' "$quipu" verify --trust "$stranger" "$dir/on
 expect_exit 27 'wrong recipient: ' "$quipu" verify "$dir/two.age"
 expect_exit 29 'replayed: ' "$quipu" verify "$dir/three.car" "$dir/one.car"
 expect_exit 29 'replayed: ' "$quipu" verify "$dir/three.car" "$dir/three.car"
+# Bundles of another source, and those without a number, do not hide what is missing.
+"$quipu" --store "$dir/stranger" export --quiet "$dir/strange.car" >/dev/null
+expect_exit 23 'gap: .*four.car: bundles 3 to 4 ' "$quipu" verify "$dir/two.car" "$dir/strange.car" "$dir/four.car"
+"$quipu" verify "$dir/one.car" "$dir/three.car" >"$dir/log" 2>&1 && fail "a gap is not found"
+"$quipu" verify "$dir/strange.car" "$dir/four.car" >"$dir/log"
+grep -q '^not       that bundle 4 came before it' "$dir/log" || fail "the caveat is not said: $(cat "$dir/log")"
+# A selection says that it is one.
+"$quipu" verify "$dir/one.car" >"$dir/log"
+! grep -q 'that it is all' "$dir/log" || fail "a whole bundle is called a selection"
+# A path is text of others.
+cp "$dir/one.car" "$dir/"$'x\n\e[32mintact\e[0m: y.car'
+"$quipu" verify "$dir/"$'x\n\e[32mintact\e[0m: y.car' >"$dir/log"
+[ "$(grep -c intact "$dir/log")" -eq 1 ] || fail "a path makes lines of its own: $(cat "$dir/log")"
+! grep -q $'\e' "$dir/log" || fail "a path drives the terminal"
 expect_exit 5 'cut-and-gone' "$quipu" verify "$dir/cut-and-gone.car"
 
 # Volumes.
@@ -149,4 +212,14 @@ append 321 321
 (QUIPU_STORE=$dir/rolled-back append 322 322)
 "$quipu" --store "$dir/rolled-back" export --quiet --since-last "$dir/other-seven.car" >/dev/null
 expect_exit 24 'fork: .*number 7' "$quipu" verify "$dir/seven.car" "$dir/other-seven.car"
+
+# A selection says so, and how much of what is new it leaves out.
+"$quipu" export --quiet --aggregate key/root-3 "$dir/some.car" >/dev/null
+left=$("$quipu" verify --json "$dir/some.car" | grep -o '"left_out":[0-9]*')
+[ "$left" = '"left_out":0' ] || fail "nothing new is left out, said is: $left"
+append 331 337
+"$quipu" export --quiet --aggregate key/root-3 "$dir/more.car" >/dev/null
+"$quipu" verify "$dir/some.car" "$dir/more.car" >"$dir/log"
+grep -qx 'not       that it is all: 6 events that the source had recorded are not in it, of those since bundle 8' \
+    "$dir/log" || fail "a selection is not called one: $(cat "$dir/log")"
 echo "an auditor with stock tools finds what quipu says, and what was changed"
