@@ -36,7 +36,8 @@ struct cli {
     bool has_colour;   /* stdout is a terminal and NO_COLOR is not set */
     bool has_progress; /* stderr is a terminal and --quiet was not given */
     bool was_backup;   /* when it was opened; see cli_say_restored */
-    bool was_wrapped;  /* its signing key was, then */
+    bool had_key;      /* its signing key was there, then */
+    bool was_wrapped;  /* and wrapped; where it was gone: when it was last used */
     struct quipu_store *store;
     struct quipu_engine *engine;
     char done[96]; /* what stands even where the results do not reach stdout; "" nothing */

@@ -56,26 +56,46 @@ static bool is_marked_backup(struct quipu_store *store)
     return is_known && is_marked;
 }
 
+/* Of a key that cannot be read, whoever needs it says so. */
+static enum quipu_identity_state key_state(struct quipu_engine *engine)
+{
+    enum quipu_identity_state state;
+    return quipu_identity_state(engine, &state, NULL) == QUIPU_OK ? state : QUIPU_IDENTITY_PLAIN;
+}
+
+static void look_at_key(struct cli *cli)
+{
+    bool was_wrapped = false;
+    enum quipu_identity_state state = key_state(cli->engine);
+    /* A store that cannot be read says so elsewhere. */
+    if (quipu_identity_was_wrapped(cli->engine, &was_wrapped, NULL) != QUIPU_OK) {
+        was_wrapped = false;
+    }
+    cli->had_key = state != QUIPU_IDENTITY_ABSENT;
+    cli->was_wrapped = cli->had_key ? state == QUIPU_IDENTITY_LOCKED : was_wrapped;
+}
+
 void cli_say_restored(const struct cli *cli)
 {
     char source[QUIPU_SOURCE_TEXT_BYTES];
-    if (cli->store != NULL && cli->was_backup && !is_marked_backup(cli->store) &&
-        quipu_identity_source(cli->engine, source, NULL) == QUIPU_OK) {
-        cli_note(cli,
-                 "the store in %s was restored from a backup: it records under a new source from "
-                 "now on, %s",
-                 cli->store_path, source);
-        if (cli->was_wrapped) {
-            cli_note(cli, "the new source's key is plain; wrap it with `quipu keygen --wrap`");
-        }
+    const char *why = NULL;
+    if (cli->store == NULL) {
+        return;
     }
-}
-
-/* Of a store whose key cannot be read, whoever needs the key says so. */
-static bool has_wrapped_key(struct quipu_engine *engine)
-{
-    enum quipu_identity_state state;
-    return quipu_identity_state(engine, &state, NULL) == QUIPU_OK && state == QUIPU_IDENTITY_LOCKED;
+    if (cli->was_backup && !is_marked_backup(cli->store)) {
+        why = "was restored from a backup";
+    } else if (cli->was_wrapped && !cli->had_key &&
+               key_state(cli->engine) == QUIPU_IDENTITY_PLAIN) {
+        why = "had a wrapped key, which is gone";
+    }
+    if (why == NULL || quipu_identity_source(cli->engine, source, NULL) != QUIPU_OK) {
+        return;
+    }
+    cli_note(cli, "the store in %s %s: it records under a new source from now on, %s",
+             cli->store_path, why, source);
+    if (cli->was_wrapped) {
+        cli_note(cli, "the new source's key is plain; wrap it with `quipu keygen --wrap`");
+    }
 }
 
 int cli_open(struct cli *cli)
@@ -86,7 +106,7 @@ int cli_open(struct cli *cli)
     switch ((int)status) {
     case QUIPU_OK:
         cli->was_backup = is_marked_backup(cli->store);
-        cli->was_wrapped = cli->was_backup && has_wrapped_key(cli->engine);
+        look_at_key(cli);
         return cli_config_opened(cli);
     case QUIPU_NOT_FOUND:
         (void)quipu_error_set(&err, status, "there is no store in \"%s\"", cli->store_path);

@@ -4,7 +4,6 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,7 +11,7 @@
 #include "cli.h"
 #include "passphrase.h"
 #include "print.h"
-#include "quipu/io.h"
+#include "quipu/new_file.h"
 #include "quipu/sshsig.h"
 
 #define CURE_NO_KEY "make one with `quipu keygen --signing FILE`, or name the file that is meant"
@@ -71,28 +70,6 @@ static enum quipu_status say(const struct cli *cli, const char *path,
 }
 
 /* ------------------------------------------------------------------ FILE.pub */
-
-/* A new file for everybody to read. */
-static enum quipu_status write_public(const char *path, struct quipu_slice line,
-                                      struct quipu_error *err)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (fd < 0) {
-        return quipu_error_errno(err, errno, "make \"%s\"", path);
-    }
-    struct quipu_sink sink = quipu_sink_fd(&fd);
-    enum quipu_status status = sink.write(sink.ctx, line, err);
-    if (status == QUIPU_OK && fsync(fd) != 0) {
-        status = quipu_error_errno(err, errno, "sync \"%s\"", path);
-    }
-    if (close(fd) != 0 && status == QUIPU_OK) {
-        status = quipu_error_errno(err, errno, "close \"%s\"", path);
-    }
-    if (status != QUIPU_OK) {
-        (void)unlink(path); /* half of a line is worse than none */
-    }
-    return status;
-}
 
 /* "FILE.pub" with its NUL; refused where it is there. */
 static enum quipu_status public_path(const char *path, struct quipu_buf *out,
@@ -197,7 +174,7 @@ static int make(const struct cli *cli, const struct keygen_values *values)
     if (status == QUIPU_OK && is_signing) {
         status = ssh_line(&made, &line, &err);
         if (status == QUIPU_OK) {
-            status = write_public((const char *)beside.data, quipu_buf_slice(&line), &err);
+            status = quipu_new_file_write((const char *)beside.data, quipu_buf_slice(&line), &err);
         }
         if (status != QUIPU_OK) {
             cli_note(cli, "the key in %s is good; `quipu keygen --public %s` shows its public half",
@@ -277,6 +254,9 @@ static int treat(const struct cli *cli, const struct keygen_values *values, cons
     }
     if (status == QUIPU_OK && !values->shows) {
         status = cover(cli, path, &opener, secrets, &found, &err);
+    }
+    if (status == QUIPU_OK && cli->store != NULL && !values->shows) {
+        status = quipu_identity_ensure(cli->engine, &err); /* the store remembers the cover */
     }
     if (status == QUIPU_OK && values->wraps) {
         cli_note(cli, "what the disk held in clear may still be found on it; a key for which that "

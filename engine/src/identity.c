@@ -18,7 +18,9 @@
  *
  * A wrapped key does not say whose it is. It is taken for that of the row, which nothing but a
  * signature depends on, and is held against the row when it is opened; where there is no row yet,
- * it must be opened before the first event.
+ * it must be opened before the first event. The store remembers that its key is wrapped: where that
+ * file is gone, nobody is there to wrap the new key, and whoever is in front of it is told that it
+ * is plain (quipu_identity_was_wrapped).
  *
  * A plain key is read for each signature and wiped after it; what is kept is the public text.
  *
@@ -225,6 +227,16 @@ static enum quipu_status source_of_wrapped(struct quipu_engine *engine,
     return QUIPU_OK;
 }
 
+static enum quipu_status wrapped_remember(struct quipu_txn *txn, bool is_wrapped,
+                                          struct quipu_error *err)
+{
+    uint64_t was_wrapped = 0;
+    enum quipu_status status = meta_get_u64(txn, META_KEY_WRAPPED, &was_wrapped, err);
+    return status == QUIPU_OK && (was_wrapped != 0) != is_wrapped
+               ? meta_put_u64(txn, META_KEY_WRAPPED, is_wrapped, err)
+               : status;
+}
+
 /* The source to record under; its key is in the folder then. `row` NULL: there is none. */
 static enum quipu_status source_take(struct quipu_engine *engine, struct quipu_txn *txn,
                                      const struct identity_row *row,
@@ -240,10 +252,14 @@ static enum quipu_status source_take(struct quipu_engine *engine, struct quipu_t
         return status == QUIPU_OK ? quipu_txn_backup_mark_clear(txn, err) : status;
     }
     status = source_of_file(engine, out, err);
-    if (status == QUIPU_KEY_LOCKED) {
-        return source_of_wrapped(engine, row, out, err);
+    bool is_wrapped = status == QUIPU_KEY_LOCKED;
+    if (status == QUIPU_NOT_FOUND) {
+        return key_make(engine, out, err);
     }
-    return status == QUIPU_NOT_FOUND ? key_make(engine, out, err) : status;
+    if (is_wrapped) {
+        status = source_of_wrapped(engine, row, out, err);
+    }
+    return status == QUIPU_OK ? wrapped_remember(txn, is_wrapped, err) : status;
 }
 
 bool identity_file_exists(const struct quipu_engine *engine)
@@ -312,7 +328,11 @@ static enum quipu_status identity_is_ready(struct quipu_engine *engine, bool *is
     }
     struct identity_row row;
     bool is_backup = false;
+    uint64_t was_wrapped = 0;
     status = quipu_txn_backup_mark(txn, &is_backup, err);
+    if (status == QUIPU_OK) {
+        status = meta_get_u64(txn, META_KEY_WRAPPED, &was_wrapped, err);
+    }
     if (status == QUIPU_OK) {
         status = identity_row_get(txn, &row, err);
     }
@@ -320,7 +340,8 @@ static enum quipu_status identity_is_ready(struct quipu_engine *engine, bool *is
     if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
         return status;
     }
-    *is_ready = status == QUIPU_OK && !is_backup && (is_wrapped || strcmp(row.source, source) == 0);
+    *is_ready = status == QUIPU_OK && !is_backup && is_wrapped == (was_wrapped != 0) &&
+                (is_wrapped || strcmp(row.source, source) == 0);
     return QUIPU_OK;
 }
 
@@ -429,6 +450,23 @@ enum quipu_status quipu_identity_state(struct quipu_engine *engine, enum quipu_i
     default:
         return status;
     }
+}
+
+enum quipu_status quipu_identity_was_wrapped(struct quipu_engine *engine, bool *out,
+                                             struct quipu_error *err)
+{
+    struct quipu_txn *txn = NULL;
+    uint64_t was_wrapped = 0;
+    enum quipu_status status = quipu_txn_begin_read(engine->store, &txn, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = meta_get_u64(txn, META_KEY_WRAPPED, &was_wrapped, err);
+    quipu_txn_abort(&txn);
+    if (status == QUIPU_OK) {
+        *out = was_wrapped != 0;
+    }
+    return status;
 }
 
 /* Is `source`, whose key was opened, the one that the store records under? */
