@@ -59,7 +59,8 @@ static void warn_of_swap(const struct cli *cli, const struct cli_passphrase *pas
 
 /* ------------------------------------------------------------------ sources */
 
-/* The first line. Not a byte behind it is taken: what follows may be a second passphrase. */
+/* The first line, which may end as on Windows. Not a byte behind it is taken: what follows may be a
+ * second passphrase. */
 static enum quipu_status read_line(int fd, const char *what, struct cli_passphrase *out,
                                    struct quipu_error *err)
 {
@@ -72,6 +73,9 @@ static enum quipu_status read_line(int fd, const char *what, struct cli_passphra
         }
         if (got < 0) {
             return quipu_error_errno(err, errno, "read the passphrase from %s", what);
+        }
+        if (got == 1 && byte == '\n' && out->len > 0 && out->bytes[out->len - 1] == '\r') {
+            out->len--;
         }
         if (got == 0 || byte == '\n') {
             byte = 0;
@@ -265,6 +269,12 @@ static enum quipu_status take(const struct cli_passphrase_from *from, const char
     struct quipu_slice given = quipu_slice(out->bytes, out->len);
     if (given.len == 0) {
         return quipu_error_set(err, QUIPU_INVALID, "the passphrase for %s is empty; give one",
+                               what);
+    }
+    /* A program that writes text in another encoding, or a file that is none. */
+    if (memchr(given.data, 0, given.len) != NULL) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "there is a NUL in the passphrase for %s; give it as UTF-8 text",
                                what);
     }
     return use == CLI_PASSPHRASE_NEW ? quipu_passphrase_check(given, err) : QUIPU_OK;

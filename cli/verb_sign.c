@@ -3,8 +3,6 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
@@ -16,6 +14,7 @@
 #include "print.h"
 #include "quipu/alloc.h"
 #include "quipu/io.h"
+#include "quipu/new_file.h"
 #include "quipu/sign_bundle.h"
 #include "quipu/text.h"
 #include "signers.h"
@@ -145,37 +144,11 @@ static enum quipu_status say_json(const struct sign_run *run,
 /* ------------------------------------------------------------------ the manifest, for ssh-keygen
  */
 
-/* A new file, whole or not there. */
-static enum quipu_status write_new(const char *path, struct quipu_slice bytes,
-                                   struct quipu_error *err)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0644);
-    if (fd < 0 && errno == EEXIST) {
-        return quipu_error_set(err, QUIPU_EXISTS, "there is a file \"%s\" already, it is untouched",
-                               path);
-    }
-    if (fd < 0) {
-        return quipu_error_errno(err, errno, "make \"%s\"", path);
-    }
-    struct quipu_sink sink = quipu_sink_fd(&fd);
-    enum quipu_status status = sink.write(sink.ctx, bytes, err);
-    if (status == QUIPU_OK && fsync(fd) != 0) {
-        status = quipu_error_errno(err, errno, "sync \"%s\"", path);
-    }
-    if (close(fd) != 0 && status == QUIPU_OK) {
-        status = quipu_error_errno(err, errno, "close \"%s\"", path);
-    }
-    if (status != QUIPU_OK) {
-        (void)unlink(path); /* best effort: it is ours, and not whole */
-    }
-    return status;
-}
-
 static int write_manifest(struct sign_run *run)
 {
     struct quipu_error err;
     const char *path = run->values->manifest;
-    enum quipu_status status = write_new(path, quipu_signing_manifest(run->signing), &err);
+    enum quipu_status status = quipu_new_file_write(path, quipu_signing_manifest(run->signing), &err);
     if (status == QUIPU_OK && run->cli->is_json) {
         status = say_json(run, NULL, &err);
     } else if (status == QUIPU_OK) {

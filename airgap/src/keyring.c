@@ -20,8 +20,11 @@
 enum quipu_status quipu_passphrase_check(struct quipu_slice passphrase, struct quipu_error *err)
 {
     size_t chars = 0;
+    size_t blanks = 0;
     for (size_t i = 0; i < passphrase.len; i++) {
         chars += (passphrase.data[i] & 0xc0) != 0x80; /* UTF-8: not the middle of a character */
+        blanks +=
+            passphrase.data[i] == ' ' || (passphrase.data[i] >= '\t' && passphrase.data[i] <= '\r');
     }
     if (passphrase.len > QUIPU_AGE_PASSPHRASE_BYTES_MAX) {
         return quipu_error_set(err, QUIPU_TOO_LARGE, "a passphrase has at most %d bytes, not %zu",
@@ -32,6 +35,15 @@ enum quipu_status quipu_passphrase_check(struct quipu_slice passphrase, struct q
                                "the passphrase has %zu characters, and who gets hold of the file "
                                "can try it at leisure; take %d or more, such as five words",
                                chars, QUIPU_PASSPHRASE_CHARS_MIN);
+    }
+    if (blanks == passphrase.len) {
+        return quipu_error_set(err, QUIPU_INVALID,
+                               "the passphrase is nothing but blanks; take words");
+    }
+    if (memchr(passphrase.data, 0, passphrase.len) != NULL) {
+        return quipu_error_set(
+            err, QUIPU_INVALID,
+            "there is a NUL in the passphrase, which nobody can type; take words");
     }
     return QUIPU_OK;
 }
@@ -147,10 +159,11 @@ enum quipu_status quipu_signing_key_load(const char *path,
     enum quipu_status status = load(AT_FDCWD, path, path, passphrase, &plain, &is_wrapped, err);
     if (status == QUIPU_OK) {
         status = signing_key_new(seed_of(keyring_bytes_slice(&plain)), out, err);
-    }
-    if (status == QUIPU_INVALID) {
-        status = quipu_error_set(err, QUIPU_CORRUPT,
-                                 "%s does not hold one NKey user seed; name a signing key", path);
+        if (status == QUIPU_INVALID) {
+            status =
+                quipu_error_set(err, QUIPU_CORRUPT,
+                                "%s does not hold one NKey user seed; name a signing key", path);
+        }
     }
     keyring_bytes_release(&plain);
     return status;

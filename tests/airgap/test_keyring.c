@@ -42,14 +42,21 @@ Test(keyring, passphrase_of_twelve_characters_is_long_enough)
         const char *text;
         enum quipu_status status;
     } rows[] = {
-        {"", QUIPU_INVALID},        {"eleven char", QUIPU_INVALID},
-        {"twelve chars", QUIPU_OK}, {"äöüäöüäöüäö", QUIPU_INVALID}, /* 22 bytes, 11 characters */
+        {"", QUIPU_INVALID},
+        {"eleven char", QUIPU_INVALID},
+        {"            ", QUIPU_INVALID}, /* twelve blanks */
+        {" \t\n\v\f\r         ", QUIPU_INVALID},
+        {"           x", QUIPU_OK},
+        {"twelve chars", QUIPU_OK},
+        {"äöüäöüäöüäö", QUIPU_INVALID}, /* 22 bytes, 11 characters */
         {"äöüäöüäöüäöü", QUIPU_OK},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         cr_assert_eq(quipu_passphrase_check(quipu_slice_text(rows[i].text), &err), rows[i].status,
                      "row %zu", i);
     }
+    cr_assert_eq(quipu_passphrase_check(quipu_slice("twelve\0chars", 12), &err), QUIPU_INVALID);
+    cr_assert_not_null(strstr(err.message, "NUL"), "%s", err.message);
     static char longest[QUIPU_AGE_PASSPHRASE_BYTES_MAX + 1];
     memset(longest, 'x', sizeof longest);
     cr_assert_eq(quipu_passphrase_check(quipu_slice(longest, sizeof longest - 1), &err), QUIPU_OK);
@@ -280,6 +287,30 @@ Test(keyring, whoever_asks_may_give_up)
     cr_assert_null(key);
 }
 
+/* What is wrong with an answer is not wrong with the file. */
+Test(keyring, answer_that_is_no_passphrase_does_not_blame_the_file)
+{
+    static const enum quipu_key_kind kinds[] = {QUIPU_KEY_SIGNING, QUIPU_KEY_AGE};
+    for (size_t i = 0; i < 2; i++) {
+        struct quipu_signing_key *key = NULL;
+        struct quipu_age_secrets *secrets = NULL;
+        struct quipu_key_public found;
+        struct keyring_kit_asked asked = {"", 0};
+        struct quipu_passphrase ask = keyring_kit_ask(&asked);
+        (void)unlink(path);
+        keyring_kit_make(path, kinds[i], KEYRING_KIT_PASSPHRASE, QUIPU_AGE_ARMORED, NULL);
+        cr_assert_eq(quipu_age_secrets_new(&secrets, &err), QUIPU_OK);
+
+        cr_assert_eq(quipu_signing_key_load(path, &ask, &key, &err), QUIPU_INVALID);
+        cr_assert_not_null(strstr(err.message, "passphrase of 0 bytes"), "%s", err.message);
+        cr_assert_eq(quipu_key_look(path, &ask, &found, &err), QUIPU_INVALID);
+        cr_assert_not_null(strstr(err.message, "passphrase of 0 bytes"), "%s", err.message);
+        cr_assert_eq(quipu_age_secrets_load(secrets, path, &ask, &err), QUIPU_INVALID);
+        cr_assert_eq(asked.count, 3u);
+        quipu_age_secrets_free(&secrets);
+    }
+}
+
 Test(keyring, identities_are_loaded_plain_and_wrapped)
 {
     static const char *const passphrases[] = {NULL, KEYRING_KIT_PASSPHRASE};
@@ -501,6 +532,15 @@ Test(keyring, left_over_is_used_again_and_a_run_beside_it_waits)
     cr_assert_eq(chmod(temp, 0640), 0);
     cr_assert_eq(quipu_key_make(path, QUIPU_KEY_AGE, &options, NULL, &err), QUIPU_PERMISSION);
     cr_assert_eq(chmod(temp, 0600), 0);
+    /* With a second name somebody would have the key when it is written. */
+    char other[2 * TEMP_DIR_BYTES];
+    cr_assert_eq(link(temp, temp_dir_join(&dir, "other", other)), 0);
+    cr_assert_eq(quipu_key_make(path, QUIPU_KEY_AGE, &options, NULL, &err), QUIPU_PERMISSION);
+    cr_assert_not_null(strstr(err.message, "is not ours alone"), "%s", err.message);
+    struct quipu_slice left = read_file(other);
+    cr_assert(quipu_slice_equal(left, quipu_slice_text("rest of a run that was killed")));
+    free_file(&left);
+    cr_assert_eq(unlink(other), 0);
     cr_assert_eq(quipu_key_make(path, QUIPU_KEY_AGE, &options, NULL, &err), QUIPU_OK, "%s",
                  err.message);
     keyring_kit_assert_alone(&dir, "key");

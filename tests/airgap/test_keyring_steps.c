@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -87,6 +88,53 @@ static void public_of(const char *passphrase, char out[QUIPU_AGE_RECIPIENT_TEXT_
     if (quipu_key_look(path, &ask, &found, &err) == QUIPU_OK) {
         memcpy(out, found.text, sizeof found.text);
     }
+}
+
+/* ------------------------------------------------------------------ a medium that loses bytes */
+
+static off_t spoil_at = -1;
+
+/* Asked for between writing and reading back. The program stands in for the system here: a byte
+ * changes on the medium. */
+int posix_fadvise(int fd, off_t offset, off_t len, int advice)
+{
+    uint8_t byte = 0;
+    (void)offset;
+    (void)len;
+    (void)advice;
+    if (spoil_at >= 0 && pread(fd, &byte, 1, spoil_at) == 1) {
+        byte ^= 1;
+        cr_assert_eq(pwrite(fd, &byte, 1, spoil_at), 1);
+    }
+    return 0;
+}
+
+/* A key file is named only when it was read back and opened. */
+Test(keyring_steps, file_that_is_not_what_was_written_is_never_named)
+{
+    static const off_t places[] = {1, 20, 57}; /* of the 59 bytes of a plain key */
+    char text[QUIPU_AGE_RECIPIENT_TEXT_BYTES];
+    char again[QUIPU_AGE_RECIPIENT_TEXT_BYTES];
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        spoil_at = places[i];
+        cr_assert_eq(make(NULL), QUIPU_IO, "byte %ld", (long)places[i]);
+        cr_assert_not_null(strstr(err.message, "read back"), "%s", err.message);
+        cr_assert_eq(make(KEYRING_KIT_PASSPHRASE), QUIPU_IO, "byte %ld", (long)places[i]);
+        cr_assert_neq(access(path, F_OK), 0);
+    }
+    spoil_at = -1;
+    cr_assert_eq(make(KEYRING_KIT_PASSPHRASE), QUIPU_OK, "%s", err.message);
+    public_of(KEYRING_KIT_PASSPHRASE, text);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        spoil_at = places[i];
+        cr_assert_eq(rewrap(KEYRING_KIT_PASSPHRASE, NULL), QUIPU_IO);
+        cr_assert_eq(rewrap(KEYRING_KIT_PASSPHRASE, SECOND_PASSPHRASE), QUIPU_IO);
+    }
+    spoil_at = -1;
+    public_of(KEYRING_KIT_PASSPHRASE, again);
+    cr_assert_neq(text[0], 0);
+    cr_assert_str_eq(again, text);
+    keyring_kit_assert_alone(&dir, "key");
 }
 
 #ifdef QUIPU_FAILPOINTS

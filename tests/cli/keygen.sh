@@ -11,6 +11,9 @@ input=/dev/null
 words='correct horse battery'
 other='another horse battery'
 cd "$dir"
+# What a passphrase is worth is not what is tried here: test builds make keys with little work, but
+# for one.
+export QUIPU_TEST_WORK_FACTOR=10
 
 # alone COMMAND…: without a terminal to ask on.
 alone() {
@@ -28,7 +31,7 @@ typed() {
 
 # ------------------------------------------------------------------ making
 
-out=$("$quipu" keygen --signing a.key --passphrase-fd 3 3<<<"$words")
+out=$(env -u QUIPU_TEST_WORK_FACTOR "$quipu" keygen --signing a.key --passphrase-fd 3 3<<<"$words")
 equal "mode of a key" "$(stat -c %a a.key)" 600
 equal "mode of its public half" "$(stat -c %a a.key.pub)" 644
 has "keygen --signing" "$out" "key     a.key, wrapped"
@@ -36,9 +39,20 @@ source=$(awk '$1 == "public" { print $2 }' <<<"$out")
 equal "the NKey begins with U and has 56 characters" "${source:0:1}${#source}" U56
 has "keygen --signing" "$out" "ssh     $(cat a.key.pub)"
 equal "first line of a wrapped key" "$(head -1 a.key)" '-----BEGIN AGE ENCRYPTED FILE-----'
+equal "the work that a passphrase takes" "$(sed '1d; $d' a.key | base64 -d | sed -n 's/^-> scrypt .* //p' | head -1)" 18
 equal "what is left beside it" "$(find . -name '*quipu-new*' | wc -l)" 0
 if command -v ssh-keygen >/dev/null; then
     has "ssh-keygen -l" "$(ssh-keygen -l -f a.key.pub)" "$source (ED25519)"
+fi
+# Its public half is there whole, or not at all.
+found=0
+QUIPU_FAILPOINT=airgap.export.sync:kill "$quipu" keygen --signing half.key --plain >out 2>err || found=$?
+if [ "$found" != 0 ]; then
+    equal "how the making ended" "$found" 137
+    [ ! -e half.key.pub ] || fail "a public half was there before it was whole"
+    "$quipu" keygen --public half.key >out
+else
+    echo "note: no failpoints here, the interrupted making was not tried"
 fi
 json=$("$quipu" keygen --public --json --passphrase-fd 3 a.key 3<<<"$words")
 equal "public, of --public" "$(member public <<<"$json")" "$source"
@@ -187,6 +201,78 @@ found=0
 "$quipu" keygen --public a.key --passphrase-fd 9 2>err 9>&- || found=$?
 has "a descriptor that is closed" "$(cat err)" "read the passphrase from descriptor 9"
 
+# A line may end as on Windows: the same passphrase.
+printf '%s\r\n' "$words" >crlf
+"$quipu" keygen --age crlf.key --passphrase-fd 3 3<crlf >out
+with_fd "$words" 0 'crlf.key, wrapped' keygen --public crlf.key
+"$quipu" keygen --public crlf.key --passphrase-fd 3 3<crlf >out
+# What nobody can type, or nobody could guess wrong.
+# bytes CODE PART FORMAT ARGUMENT…: a passphrase of these bytes.
+bytes() {
+    local code=$1 part=$2 format=$3
+    shift 3
+    # shellcheck disable=SC2059 # bytes are written as a format
+    printf "$format" >given
+    found=0
+    "$quipu" "$@" --passphrase-fd 3 >out 2>err 3<given || found=$?
+    equal "exit code of quipu $* with $format: $(cat err)" "$found" "$code"
+    has "quipu $* with $format" "$(cat err)" "$part"
+}
+bytes 3 'nothing but blanks' '            \n' keygen --signing c.key
+bytes 3 'nothing but blanks' '\t \t \t \t \t \t \t' keygen --age c.key
+bytes 3 'nothing but blanks' '             \r\n' init --store c
+bytes 3 'there is a NUL in' 'correct\0horse battery' keygen --signing c.key
+bytes 3 'there is a NUL in' 'correct horse battery\0\n' keygen --public a.key
+bytes 3 'is empty' '\r\n' keygen --public a.key
+[ ! -e c.key ] && [ ! -e c ] || fail "a key was made all the same"
+
+# An answer that is none, from wherever it comes, is never the key file's fault.
+"$quipu" keygen --age e.key --passphrase-fd 3 3<<<"$words" >out
+"$quipu" init --store plain >out
+printf '%s\n' '{"event_type":"e","aggregate_type":"t","aggregate_id":"a","payload":{"n":1}}' |
+    "$quipu" append --store plain - >out
+"$quipu" export --store plain b.car >out
+"$quipu" export --store plain --recipient "$("$quipu" keygen --public --json e.key --passphrase-fd 3 3<<<"$words" | member public)" b.age >out
+# nothing CODE PART COMMAND…: the command says so, and nothing of the file.
+nothing() {
+    local code=$1 part=$2
+    shift 2
+    found=0
+    alone "$@" >out 2>err </dev/null || found=$?
+    equal "exit code of $*: $(cat err)" "$found" "$code"
+    has "$*" "$(cat err)" "$part"
+    ! grep -q 'does not hold\|holds neither\|no age identity' err || fail "$*: $(cat err)"
+}
+openers=("sign b.car --key a.key" "keygen --public a.key" "keygen --public e.key"
+    "verify b.age --identity e.key")
+empty=$dir/empty
+: >"$empty"
+mkdir nobody
+cp "$empty" nobody/quipu-passphrase
+mkdir -p folder/quipu-passphrase fifo
+mkfifo fifo/quipu-passphrase
+for opener in "${openers[@]}"; do
+    fd=--passphrase-fd
+    [ "${opener%% *}" != verify ] || fd=--key-passphrase-fd
+    # shellcheck disable=SC2086 # a verb and its arguments
+    {
+        nothing 3 'is empty' bash -c '"$@" 3<"$0"' "$empty" "$quipu" $opener $fd 3
+        nothing 3 'the number of an open descriptor' "$quipu" $opener $fd 999999999999
+        nothing 3 'is empty' env CREDENTIALS_DIRECTORY="$dir/nobody" "$quipu" $opener
+        nothing 3 'is not a plain file' env CREDENTIALS_DIRECTORY="$dir/folder" "$quipu" $opener
+        nothing 3 'is not a plain file' env CREDENTIALS_DIRECTORY="$dir/fifo" "$quipu" $opener
+        nothing 3 'no absolute path' env CREDENTIALS_DIRECTORY=nobody "$quipu" $opener
+        rm -rf sham
+        mkdir sham
+        echo OK >sham/pin-1
+        nothing 3 'is empty' env SHAM_DIR="$dir/sham" "$quipu" $opener --pinentry="$sham"
+        typed "expect Passphrase of ${opener##* }: 
+send " "$quipu" $opener
+    }
+    equal "exit code of $opener after Enter" "$found" 3
+    has "$opener after Enter" "$(cat err)" 'is empty'
+done
+
 # ------------------------------------------------------------------ other covers
 
 printf '%s\n%s\n' "$words" "$other" |
@@ -242,6 +328,11 @@ equal "pinentry's last line" "$(tail -1 sham/log)" BYE
 ! kill -0 "$(cat sham/pid)" 2>/dev/null || fail "pinentry is still there"
 equal "core dumps" "$(grep -c '^Max core file size  *0  *0 ' sham/parent)" 1
 equal "the passphrase in arguments or environment" "$(grep -c horse sham/parent || true)" 0
+
+# It gets none of our descriptors: one of them may lead to a passphrase.
+pins "D $words\nOK\n"
+alone "$quipu" keygen --public --pinentry="$sham" a.key >out 7<a.key 8<a.key
+equal "descriptors that pinentry has" "$(cat sham/descriptors)" "0 1 2"
 
 pins 'D correct horse battery\nOK\n'
 echo 'OPTION' >sham/refuse # settings that it does not know
@@ -406,6 +497,27 @@ has "a restored store" "$(cat err)" "records under a new source"
 has "a restored store" "$(cat err)" "the new source's key is plain; wrap it with"
 cmp -s kept.key s/signing.key.retired || fail "the retired key is not the wrapped one"
 equal "what the new key is" "$("$quipu" keygen --public --json | member wrapped)" false
+
+# Where its wrapped key is gone, the next event makes a plain one, and says so; the store remembers.
+"$quipu" init --store gone --passphrase-fd 3 3<<<"$words" >out
+printf '%s\n' "$event" | "$quipu" append --store gone - >out 2>err
+equal "what is said while the key is there" "$(cat err)" ""
+mv gone/signing.key gone/elsewhere
+printf '%s\n' "$event" | "$quipu" append --store gone - >out 2>err
+has "the key is gone" "$(cat err)" "had a wrapped key, which is gone: it records under a new source from now on, U"
+has "the key is gone" "$(cat err)" "the new source's key is plain; wrap it with \`quipu keygen --wrap\`"
+printf '%s\n' "$event" | "$quipu" append --store gone - >out 2>err
+equal "it is said once" "$(cat err)" ""
+"$quipu" keygen --wrap --quiet --store gone --passphrase-fd 3 3<<<"$words" >out
+rm gone/signing.key
+printf '%s\n' "$event" | "$quipu" append --store gone - >out 2>err
+has "wrapped later, and gone" "$(cat err)" "which is gone"
+"$quipu" keygen --wrap --quiet --store gone --passphrase-fd 3 3<<<"$words" >out
+"$quipu" keygen --unwrap --store gone --passphrase-fd 3 3<<<"$words" >out
+rm gone/signing.key
+printf '%s\n' "$event" | "$quipu" append --store gone - >out 2>err
+equal "what was made plain by will" "$(cat err)" ""
+"$quipu" verify --store gone >out
 
 # A store whose making was interrupted does not know its source before the key was opened once. Only
 # programs with failpoints can be interrupted there.

@@ -48,7 +48,20 @@ has "what is signed" "$out" "spoken    "
 has "what is signed" "$out" "signed    $source (the source)"
 has "what to do next" "$out" "ssh-keygen -Y sign -n $space -f KEY m.cbor"
 equal "the bundle is as it was" "$(sha256sum <all.car)" "$(sha256sum <first.car)"
-refused 4 'untouched' EXISTS sign all.car --manifest m.cbor
+refused 4 'choose another name' EXISTS sign all.car --manifest m.cbor
+
+# What is signed is there whole, or not at all.
+found=0
+QUIPU_FAILPOINT=airgap.export.sync:kill "$quipu" sign all.car --manifest half.cbor >/dev/null 2>&1 || found=$?
+if [ "$found" != 0 ]; then
+    equal "how the writing ended" "$found" 137
+    [ ! -e half.cbor ] || fail "a manifest was there before it was whole"
+    "$quipu" sign all.car --manifest half.cbor >/dev/null
+    equal "left over" "$(find . -maxdepth 1 -name '.quipu-*' | wc -l)" 0
+    rm half.cbor
+else
+    echo "note: no failpoints here, the interrupted writing was not tried"
+fi
 
 for type in "${types[@]}"; do
     ssh-keygen -q -Y sign -n "$space" -f "$type" m.cbor 2>/dev/null

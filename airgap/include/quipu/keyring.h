@@ -43,8 +43,10 @@ extern "C" {
  * Is it long enough for a new key file? Who steals the file can try passphrases without anybody
  * noticing or slowing them down but scrypt, so it has to be longer than one that a server guards:
  * QUIPU_PASSPHRASE_CHARS_MIN characters (code points), up to QUIPU_AGE_PASSPHRASE_BYTES_MAX bytes.
- * Nothing else is asked of it: rules about digits and signs make passphrases worse.
- * @retval QUIPU_INVALID    too short, or empty. @retval QUIPU_TOO_LARGE. err never shows it
+ * Nothing else is asked of it, but that it is not all blanks and has no NUL, which no keyboard
+ * types: rules about digits and signs make passphrases worse.
+ * @retval QUIPU_INVALID    too short, blank, with a NUL. @retval QUIPU_TOO_LARGE. err never shows
+ * it
  * @threads any
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_passphrase_check(struct quipu_slice passphrase,
