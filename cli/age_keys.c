@@ -6,6 +6,7 @@
  */
 #include "age_keys.h"
 
+#include <limits.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -110,7 +111,13 @@ int cli_age_secrets(const struct cli *cli, const struct cli_age_values *values,
     }
     cli_guard_secrets();
     enum quipu_status status = quipu_age_secrets_new(&secrets, &err);
+    if (status == QUIPU_OK && values->scrypt_max.is_set) {
+        uint64_t most = values->scrypt_max.value;
+        status = quipu_age_secrets_allow_work(secrets, most > UINT_MAX ? UINT_MAX : (unsigned)most,
+                                              &err);
+    }
     if (status != QUIPU_OK) {
+        quipu_age_secrets_free(&secrets);
         return cli_fail(cli, status, &err, NULL);
     }
     for (size_t i = 0; code == 0 && i < values->identities.count; i++) {

@@ -18,6 +18,7 @@ struct cli_age_values {
     struct cli_number passphrase_fd;
     bool asks_passphrase;
     struct cli_number key_passphrase_fd;
+    struct cli_number scrypt_max;
     const char *pinentry;
 };
 
@@ -28,6 +29,8 @@ struct cli_age_values {
          "take the passphrase from this descriptor, up to a newline or its end"},                  \
         {"passphrase", CLI_FLAG, offsetof(struct values, member.asks_passphrase), NULL,            \
          "open what is encrypted with a passphrase, and ask for it"},                              \
+        {"scrypt-max", CLI_NUMBER, offsetof(struct values, member.scrypt_max), "N",                \
+         "try a passphrase that takes 2^N KiB of memory, up to 30 (20 without, which is 1 GiB)"},  \
         CLI_KEY_PASSPHRASE_OPTION(values, member.key_passphrase_fd),                               \
         CLI_PINENTRY_OPTION(values, member.pinentry)
 

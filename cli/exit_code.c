@@ -242,7 +242,8 @@ static const char *cure_there(enum quipu_status status)
     case QUIPU_AGE_NO_MATCH:
         return "give the identity or the passphrase that it was encrypted to";
     case QUIPU_AGE_WORK_FACTOR:
-        return "have it encrypted with a lower scrypt work factor";
+        return "have it encrypted with a lower scrypt work factor, or let it cost 2^N KiB of memory "
+               "with --scrypt-max N";
     case QUIPU_AGE_UNSUPPORTED:
         return "use an X25519 key (age1…) or a passphrase";
     case QUIPU_AGE_KEY:

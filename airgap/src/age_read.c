@@ -265,7 +265,8 @@ enum quipu_status quipu_age_reader_open(struct quipu_source source,
                                         const struct quipu_age_read_options *options,
                                         struct quipu_age_reader **out, struct quipu_error *err)
 {
-    unsigned limit = QUIPU_AGE_SCRYPT_LOG_MAX;
+    unsigned limit =
+        secrets->work_factor_max != 0 ? secrets->work_factor_max : QUIPU_AGE_SCRYPT_LOG_MAX;
     if (options != NULL && options->size != sizeof *options) {
         return quipu_error_set(err, QUIPU_MISUSE, "options of an age reader have another size");
     }

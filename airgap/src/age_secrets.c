@@ -262,6 +262,17 @@ enum quipu_status quipu_age_secrets_set_passphrase(struct quipu_age_secrets *sec
     return QUIPU_OK;
 }
 
+enum quipu_status quipu_age_secrets_allow_work(struct quipu_age_secrets *secrets,
+                                               unsigned work_factor_max, struct quipu_error *err)
+{
+    if (work_factor_max > QUIPU_AGE_SCRYPT_LOG_CEILING) {
+        return quipu_error_set(err, QUIPU_INVALID, "scrypt work factor %u; at most %d",
+                               work_factor_max, QUIPU_AGE_SCRYPT_LOG_CEILING);
+    }
+    secrets->work_factor_max = work_factor_max;
+    return QUIPU_OK;
+}
+
 size_t quipu_age_secrets_count(const struct quipu_age_secrets *secrets)
 {
     return secrets->count;

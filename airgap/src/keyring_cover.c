@@ -71,7 +71,7 @@ static enum quipu_status unwrap(const struct keyring_bytes *file,
     struct quipu_slice rest = keyring_bytes_slice(file);
     struct quipu_sink sink = {bytes_write, plain};
     options.work_factor_max =
-        work_factor > QUIPU_AGE_SCRYPT_LOG_MAX ? work_factor : QUIPU_AGE_SCRYPT_LOG_MAX;
+        work_factor > QUIPU_AGE_SCRYPT_LOG_KEY_MAX ? work_factor : QUIPU_AGE_SCRYPT_LOG_KEY_MAX;
     enum quipu_status status = keyring_bytes_init(plain, file->len, err);
     return status == QUIPU_OK
                ? quipu_age_decrypt(quipu_source_slice(&rest), secrets, &options, sink, err)

@@ -140,6 +140,38 @@ Test(age, tries_no_scrypt_over_the_limit)
     quipu_age_secrets_free(&secrets);
 }
 
+/* Who made a file says what it costs to try a passphrase on it: 1 GiB at most, if nobody says more.
+ */
+Test(age, secrets_say_how_much_work_a_passphrase_is_worth)
+{
+    struct quipu_age_secrets *secrets = age_kit_passphrase("p");
+    struct quipu_buf file = QUIPU_BUF_INIT;
+    struct quipu_buf out = QUIPU_BUF_INIT;
+    struct quipu_error err;
+    static const char HEADER[] =
+        AGE_VERSION_LINE "-> scrypt AAAAAAAAAAAAAAAAAAAAAA 21\n"
+                         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
+                         "--- AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
+                         "0123456789abcdef0123456789abcdef";
+    cr_assert_eq(quipu_age_secrets_allow_work(secrets, QUIPU_AGE_SCRYPT_LOG_CEILING + 1, &err),
+                 QUIPU_INVALID);
+    cr_assert_eq(age_kit_decrypt(quipu_slice_text(HEADER), secrets, 0, &out, &err),
+                 QUIPU_AGE_WORK_FACTOR, "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "factor of 21; the limit is 20"), "%s", err.message);
+
+    for (unsigned work_factor = 5; work_factor <= 7; work_factor++) {
+        encrypt_with_passphrase(secrets, work_factor, &file);
+        cr_assert_eq(quipu_age_secrets_allow_work(secrets, 6, &err), QUIPU_OK);
+        cr_assert_eq(age_kit_decrypt(quipu_buf_slice(&file), secrets, 0, &out, NULL),
+                     work_factor <= 6 ? QUIPU_OK : QUIPU_AGE_WORK_FACTOR);
+        cr_assert_eq(quipu_age_secrets_allow_work(secrets, 0, &err), QUIPU_OK);
+        cr_assert_eq(age_kit_decrypt(quipu_buf_slice(&file), secrets, 0, &out, NULL), QUIPU_OK);
+    }
+    quipu_buf_release(&file);
+    quipu_buf_release(&out);
+    quipu_age_secrets_free(&secrets);
+}
+
 Test(age, the_work_factor_is_18_where_none_is_asked_for)
 {
     struct quipu_age_secrets *secrets = age_kit_passphrase("p");

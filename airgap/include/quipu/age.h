@@ -38,9 +38,12 @@ extern "C" {
 /** Bytes of a passphrase, at least 1. */
 #define QUIPU_AGE_PASSPHRASE_BYTES_MAX 4096
 /** Base-two logarithm of scrypt's work factor: memory is 1 KiB times the factor, so 256 MiB at 18
- * and 4 GiB at 22. */
+ * and 1 GiB at 20. What is written without a word has 18. What is read may have up to 20, for
+ * whoever made the file says what it costs to try a passphrase on it; a key file, which is one's
+ * own, 22. */
 #define QUIPU_AGE_SCRYPT_LOG         18
-#define QUIPU_AGE_SCRYPT_LOG_MAX     22
+#define QUIPU_AGE_SCRYPT_LOG_MAX     20
+#define QUIPU_AGE_SCRYPT_LOG_KEY_MAX 22
 #define QUIPU_AGE_SCRYPT_LOG_CEILING 30
 /** "age1…" and "AGE-SECRET-KEY-1…" with their NUL. */
 #define QUIPU_AGE_RECIPIENT_TEXT_BYTES 63
@@ -107,6 +110,13 @@ quipu_age_secrets_generate(struct quipu_age_secrets *secrets, const struct quipu
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_age_secrets_set_passphrase(struct quipu_age_secrets *secrets, struct quipu_slice passphrase,
                                  struct quipu_error *err);
+
+/** Let the passphrase be tried on files with a work factor of up to `work_factor_max`, where the
+ * options of the reader say nothing of it; 0: QUIPU_AGE_SCRYPT_LOG_MAX again.
+ * @retval QUIPU_INVALID  over QUIPU_AGE_SCRYPT_LOG_CEILING; nothing changed */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_age_secrets_allow_work(struct quipu_age_secrets *secrets, unsigned work_factor_max,
+                             struct quipu_error *err);
 
 /** How many X25519 identities are in it. */
 QUIPU_API size_t quipu_age_secrets_count(const struct quipu_age_secrets *secrets);
@@ -176,8 +186,10 @@ QUIPU_API void quipu_age_writer_close(struct quipu_age_writer **writer);
 /* ------------------------------------------------------------------ decrypt */
 
 struct quipu_age_read_options {
-    size_t size;              /* sizeof this struct */
-    unsigned work_factor_max; /* 0: QUIPU_AGE_SCRYPT_LOG_MAX; at most the ceiling */
+    size_t size; /* sizeof this struct */
+    /** 0: what quipu_age_secrets_allow_work says, else QUIPU_AGE_SCRYPT_LOG_MAX; at most the
+     * ceiling. */
+    unsigned work_factor_max;
 };
 
 #define QUIPU_AGE_READ_OPTIONS_INIT                                                                \
