@@ -265,6 +265,42 @@ Test(identity_wrapped, opened_key_that_was_put_away_signs_no_more)
     kit_reopen(&kit);
 }
 
+/* The engine knows no passphrase: who stands in front of it is told that the new key is plain. */
+static void assert_was_wrapped(bool expected)
+{
+    bool was_wrapped = !expected;
+    kit_assert_ok(&kit, quipu_identity_was_wrapped(kit.engine, &was_wrapped, &kit.err));
+    cr_assert_eq(was_wrapped, expected);
+}
+
+Test(identity_wrapped, store_remembers_that_a_key_that_is_gone_was_wrapped)
+{
+    char path[4 * TEMP_DIR_BYTES];
+    assert_was_wrapped(false); /* nobody has recorded since it was wrapped */
+    kit_assert_ok(&kit, quipu_identity_ensure(kit.engine, &kit.err));
+    assert_was_wrapped(true);
+
+    cr_assert_eq(unlink(key_path(path)), 0);
+    kit_reopen(&kit);
+    assert_was_wrapped(true);
+    (void)kit_append(&kit, "a", 1);
+    assert_state(QUIPU_IDENTITY_PLAIN);
+
+    kit_reopen(&kit);
+    (void)kit_append(&kit, "a", 1);
+    assert_was_wrapped(false);
+}
+
+Test(identity_wrapped, appending_alone_remembers_too)
+{
+    (void)kit_append(&kit, "a", 1);
+    assert_was_wrapped(true);
+    key_write(seed);
+    kit_reopen(&kit);
+    (void)kit_append(&kit, "a", 1);
+    assert_was_wrapped(false);
+}
+
 #ifdef QUIPU_FAILPOINTS
 Test(identity_wrapped, no_memory_for_the_key_leaves_it_locked)
 {
