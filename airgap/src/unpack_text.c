@@ -72,7 +72,8 @@ static void write_facts(const struct quipu_bundle_report *report, struct quipu_b
         out,
         "\n\nLines that begin with $ are commands; run them in this folder. Nothing vouches for "
         "this page: who could\nchange a file here could change the page too. The commands are the "
-        "same for every bundle; where that\nmatters, take them from docs/AIRGAP.md (section 5) of "
+        "same for every bundle; where that\nmatters, take them from docs/AIRGAP.md (sections 5 and "
+        "11) of "
         "a quipu that you have from elsewhere. And set\nSOURCE to the source of the bundle as its "
         "maker told you by another way (on paper, by voice):\n\n    export SOURCE=U...\n\n"
         "$ : \"${SOURCE:?is the source that you were told}\"\n\n");

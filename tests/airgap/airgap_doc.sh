@@ -4,11 +4,12 @@
 #   airgap_doc.sh QUIPU PAGE with|without (the network library)
 #
 # A block "```sh MACHINE [NEEDS]" is run by bash in the machine's own folder (its HOME), which keeps
-# working directory and exported variables from block to block. A block "```text" right behind it is what
-# it prints on both outputs: "…" stands for anything, alone on its line for any lines. NEEDS: "network"
-# is left out where there is no server, "node" where the packages are not installed. /media/stick is a
-# folder that all machines see. Nobody sits at a terminal: passphrases come from where a service would
-# have them, those of ssh-keygen from SSH_ASKPASS.
+# working directory, exported variables and functions from block to block. A block "```text" right
+# behind it is what it prints on both outputs: "…" stands for anything, alone on its line for any lines.
+# NEEDS: "network" is left out where there is no server, "node" where the packages are not installed.
+# /media is a folder that all machines see. Nobody sits at a terminal: passphrases come from where a
+# service would have them, those of ssh-keygen from SSH_ASKPASS. "U…" behind "export SOURCE=" is what
+# somebody reads off the paper: the source that the offline machine's init has printed.
 #
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
@@ -45,7 +46,7 @@ done
 
 # ------------------------------------------------------------------ machines
 
-mkdir -p "$dir/stick" "$dir/bin" "$dir/secrets"
+mkdir -p "$dir/media/stick" "$dir/media/auditor" "$dir/bin" "$dir/secrets"
 ln -s "$quipu" "$dir/bin/quipu"
 printf 'correct horse battery staple' >"$dir/secrets/quipu-passphrase"
 printf '#!/bin/sh\necho correct horse battery staple\n' >"$dir/bin/askpass"
@@ -97,7 +98,7 @@ run_block() {
         printf 'export HOME=%q\n' "$home"
         cat "$2"
         # shellcheck disable=SC2016 # for the shell that runs it
-        printf '\n{ declare -px; printf "cd %%q\\n" "$PWD"; } >%q\n' "$home/.next"
+        printf '\n{ declare -px; declare -f; printf "cd %%q\\n" "$PWD"; } >%q\n' "$home/.next"
     } >"$dir/script"
     if ! bash -euo pipefail "$dir/script" </dev/null >"$dir/out" 2>&1; then
         fail "line $line, on the machine $1: $(cat "$2")"$'\nprinted:\n'"$(cat "$dir/out")"
@@ -149,6 +150,7 @@ kind=    # of the block that we are in: commands, text, or another
 ran=     # the block before was run, and nothing but its text may follow
 machine=
 needs=
+paper=   # the source, as somebody wrote it down
 while IFS= read -r text || [ -n "$text" ]; do
     line=$((line + 1))
     if [ -z "$kind" ]; then
@@ -170,7 +172,11 @@ while IFS= read -r text || [ -n "$text" ]; do
         continue
     fi
     if [ "$text" != '```' ]; then
-        printf '%s\n' "${text//\/media\/stick/$dir/stick}" >>"$dir/block"
+        text=${text//\/media\//$dir/media/}
+        if [ "$text" = 'export SOURCE=U…' ]; then
+            text="export SOURCE=$paper"
+        fi
+        printf '%s\n' "$text" >>"$dir/block"
         continue
     fi
     case $kind in
@@ -185,6 +191,9 @@ while IFS= read -r text || [ -n "$text" ]; do
         if [ -n "$ran" ]; then
             run_block "$machine" "$dir/block"
             blocks=$((blocks + 1))
+            if [ -z "$paper" ] && [ "$machine" = offline ]; then
+                paper=$(sed -n 's/^source  //p' "$dir/out")
+            fi
         else
             left_out=$((left_out + 1))
         fi
@@ -201,6 +210,20 @@ done <"$page"
 [ "$compared" -gt 15 ] || fail "only $compared lines were compared"
 wanted=$(grep -c '^```sh' "$page")
 [ "$((blocks + left_out))" -eq "$wanted" ] || fail "$wanted blocks are there, $((blocks + left_out)) were seen"
+
+# ------------------------------------------------------------------ what the page promises
+
+# No payload lies on the stick in clear; the auditor's medium has them, so the search finds what is there.
+grep -rqa 'vault room 2' "$dir/media/auditor" || fail "the search for a payload finds nothing at all"
+if found=$(grep -rlaE 'vault room 2|dtime|key\.used|ceremony\.opened' "$dir/media/stick"); then
+    fail "events are on the stick in clear: $found"
+fi
+# The folder's page of commands is this page's.
+commands=$(sed -n 's/^\$ //p' "$dir/media/auditor/audit-1/VERIFY.txt")
+for part in '/^told=/,/^rm /p' '/^node /,/^END$/p'; do
+    part=$(sed -n "$part" <<<"$commands")
+    [ -n "$part" ] && [[ $(<"$page") == *"$part"* ]] || fail "the page has other commands than VERIFY.txt: $part"
+done
 
 # ------------------------------------------------------------------ pictures and links
 
