@@ -1,12 +1,12 @@
 #!/bin/bash
 # run.sh PROGRAM CORPUS [SECONDS]: replays the corpus, then searches from it for some seconds
-# (QUIPU_FUZZ_SECONDS, 5). What it finds on the way stays in a folder of its own; an input that breaks
+# (QUIPU_FUZZ_SECONDS, 2). What it finds on the way stays in a folder of its own; an input that breaks
 # the property is shown in hexadecimal and kept.
 set -euo pipefail
 
 program=${1:?usage: run.sh PROGRAM CORPUS [SECONDS]}
 corpus=${2:?usage: run.sh PROGRAM CORPUS [SECONDS]}
-seconds=${3:-${QUIPU_FUZZ_SECONDS:-5}}
+seconds=${3:-${QUIPU_FUZZ_SECONDS:-2}}
 
 work=$(mktemp -d)
 mkdir "$work/found"
