@@ -79,7 +79,8 @@ struct stream_facts {
     uint64_t messages;
     uint64_t first_sequence; /* of an empty stream: the next one */
     uint64_t last_sequence;
-    bool is_limited;           /* by age, number or bytes */
+    bool is_limited;           /* drops what it has: by age, or the oldest for the newest */
+    bool is_refusing;          /* has room for so much and takes no more, but drops nothing */
     bool is_replicated;        /* several servers hold it */
     bool is_sealed;            /* it may be read, and takes nothing any more */
     int64_t created_unix_ns;   /* tells a stream from one of the same name that was there before */

@@ -198,6 +198,12 @@ static void reaches(struct flusher *flusher)
     flusher->reach = reach > flusher->reach ? reach : flusher->reach;
 }
 
+/* A stream that has never had a message begins at 0, and its first one is 1. */
+static uint64_t first_of(const struct stream_facts *facts)
+{
+    return facts->first_sequence > 0 ? facts->first_sequence : 1;
+}
+
 enum quipu_status quipu_flusher_hold(struct flusher *flusher, struct quipu_error *err)
 {
     enum quipu_status status =
@@ -208,6 +214,8 @@ enum quipu_status quipu_flusher_hold(struct flusher *flusher, struct quipu_error
     if (status == QUIPU_OK) {
         reaches(flusher);
         flusher->base = flusher->stream.last_sequence;
+        flusher->first_stream = first_of(&flusher->stream);
+        flusher->first_bucket = first_of(&flusher->bucket);
     }
     return status;
 }
@@ -266,6 +274,45 @@ void quipu_flusher_verify_end(struct flusher *flusher)
     uint64_t newest = newest_ack(flusher);
     if (status == QUIPU_OK && newest > flusher->reach) {
         flusher->reach = newest;
+    }
+}
+
+static void check_drop(struct flusher *flusher, const char *name, const struct stream_facts *now,
+                       uint64_t first)
+{
+    if (first_of(now) <= first) {
+        return;
+    }
+    (void)quipu_error_set(&flusher->trouble, QUIPU_SERVER,
+                          "stream %s has deleted its oldest messages to make room, though it is to "
+                          "refuse new ones (its first sequence was %" PRIu64 ", now %" PRIu64
+                          "): raise its limits, then quipu reconcile --repair",
+                          name, first, first_of(now));
+    /* Whatever else has ended the flush, a full stream most likely, this is worse. */
+    flusher->status = QUIPU_SERVER;
+    flusher->err = flusher->trouble;
+}
+
+/*
+ * A server that holds a new message against max_bytes without what storing it adds (nats-server
+ * 2.9.10: the subject and some thirty bytes) takes the last one that fits so, and then deletes old
+ * ones until the stream is within its limit.
+ */
+void quipu_flusher_check_drops(struct flusher *flusher)
+{
+    struct quipu_nats *nats = flusher->nats;
+    struct stream_facts now;
+    bool has_sent = flusher->window.next != nats->next_token;
+    bool is_cut = flusher->status == QUIPU_OFFLINE || flusher->status == QUIPU_TIMEOUT;
+    if (!has_sent || is_cut) {
+        return;
+    }
+    struct quipu_error ignored; /* what cannot be asked now is for a reconciliation */
+    if (flusher->stream.is_refusing && quipu_event_stream_facts(nats, &now, &ignored) == QUIPU_OK) {
+        check_drop(flusher, nats->stream, &now, flusher->first_stream);
+    }
+    if (flusher->bucket.is_refusing && quipu_bucket_facts(nats, &now, &ignored) == QUIPU_OK) {
+        check_drop(flusher, nats->bucket_stream, &now, flusher->first_bucket);
     }
 }
 

@@ -204,6 +204,7 @@ static void run(struct flusher *flusher)
     }
     quipu_flusher_settle(flusher);
     quipu_flusher_verify_end(flusher);
+    quipu_flusher_check_drops(flusher);
     quipu_flusher_record(flusher, true);
     show_progress(flusher, true);
 }

@@ -90,9 +90,11 @@ struct flusher {
     int64_t server_bytes_max; /* of one message */
     struct stream_facts stream;
     struct stream_facts bucket;
-    bool is_recalled; /* both are what was said a moment ago */
-    uint64_t base;    /* whatever is stored now gets a sequence above this one */
-    uint64_t reach;   /* as in receipt_stream.h */
+    bool is_recalled;      /* both are what was said a moment ago */
+    uint64_t first_stream; /* their first messages at the begin */
+    uint64_t first_bucket;
+    uint64_t base;  /* whatever is stored now gets a sequence above this one */
+    uint64_t reach; /* as in receipt_stream.h */
     size_t chunk_bytes_max;
     struct flush_pace pace;
     struct quipu_cid good_payloads[FLUSH_GOOD_PAYLOADS];
@@ -163,6 +165,11 @@ enum quipu_status quipu_flusher_verify(struct flusher *flusher) QUIPU_MUST_CHECK
 /* The same at the end of a flush that took long enough for things to happen meanwhile, and before
  * its last receipts are recorded. */
 void quipu_flusher_verify_end(struct flusher *flusher);
+
+/* At the end of a flush that has sent something: stream and bucket, where they have a limit behind
+ * which they refuse what is new, must still have what they had. What they have not is told, and is
+ * for a reconciliation to repair. */
+void quipu_flusher_check_drops(struct flusher *flusher);
 
 /* The flush has ended: what was found may hold for the next one, if all went well. */
 void quipu_flusher_facts_keep(struct flusher *flusher);

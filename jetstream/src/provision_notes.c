@@ -38,6 +38,13 @@ void quipu_provision_notes(const jsStreamInfo *info, bool is_events, struct quip
     }
     note_limit(name, "messages", config->MaxMsgs, is_discarding, notes);
     note_limit(name, "bytes", config->MaxBytes, is_discarding, notes);
+    if (config->MaxBytes > 0 && !is_discarding) {
+        quipu_buf_printf(notes,
+                         "stream %s: filled to its last bytes, nats-server (2.9.10) deletes old "
+                         "messages although it is to refuse new ones; a flush says so, then raise "
+                         "the limit and reconcile --repair\n",
+                         name);
+    }
     if (config->Storage == js_MemoryStorage) {
         quipu_buf_printf(notes, "stream %s is in memory: a restart of the server empties it\n",
                          name);

@@ -229,8 +229,9 @@ enum quipu_status quipu_receipts_hold(struct quipu_engine *engine, const char *s
                                "; quipu flush --again publishes what it lacks",
                                stream, facts->last_sequence, known.sequence);
     }
-    if (!facts->is_limited &&
-        (known.sequence < facts->first_sequence || reach < facts->first_sequence)) {
+    /* A server that is full may delete what is oldest: that alone is not emptied. */
+    bool is_unreached = !facts->is_refusing && reach < facts->first_sequence;
+    if (!facts->is_limited && (known.sequence < facts->first_sequence || is_unreached)) {
         bool is_all = known.sequence < facts->first_sequence;
         return quipu_error_set(
             err, QUIPU_DRIFT,

@@ -116,8 +116,10 @@ static void facts_from(const jsStreamInfo *info, struct stream_facts *out)
 {
     out->messages = info->State.Msgs;
     out->first_sequence = info->State.FirstSeq;
-    out->is_limited =
-        info->Config->MaxAge > 0 || info->Config->MaxMsgs > 0 || info->Config->MaxBytes > 0;
+    bool is_bounded = info->Config->MaxMsgs > 0 || info->Config->MaxBytes > 0;
+    bool is_refusing = info->Config->Discard == js_DiscardNew;
+    out->is_limited = info->Config->MaxAge > 0 || (is_bounded && !is_refusing);
+    out->is_refusing = is_bounded && !out->is_limited;
     out->is_replicated = info->Config->Replicas > 1;
     out->last_sequence = info->State.LastSeq;
     out->created_unix_ns = info->Created;

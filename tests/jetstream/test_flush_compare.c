@@ -8,6 +8,7 @@
 #include <nats/nats.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "js_kit.h"
 #include "payload_store.h"
@@ -219,6 +220,39 @@ Test(flush_compare, a_long_payload_that_is_something_else_is_not_published_eithe
     cr_assert_eq(js_letters_of(&store).reasons[0], QUIPU_CORRUPT);
 }
 
+/* One that needs several messages is read back too. */
+Test(flush_compare, nor_one_of_several_chunks)
+{
+    struct quipu_error err;
+    jsStreamInfo *info = NULL;
+    jsStreamInfo *updated = NULL;
+    cr_assert_eq(js_GetStreamInfo(&info, js, BUCKET_STREAM, NULL, NULL), NATS_OK);
+    info->Config->MaxMsgSize = 4096;
+    cr_assert_eq(js_UpdateStream(&updated, js, info->Config, NULL, NULL), NATS_OK);
+    jsStreamInfo_Destroy(updated);
+    jsStreamInfo_Destroy(info);
+    js_store_fill(&store, 1, 9000, JS_PAYLOADS_UNIQUE);
+    cr_assert_eq(js_flush(&store, nats).published, 1);
+    cr_assert_gt(js_stream_messages(&server, BUCKET_STREAM), 2);
+    struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
+    struct quipu_flush_report report;
+    options.restart = true;
+    cr_assert_eq(quipu_flush(store.engine, nats, &options, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(report.duplicates, 1);
+
+    natsMsg *chunk = NULL;
+    cr_assert_eq(js_GetMsg(&chunk, js, BUCKET_STREAM, 1, NULL, NULL), NATS_OK);
+    cr_assert_eq(js_EraseMsg(js, BUCKET_STREAM, 1, NULL, NULL), NATS_OK);
+    put(natsMsg_GetSubject(chunk), "rubbish");
+    natsMsg_Destroy(chunk);
+    cr_assert_eq(quipu_flush(store.engine, nats, &options, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+
+    cr_assert_eq(report.dead, 1);
+    cr_assert_eq(js_letters_of(&store).reasons[0], QUIPU_CORRUPT);
+}
+
 /* ------------------------------------------------------------------ guards of a message */
 
 static void expect_guards(enum quipu_dedup dedup, bool has_expectation)
@@ -295,4 +329,44 @@ Test(flush_compare, no_more_than_sixteen_mebibytes_are_admitted_at_once)
     cr_assert_gt(most, 1);
     cr_assert_leq(most, 20);
     cr_assert_eq(js_store_outbox(&store).published, 40);
+}
+
+/* ------------------------------------------------------------------ receipts */
+
+struct watching {
+    uint64_t recorded; /* receipts, when there were some for the first time */
+    uint32_t pauses;
+};
+
+/* Called between any two steps of a flush: each takes some time, as on a slow line. */
+static bool watch_receipts(void *ctx)
+{
+    struct watching *watching = ctx;
+    if (watching->recorded == 0) {
+        struct timespec pause = {0, 5 * 1000 * 1000};
+        watching->recorded = js_store_outbox(&store).published;
+        watching->pauses++;
+        (void)nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
+/* Whoever loses power in a long flush has the receipts of most of what went out: they do not wait
+ * until thousands have come together. */
+Test(flush_compare, receipts_are_recorded_while_a_slow_flush_goes_on)
+{
+    struct quipu_error err;
+    struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
+    struct watching watching = {.recorded = 0};
+    options.window = 1;
+    options.should_stop = watch_receipts;
+    options.ctx = &watching;
+    js_store_fill(&store, 400, 20, JS_PAYLOADS_UNIQUE);
+
+    cr_assert_eq(quipu_flush(store.engine, nats, &options, NULL, &err), QUIPU_OK, "%s",
+                 err.message);
+
+    cr_assert_gt(watching.recorded, 0, "nothing in %u steps", watching.pauses);
+    cr_assert_lt(watching.recorded, 400);
+    cr_assert_eq(js_store_outbox(&store).published, 400);
 }

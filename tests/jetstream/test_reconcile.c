@@ -341,3 +341,69 @@ Test(reconcile, what_the_stream_has_dropped_by_its_limits_is_expired_and_not_mis
     cr_assert_eq(report.expired, 8);
     cr_assert_eq(report.missing, 1);
 }
+
+/* ------------------------------------------------------------------ a stream filled to the brim */
+
+static void limit_bytes(const char *stream, int64_t max)
+{
+    jsStreamInfo *info = NULL;
+    jsStreamInfo *updated = NULL;
+    cr_assert_eq(js_GetStreamInfo(&info, js, stream, NULL, NULL), NATS_OK);
+    info->Config->MaxBytes = max;
+    cr_assert_eq(js_UpdateStream(&updated, js, info->Config, NULL, NULL), NATS_OK);
+    jsStreamInfo_Destroy(updated);
+    jsStreamInfo_Destroy(info);
+}
+
+static int64_t bytes_of(const char *stream)
+{
+    jsStreamInfo *info = NULL;
+    cr_assert_eq(js_GetStreamInfo(&info, js, stream, NULL, NULL), NATS_OK);
+    int64_t bytes = (int64_t)info->State.Bytes;
+    jsStreamInfo_Destroy(info);
+    return bytes;
+}
+
+/* Leave a stream, to which ten events have gone, a little more room, and again, until the server
+ * takes another message for which there is none, once stored: it deletes old ones for it then. */
+static void fill_to_the_brim(const char *stream)
+{
+    enum { STEP = 40, STEPS = 60 };
+    struct quipu_error err;
+    bool has_dropped = false;
+    flush_events(10);
+    js_store_fill(&store, 1, 110, JS_PAYLOADS_UNIQUE); /* a payload that is not there yet */
+    int64_t room = bytes_of(stream);
+    for (int i = 0; i < STEPS && !has_dropped; i++) {
+        room += STEP;
+        limit_bytes(stream, room);
+        cr_assert_eq(quipu_flush(store.engine, nats, NULL, NULL, &err), QUIPU_SERVER);
+        cr_assert_not_null(strstr(err.message, stream), "%s", err.message);
+        has_dropped = strstr(err.message, "has deleted its oldest") != NULL;
+    }
+    cr_assert(has_dropped, "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "reconcile --repair"));
+    limit_bytes(stream, -1);
+    cr_assert_eq(quipu_flush(store.engine, nats, NULL, NULL, &err), QUIPU_OK, "%s", err.message);
+}
+
+Test(reconcile, a_payload_that_a_full_bucket_deleted_is_told_and_repaired)
+{
+    fill_to_the_brim(BUCKET_STREAM);
+
+    cr_assert_gt(reconcile(QUIPU_DRIFT).payloads, 0);
+    repair();
+    cr_assert_eq(reconcile(QUIPU_OK).same, 11);
+    js_expect_all_published(&server, &store);
+}
+
+Test(reconcile, an_event_that_a_full_stream_deleted_is_missing_and_not_expired)
+{
+    fill_to_the_brim(QUIPU_STREAM_DEFAULT);
+
+    struct quipu_reconcile_report report = reconcile(QUIPU_DRIFT);
+    cr_assert_eq(report.missing, 1);
+    cr_assert_eq(report.expired, 0);
+    repair();
+    cr_assert_eq(reconcile(QUIPU_OK).same, 11);
+}
