@@ -2,7 +2,9 @@
  * The rows of bundles that came in, and what they say about the next one.
  *
  * A bundle names the one before it and the tree that that one ended with. Where both came in, the
- * links must hold; where one is missing, the trees must at least grow.
+ * links must hold; where one is missing, the trees must at least grow: the one that ended the
+ * bundle in front, the one that the bundle behind goes on from, the one that ends it. Trees of one
+ * size are one tree.
  *
  * Specification: docs/SPEC.md §9.
  *
@@ -22,7 +24,8 @@
 #define KEY_PREFIX "import/"
 #define KEY_BYTES  (sizeof KEY_PREFIX - 1 + QUIPU_SOURCE_TEXT_BYTES - 1 + 8)
 
-#define ROW_PAIRS 4u
+#define ROW_PAIRS       5u
+#define ROW_PAIRS_FIRST 4u /* of before "before" was kept */
 
 /* "import/", the source, its number. */
 static struct quipu_slice place_key(const char *source, uint64_t number, uint8_t storage[KEY_BYTES])
@@ -43,9 +46,17 @@ static bool is_of_source(struct quipu_slice key, const uint8_t wanted[KEY_BYTES]
 
 /* ------------------------------------------------------------------ a row */
 
+/* The log's tree at some moment. */
+struct tree {
+    uint64_t size;
+    uint8_t root[QUIPU_SHA256_BYTES];
+};
+
 /* What is kept of a bundle. */
 struct place_row {
     struct quipu_bundle_place place;
+    bool has_before;    /* false also in rows of before it was kept */
+    struct tree before; /* what its log went on from */
     bool has_previous;
     struct quipu_cid previous;
 };
@@ -57,24 +68,47 @@ static bool read_key(struct quipu_dagcbor_reader *reader, const char *wanted)
            quipu_slice_equal(key, quipu_slice_text(wanted));
 }
 
+/* "root" and "size" of a map that was begun. */
+static bool read_tree(struct quipu_dagcbor_reader *reader, struct tree *tree)
+{
+    struct quipu_slice root = {0};
+    if (!read_key(reader, "root") || quipu_dagcbor_read_bytes(reader, &root, NULL) != QUIPU_OK ||
+        root.len != sizeof tree->root || !read_key(reader, "size") ||
+        quipu_dagcbor_read_uint(reader, &tree->size, NULL) != QUIPU_OK) {
+        return false;
+    }
+    memcpy(tree->root, root.data, root.len);
+    return true;
+}
+
+static bool read_before(struct quipu_dagcbor_reader *reader, struct place_row *row)
+{
+    struct quipu_dagcbor_item item;
+    if (!read_key(reader, "before") || quipu_dagcbor_next(reader, &item, NULL) != QUIPU_OK) {
+        return false;
+    }
+    row->has_before = item.kind == QUIPU_DAGCBOR_MAP;
+    return row->has_before ? item.number == 2 && read_tree(reader, &row->before)
+                           : item.kind == QUIPU_DAGCBOR_NULL;
+}
+
 static bool row_decode(struct quipu_slice value, struct place_row *row)
 {
     struct quipu_dagcbor_reader reader;
     struct quipu_dagcbor_item item;
-    struct quipu_slice root = {0};
+    struct tree tree;
     uint64_t pairs = 0;
     quipu_dagcbor_reader_init(&reader, value);
     if (quipu_dagcbor_validate(value, NULL) != QUIPU_OK ||
-        quipu_dagcbor_read_map(&reader, &pairs, NULL) != QUIPU_OK || pairs != ROW_PAIRS ||
-        !read_key(&reader, "root") || quipu_dagcbor_read_bytes(&reader, &root, NULL) != QUIPU_OK ||
-        root.len != sizeof row->place.log_root || !read_key(&reader, "size") ||
-        quipu_dagcbor_read_uint(&reader, &row->place.log_size, NULL) != QUIPU_OK ||
-        !read_key(&reader, "manifest") ||
+        quipu_dagcbor_read_map(&reader, &pairs, NULL) != QUIPU_OK ||
+        (pairs != ROW_PAIRS && pairs != ROW_PAIRS_FIRST) || !read_tree(&reader, &tree) ||
+        (pairs == ROW_PAIRS && !read_before(&reader, row)) || !read_key(&reader, "manifest") ||
         quipu_dagcbor_read_link(&reader, &row->place.manifest, NULL) != QUIPU_OK ||
         !read_key(&reader, "previous") || quipu_dagcbor_next(&reader, &item, NULL) != QUIPU_OK) {
         return false;
     }
-    memcpy(row->place.log_root, root.data, root.len);
+    row->place.log_size = tree.size;
+    memcpy(row->place.log_root, tree.root, sizeof tree.root);
     row->has_previous = item.kind == QUIPU_DAGCBOR_LINK;
     return row->has_previous ? quipu_cid_from_view(&item.link, &row->previous, NULL) == QUIPU_OK
                              : item.kind == QUIPU_DAGCBOR_NULL;
@@ -119,18 +153,42 @@ static enum quipu_status rolled_back(const struct quipu_bundle_report *bundle, u
                            bundle->number, other, bundle->source);
 }
 
+static struct tree tree_of(uint64_t size, const uint8_t root[QUIPU_SHA256_BYTES])
+{
+    struct tree tree = {.size = size};
+    memcpy(tree.root, root, sizeof tree.root);
+    return tree;
+}
+
+static bool is_same_tree(const struct tree *one, const struct tree *other)
+{
+    return one->size == other->size && memcmp(one->root, other->root, sizeof one->root) == 0;
+}
+
+/* May the one have grown into the other? All that can be said without the events between. */
+static bool may_become(const struct tree *tree, const struct tree *later)
+{
+    return tree->size < later->size || is_same_tree(tree, later);
+}
+
 /* The nearest one in front of it. */
 static enum quipu_status judge_before(const struct quipu_bundle_report *bundle,
                                       const struct place_row *before,
                                       struct quipu_import_place *out, struct quipu_error *err)
 {
-    out->missing = bundle->number - 1 - before->place.number;
-    if (out->missing > 0) {
-        return bundle->log_size < before->place.log_size
-                   ? rolled_back(bundle, before->place.number, err)
-                   : QUIPU_OK;
+    uint64_t known = before->place.number;
+    out->missing = bundle->number - 1 - known;
+    if (out->missing == 0 || known == 0) {
+        return out->missing > 0
+                   ? QUIPU_OK
+                   : quipu_bundle_follows(known == 0 ? NULL : &before->place, bundle, err);
     }
-    return quipu_bundle_follows(before->place.number == 0 ? NULL : &before->place, bundle, err);
+    struct tree ours = tree_of(before->place.log_size, before->place.log_root);
+    struct tree from = tree_of(bundle->log_previous_size, bundle->log_previous_root);
+    struct tree theirs = tree_of(bundle->log_size, bundle->log_root);
+    bool is_fork =
+        !may_become(&ours, &theirs) || (bundle->has_log_previous && !may_become(&ours, &from));
+    return is_fork ? rolled_back(bundle, known, err) : QUIPU_OK;
 }
 
 /* The nearest one behind it, which came in earlier: its gap is being filled. */
@@ -140,11 +198,16 @@ static enum quipu_status judge_behind(const struct quipu_bundle_report *bundle,
     if (behind->place.number == 0) {
         return QUIPU_OK;
     }
+    struct tree ours = tree_of(bundle->log_size, bundle->log_root);
+    struct tree theirs = tree_of(behind->place.log_size, behind->place.log_root);
     bool is_next = behind->place.number == bundle->number + 1;
     bool is_linked = behind->has_previous && quipu_cid_equal(&behind->previous, &bundle->manifest);
-    return (is_next && !is_linked) || behind->place.log_size < bundle->log_size
-               ? rolled_back(bundle, behind->place.number, err)
-               : QUIPU_OK;
+    bool is_fork = (is_next && !is_linked) || !may_become(&ours, &theirs);
+    if (behind->has_before) {
+        is_fork = is_fork || (is_next ? !is_same_tree(&ours, &behind->before)
+                                      : !may_become(&ours, &behind->before));
+    }
+    return is_fork ? rolled_back(bundle, behind->place.number, err) : QUIPU_OK;
 }
 
 enum quipu_status quipu_import_place_judge(struct quipu_txn *txn,
@@ -196,6 +259,22 @@ enum quipu_status quipu_import_place_gap(const struct quipu_bundle_report *bundl
                                  first, bundle->number - 1, bundle->source, bundle->number);
 }
 
+static void write_before(struct quipu_dagcbor_writer *writer,
+                         const struct quipu_bundle_report *bundle)
+{
+    quipu_dagcbor_write_key(writer, "before");
+    if (!bundle->has_log_previous) {
+        quipu_dagcbor_write_null(writer);
+        return;
+    }
+    quipu_dagcbor_write_map(writer, 2);
+    quipu_dagcbor_write_key(writer, "root");
+    quipu_dagcbor_write_bytes(
+        writer, quipu_slice(bundle->log_previous_root, sizeof bundle->log_previous_root));
+    quipu_dagcbor_write_key(writer, "size");
+    quipu_dagcbor_write_uint(writer, bundle->log_previous_size);
+}
+
 enum quipu_status quipu_import_place_keep(struct quipu_txn *txn,
                                           const struct quipu_bundle_report *bundle,
                                           struct quipu_error *err)
@@ -214,6 +293,7 @@ enum quipu_status quipu_import_place_keep(struct quipu_txn *txn,
     quipu_dagcbor_write_bytes(&writer, quipu_slice(bundle->log_root, sizeof bundle->log_root));
     quipu_dagcbor_write_key(&writer, "size");
     quipu_dagcbor_write_uint(&writer, bundle->log_size);
+    write_before(&writer, bundle);
     quipu_dagcbor_write_key(&writer, "manifest");
     quipu_dagcbor_write_link(&writer, &bundle->manifest);
     quipu_dagcbor_write_key(&writer, "previous");
