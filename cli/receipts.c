@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 
+#include "import_fault.h"
 #include "print.h"
 #include "quipu/outbox.h"
 #include "quipu/receipts.h"
@@ -26,6 +27,7 @@ static enum quipu_status say_json(const struct quipu_receipts_report *report, bo
     if (is_import) {
         cli_json_number(&json, "added", report->added);
         cli_json_number(&json, "known", report->known);
+        cli_json_number(&json, "conflicting", report->conflicting);
         cli_json_number(&json, "strangers", report->strangers);
         cli_json_bool(&json, "dry_run", is_dry_run);
     }
@@ -61,6 +63,18 @@ int cli_receipts_export(const struct cli *cli, const char *path, const char *ope
                           status == QUIPU_NOT_FOUND ? "publish with `quipu flush` first" : NULL);
 }
 
+static void note_conflicts(const struct cli *cli, const struct quipu_receipts_report *report)
+{
+    char conflicting[CLI_COUNTED_BYTES];
+    if (report->conflicting > 0) {
+        cli_note(cli,
+                 "%s in another place than the mark that is here, which stays; the first one is of "
+                 "position %" PRIu64 ": hold `quipu status --receipts` against the stream",
+                 cli_counted(report->conflicting, "receipt", conflicting),
+                 report->conflict_position);
+    }
+}
+
 int cli_receipts_import(struct cli *cli, const char *path,
                         const struct quipu_import_options *options)
 {
@@ -71,23 +85,26 @@ int cli_receipts_import(struct cli *cli, const char *path,
     char strangers[CLI_COUNT_BYTES];
     enum quipu_status status = quipu_receipts_import(cli->engine, path, options, &report, &err);
     if (status != QUIPU_OK) {
-        return cli_fail(
-            cli, status, &err,
-            status == QUIPU_NOT_FOUND ? "name a file that `quipu export --receipts` wrote" : NULL);
+        bool is_other = status == QUIPU_NOT_FOUND || status == QUIPU_BUNDLE;
+        return cli_carried_fail(cli, status, &err,
+                                is_other ? "name a file that `quipu export --receipts` wrote"
+                                         : NULL);
     }
+    int code = report.conflicting > 0 ? CLI_EXIT_ASIDE : CLI_EXIT_OK;
+    note_conflicts(cli, &report);
     if (!options->is_dry_run) {
         cli_done(cli, report.added, "marked as published");
     }
     if (cli->is_json) {
         status = say_json(&report, true, options->is_dry_run, &err);
-        return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
+        return status == QUIPU_OK ? code : cli_fail(cli, status, &err, NULL);
     }
     (void)printf("%s %s marked as published, %s already, %s not here\nsource  %s\nsigned  %s\n",
                  cli_counted(report.added, "event", added),
                  options->is_dry_run ? "would be" : (report.added == 1 ? "is" : "are"),
                  cli_count(report.known, known), cli_count(report.strangers, strangers),
                  report.source, report.signer);
-    return 0;
+    return code;
 }
 
 /* ------------------------------------------------------------------ list */

@@ -224,22 +224,22 @@ enum quipu_status quipu_import_input_read(struct quipu_import_input *input,
     return status;
 }
 
-enum quipu_status quipu_import_input_whole(struct quipu_import_input *input, int *fd,
-                                           struct quipu_error *err)
+enum quipu_status quipu_import_input_source(struct quipu_import_input *input,
+                                            struct quipu_source *source, struct quipu_error *err)
 {
-    uint8_t window[16384];
-    size_t got = 1;
-    enum quipu_status status = QUIPU_OK;
     if (input->is_volumes) {
         return quipu_error_set(err, QUIPU_INVALID, "%s is a folder; name a file", input->from.path);
     }
-    while (input->spool >= 0 && status == QUIPU_OK && got > 0) {
-        status = copy_read(input, window, sizeof window, &got, err);
+    if (input->spool >= 0 && !input->is_copied) {
+        input->is_copied = true;
+        *source = (struct quipu_source){copy_read, input};
+        return QUIPU_OK;
     }
-    if (status != QUIPU_OK) {
-        return quipu_error_wrap(err, status, "%s", input->from.path);
+    int *fd = input->spool >= 0 ? &input->spool : &input->fd;
+    if (lseek(*fd, 0, SEEK_SET) < 0) {
+        return quipu_error_errno(err, errno, "go to the start of %s", input->from.path);
     }
-    *fd = input->spool >= 0 ? input->spool : input->fd;
+    *source = quipu_source_fd(fd);
     return QUIPU_OK;
 }
 

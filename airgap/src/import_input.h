@@ -25,6 +25,7 @@ struct quipu_import_input {
     struct quipu_import_from from;
     bool is_volumes;
     bool is_encrypted;
+    bool is_copied; /* or is being copied, by the first pass */
     int fd;    /* of a file that is named; -1: none */
     int spool; /* of the copy; -1: none */
     uint8_t first[QUIPU_IMPORT_SNIFF_BYTES];
@@ -50,10 +51,13 @@ QUIPU_MUST_CHECK enum quipu_status quipu_import_input_read(struct quipu_import_i
                                                            struct quipu_bundle_report *report,
                                                            struct quipu_error *err);
 
-/* For what is no bundle: the descriptor of all of it in clear, to be read from its start as often
- * as one likes; borrowed until close. QUIPU_INVALID: a folder. */
-QUIPU_MUST_CHECK enum quipu_status quipu_import_input_whole(struct quipu_import_input *input,
-                                                            int *fd, struct quipu_error *err);
+/* For what is no bundle: all of it in clear, from its start; once for each pass. What the first one
+ * reads is copied as it is read, where there is to be a copy: read it to its end before the next
+ * one, and check it meanwhile, for it may have no end. Borrowed until close. QUIPU_INVALID: a
+ * folder. */
+QUIPU_MUST_CHECK enum quipu_status quipu_import_input_source(struct quipu_import_input *input,
+                                                             struct quipu_source *source,
+                                                             struct quipu_error *err);
 
 void quipu_import_input_close(struct quipu_import_input *input);
 

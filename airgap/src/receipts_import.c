@@ -1,15 +1,15 @@
 /*
  * Taking receipts in: one pass that checks all of the file, one that marks. Blocks are hashed by
- * the CAR's reader; the statement that is signed names every chunk.
+ * the CAR's reader; the statement that is signed names every chunk. What comes through a pipe is
+ * checked while it is copied, so that what never ends is refused at its first block.
  *
  * Specification: docs/SPEC.md §9.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "import.h"
 #include "internal/failpoint.h"
@@ -21,6 +21,7 @@
 #include "receipts_codec.h"
 
 #define HEADER_BYTES_MAX 4096u
+#define REASON_BYTES     64
 
 struct receiving {
     struct quipu_import *import;
@@ -124,6 +125,24 @@ static enum quipu_status check_signatures(struct receiving *run, struct quipu_er
 
 /* ------------------------------------------------------------------ marking */
 
+/* Do both name the same place? A sequence of 0 names none. */
+static bool is_same_place(const struct receiving *run, const struct quipu_receipt *receipt,
+                          const struct quipu_travelled *item)
+{
+    return quipu_slice_equal(receipt->stream, run->statement.streams[item->stream]) &&
+           (receipt->sequence == 0 || item->sequence == 0 || receipt->sequence == item->sequence);
+}
+
+static void count_marked(struct receiving *run, uint64_t position, bool is_same)
+{
+    struct quipu_receipts_report *report = &run->report;
+    report->known += is_same;
+    report->conflicting += !is_same;
+    if (!is_same && report->conflict_position == 0) {
+        report->conflict_position = position;
+    }
+}
+
 /* Where the event is, unless it is not here or has a receipt; then 0. */
 static enum quipu_status find_event(struct receiving *run, struct quipu_txn *txn,
                                     const struct quipu_travelled *item, uint64_t *position,
@@ -144,7 +163,7 @@ static enum quipu_status find_event(struct receiving *run, struct quipu_txn *txn
         status = quipu_receipt_at(txn, record.position, &receipt, err);
     }
     if (status == QUIPU_OK) {
-        run->report.known++;
+        count_marked(run, record.position, is_same_place(run, &receipt, item));
     } else if (status == QUIPU_NOT_FOUND) {
         run->report.added++;
         *position = record.position;
@@ -254,19 +273,18 @@ static enum quipu_status read_chunk(struct receiving *run, size_t index, struct 
     return run->refused;
 }
 
-static enum quipu_status read_pass(struct receiving *run, int fd, struct quipu_error *err)
+static enum quipu_status read_pass(struct receiving *run, struct quipu_error *err)
 {
     struct quipu_car_options options = QUIPU_CAR_OPTIONS_INIT;
     struct quipu_car_block section = {0};
     options.header_bytes_max = HEADER_BYTES_MAX;
-    run->below = quipu_source_fd(&fd);
     run->bytes = 0;
     quipu_sha256_stream_init(&run->sha256);
-    if (lseek(fd, 0, SEEK_SET) < 0) {
-        return quipu_error_errno(err, errno, "go to the start");
+    enum quipu_status status = quipu_import_input_source(&run->import->input, &run->below, err);
+    if (status == QUIPU_OK) {
+        status = quipu_car_reader_open((struct quipu_source){hashed_read, run}, &options, &run->car,
+                                       err);
     }
-    enum quipu_status status =
-        quipu_car_reader_open((struct quipu_source){hashed_read, run}, &options, &run->car, err);
     if (status == QUIPU_OK) {
         status = read_front(run, err);
     }
@@ -290,10 +308,16 @@ static enum quipu_status record(struct receiving *run, struct quipu_error *err)
 {
     struct quipu_txn *txn = NULL;
     const struct quipu_import *import = run->import;
+    char reason[REASON_BYTES] = "";
+    if (run->report.conflicting > 0) {
+        (void)snprintf(reason, sizeof reason, "contradicts what is marked here: %" PRIu64,
+                       run->report.conflicting);
+    }
     struct quipu_operation operation = {
         .unix_us = import->clock.unix_us(import->clock.ctx),
         .kind = quipu_slice_text(QUIPU_OPERATION_IMPORT_RECEIPTS),
         .operator_name = quipu_slice_text(import->options.operator_name),
+        .reason = quipu_slice_text(reason),
         .source = run->statement.source,
         .signers = quipu_slice_text(run->report.signer),
         .has_manifest = true,
@@ -333,23 +357,19 @@ static void fill_report(struct receiving *run)
 
 static enum quipu_status receive(struct receiving *run, struct quipu_error *err)
 {
-    int fd = -1;
     uint8_t digest[QUIPU_SHA256_BYTES];
     struct quipu_import *import = run->import;
     struct quipu_import_from from = quipu_import_from_of(import, run->engine);
     enum quipu_status status = quipu_import_input_open(&import->input, &from, err);
     if (status == QUIPU_OK) {
-        status = quipu_import_input_whole(&import->input, &fd, err);
-    }
-    if (status == QUIPU_OK) {
-        status = read_pass(run, fd, err);
+        status = read_pass(run, err);
     }
     if (status != QUIPU_OK) {
         return quipu_error_wrap(err, status, "%s", import->path);
     }
     fill_report(run);
     run->is_marking = true;
-    status = read_pass(run, fd, err);
+    status = read_pass(run, err);
     if (status == QUIPU_OK) {
         quipu_sha256_stream_final(&run->sha256, digest);
     }

@@ -83,6 +83,26 @@ static void must_have_receipt(uint64_t position, const char *stream, uint64_t se
     quipu_txn_abort(&txn);
 }
 
+static enum quipu_status keep_reason(void *ctx, const struct quipu_operation *operation,
+                                     struct quipu_error *err)
+{
+    struct quipu_buf *reason = ctx;
+    (void)err;
+    quipu_buf_reset(reason);
+    quipu_buf_append_slice(reason, operation->reason);
+    return reason->status;
+}
+
+/* In the last row of the vault's operations log. */
+static void must_be_recorded(const char *wanted)
+{
+    struct quipu_buf reason = QUIPU_BUF_INIT;
+    cr_assert_eq(quipu_each_operation(vault.engine, 0, keep_reason, &reason, NULL), QUIPU_OK);
+    cr_assert(quipu_slice_equal(quipu_buf_slice(&reason), quipu_slice_text(wanted)), "%.*s",
+              QUIPU_SLICE_FMT(quipu_buf_slice(&reason)));
+    quipu_buf_release(&reason);
+}
+
 static void export_receipts(struct quipu_receipts_report *report)
 {
     struct quipu_error err;
@@ -156,6 +176,85 @@ Test(receipts, more_than_one_chunk_and_from_a_pipe)
     cr_assert_eq(published(&vault), 9000u);
     must_have_receipt(8193, "KEYS", 8197);
     free_file(&bytes);
+}
+
+/* A stream of zeros behind good bytes; it ends in a failure, far behind what anybody has to read.
+ */
+struct endless {
+    struct quipu_slice first;
+    uint64_t given;
+};
+
+#define GIVEN_MAX ((uint64_t)64 << 20)
+
+static enum quipu_status endless_read(void *ctx, void *into, size_t cap, size_t *got,
+                                      struct quipu_error *err)
+{
+    struct endless *endless = ctx;
+    if (endless->given > GIVEN_MAX) {
+        return quipu_error_set(err, QUIPU_IO, "nobody has stopped reading");
+    }
+    *got = cap;
+    memset(into, 0, cap);
+    if (endless->first.len > 0) {
+        *got = cap < endless->first.len ? cap : endless->first.len;
+        memcpy(into, endless->first.data, *got);
+        endless->first = quipu_slice(endless->first.data + *got, endless->first.len - *got);
+    }
+    endless->given += *got;
+    return QUIPU_OK;
+}
+
+Test(receipts, a_pipe_without_an_end_is_refused_at_its_first_wrong_block)
+{
+    struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
+    struct quipu_error err;
+    carry_over(5, 0);
+    publish("KEYS", 1, 5, 1);
+    export_receipts(NULL);
+    struct quipu_slice bytes = read_file(path);
+    for (size_t len = 0; len <= bytes.len; len += bytes.len / 4) {
+        struct endless endless = {.first = quipu_slice(bytes.data, len)};
+        struct quipu_source source = {endless_read, &endless};
+        options.source = &source;
+        enum quipu_status status =
+            quipu_receipts_import(vault.engine, "a pipe", &options, NULL, &err);
+        cr_assert(status != QUIPU_OK && status != QUIPU_IO, "%zu: %s", len, err.message);
+        cr_assert_lt(endless.given, (uint64_t)16 << 20, "%zu: %s", len, err.message);
+    }
+    cr_assert_eq(published(&vault), 0u);
+    free_file(&bytes);
+}
+
+Test(receipts, one_that_contradicts_a_mark_changes_nothing_and_is_counted)
+{
+    static const struct {
+        const char *stream;
+        uint64_t sequence;
+    } marks[] = {{"KEYS", 1}, {"KEYS", 99}, {"MORE", 3}, {"KEYS", 0}};
+    struct quipu_receipts_report got;
+    struct quipu_error err;
+    carry_over(5, 0);
+    publish("KEYS", 1, 5, 1);
+    export_receipts(NULL);
+    for (uint64_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+        struct quipu_ack ack = {.position = i + 1, .sequence = marks[i].sequence};
+        cr_assert_eq(quipu_outbox_acknowledge(vault.engine, quipu_slice_text(marks[i].stream), &ack,
+                                              1, &err),
+                     QUIPU_OK, "%s", err.message);
+    }
+
+    cr_assert_eq(quipu_receipts_import(vault.engine, path, NULL, &got, &err), QUIPU_OK, "%s",
+                 err.message);
+
+    cr_assert_eq(got.conflicting, 2u);
+    cr_assert_eq(got.conflict_position, 2u);
+    cr_assert_eq(got.known, 2u, "the same, and one whose sequence nobody knew here");
+    cr_assert_eq(got.added, 1u);
+    must_have_receipt(2, "KEYS", 99);
+    must_have_receipt(3, "MORE", 3);
+    must_have_receipt(5, "KEYS", 5);
+    must_be_recorded("contradicts what is marked here: 2");
 }
 
 Test(receipts, nothing_published_or_a_name_that_is_taken)
