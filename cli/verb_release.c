@@ -20,6 +20,7 @@
 struct release_values {
     struct cli_signer_values signers;
     struct cli_export_bundle bundle;
+    bool is_unrecorded;
 };
 
 /* ------------------------------------------------------------------ what is said */
@@ -70,14 +71,23 @@ static enum quipu_status say_json(const char *path, const struct quipu_release_r
 
 /* ------------------------------------------------------------------ the verb */
 
-/* A store that is there is opened, and a failure of it told; without one nothing is recorded. */
+/* What leaves the machine is recorded, unless that is said not to be wanted. */
 static int open_store(struct cli *cli, const struct release_values *values)
 {
+    if (values->is_unrecorded) {
+        return values->bundle.volume_size == NULL
+                   ? 0
+                   : cli_usage(cli, "the store that made the bundle signs the index of its "
+                                    "volumes: leave --no-record out");
+    }
     struct stat info;
     if (stat(cli->store_path, &info) != 0 && errno == ENOENT) {
-        cli_note(cli, "there is no store in \"%s\": the release is recorded nowhere",
-                 cli->store_path);
-        return 0;
+        struct quipu_error err;
+        (void)quipu_error_set(&err, QUIPU_NOT_A_STORE,
+                              "there is no store in \"%s\" to record the release in",
+                              cli->store_path);
+        return cli_fail(cli, QUIPU_NOT_A_STORE, &err,
+                        "name a store with --store DIR, or release it unrecorded with --no-record");
     }
     int code = cli_open(cli);
     if (code == 0 && values->bundle.volume_size != NULL) {
@@ -160,6 +170,8 @@ static const struct cli_option options[] = {
      "who releases, for the operations log (else offline.operator)"},
     {"reason", CLI_TEXT, offsetof(struct release_values, bundle.reason), "TEXT",
      "why, for the operations log"},
+    {"no-record", CLI_FLAG, offsetof(struct release_values, is_unrecorded), NULL,
+     "release it although no store here records that"},
 };
 
 const struct cli_verb cli_verb_release = {
@@ -173,9 +185,10 @@ const struct cli_verb cli_verb_release = {
         "a\n"
         "pattern nobody. OUT is encrypted or in volumes as `quipu export` would have it; a file "
         "that is\n"
-        "there is not touched. The release is in `quipu operations` where there is a store, which "
-        "volumes\n"
-        "need, for it signs their index. Exit codes as `quipu verify BUNDLE`: 30 too few signers.",
+        "there is not touched. The release is in `quipu operations` before OUT has its name; "
+        "without a\n"
+        "store it wants --no-record. Volumes are made by the store of the bundle. Exit codes\n"
+        "as `quipu verify BUNDLE`: 30 too few signers.",
     .example = "quipu release ceremony.car /media/stick/ceremony.car --require 2 --allowed-signers "
                "officers",
     .options = options,

@@ -4,7 +4,10 @@
  *   1. check all of the bundle, and who signed it
  *   2. copy it to a new file or volumes, encrypted or not; what is copied must be what was checked
  *   3. sync, read it back
- *   4. give it its name, and record that in one transaction of the store; or take it back
+ *   4. record the release, in a transaction of the store that is durable before it goes on
+ *   5. give it its name; where that fails, record that too
+ *
+ * A kill between 4 and 5 leaves a row without a file, never a file without a row.
  *
  * Never signs anything but the index of volumes.
  *
@@ -185,16 +188,17 @@ static enum quipu_status read_back(struct release *run, struct quipu_error *err)
     return status;
 }
 
-/* ------------------------------------------------------------------ 4: name and record */
+/* ------------------------------------------------------------------ 4, 5: record and name */
 
-static enum quipu_status record(struct release *run, struct quipu_txn *txn, struct quipu_error *err)
+static enum quipu_status write_row(struct release *run, const char *kind, struct quipu_txn *txn,
+                                   uint64_t *number, struct quipu_error *err)
 {
     const struct quipu_bundle_report *bundle = &run->bundle;
     struct quipu_buf names = QUIPU_BUF_INIT;
     quipu_signer_names(bundle->signers, (size_t)bundle->signatures, &names);
     struct quipu_operation operation = {
         .unix_us = run->pass.policy.unix_us,
-        .kind = quipu_slice_text(QUIPU_OPERATION_RELEASE),
+        .kind = quipu_slice_text(kind),
         .operator_name = quipu_slice_text(run->options->operator_name),
         .reason = quipu_slice_text(run->options->reason),
         .source = quipu_slice_text(bundle->source),
@@ -208,38 +212,50 @@ static enum quipu_status record(struct release *run, struct quipu_txn *txn, stru
     memcpy(operation.sha256, bundle->file_sha256, sizeof operation.sha256);
     enum quipu_status status =
         names.status == QUIPU_OK
-            ? quipu_operation_record(txn, &operation, &run->operation, err)
+            ? quipu_operation_record(txn, &operation, number, err)
             : quipu_error_set(err, names.status, "no memory to record the release");
     quipu_buf_release(&names);
     return status;
 }
 
-/* The row is written before the name and committed behind it: what cannot be recorded is not
- * released, and what is recorded has been. */
-static enum quipu_status publish(struct release *run, struct quipu_error *err)
+/* Durable when it returns. */
+static enum quipu_status record(struct release *run, const char *kind, uint64_t *number,
+                                struct quipu_error *err)
 {
     struct quipu_txn *txn = NULL;
+    enum quipu_status status = quipu_txn_begin_write(quipu_engine_store(run->engine), &txn, err);
+    if (status == QUIPU_OK) {
+        status = write_row(run, kind, txn, number, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_txn_commit(&txn, err);
+    }
+    quipu_txn_abort(&txn);
+    return status;
+}
+
+static enum quipu_status publish(struct release *run, struct quipu_error *err)
+{
     enum quipu_status status = QUIPU_OK;
     if (run->engine == NULL) {
         return quipu_export_target_publish(&run->target, err);
     }
-    status = quipu_txn_begin_write(quipu_engine_store(run->engine), &txn, err);
+    status = quipu_failpoint("airgap.release.record", err);
     if (status == QUIPU_OK) {
-        status = record(run, txn, err);
+        status = record(run, QUIPU_OPERATION_RELEASE, &run->operation, err);
     }
+    if (status != QUIPU_OK) {
+        return quipu_error_wrap(err, status, "nothing was released, for it cannot be recorded");
+    }
+    status = quipu_failpoint("airgap.release.name", err);
     if (status == QUIPU_OK) {
         status = quipu_export_target_publish(&run->target, err);
     }
-    if (status == QUIPU_OK) {
-        status = quipu_failpoint("airgap.release.record", err);
-        if (status == QUIPU_OK) {
-            status = quipu_txn_commit(&txn, err);
-        }
-        if (status != QUIPU_OK) {
-            quipu_export_target_retract(&run->target);
-        }
+    if (status != QUIPU_OK) {
+        /* Where this fails too, the row before it says more than has happened, never less. */
+        enum quipu_status ignored = record(run, QUIPU_OPERATION_RELEASE_UNDONE, NULL, NULL);
+        (void)ignored; /* the failure before it is what is told */
     }
-    quipu_txn_abort(&txn);
     return status;
 }
 

@@ -194,10 +194,11 @@ has "everyone is recorded" "$("$quipu" operations --store office --json)" "$(nam
 has "encrypted volumes" "$("$quipu" verify few.volumes --passphrase-fd 3 3<<<"$words" --require 2 --allowed-signers people)" \
     "people    2, 2 asked for"
 (cd few.volumes && sha256sum --check --strict --quiet SHA256SUMS)
-json=$("$quipu" release --store nowhere few.car here.car --require 1 --allowed-signers people --json 2>err)
-has "without a store" "$(cat err)" "recorded nowhere"
+refused 6 '--no-record' NOT_A_STORE release --quiet --store nowhere few.car here.car --require 1 --allowed-signers people
+equal "nothing leaves unrecorded by accident" "$(ls here.car 2>/dev/null || true)" ""
+json=$("$quipu" release --store nowhere --no-record few.car here.car --require 1 --allowed-signers people --json)
 equal "recorded" "$(member recorded <<<"$json")" false
-refused 3 'volumes need the store' INVALID release --quiet --store nowhere few.car v --require 1 --allowed-signers people --volume-size 64K
+refused 2 'leave --no-record out' INVALID release --no-record few.car v --require 1 --allowed-signers people --volume-size 64K
 refused 2 '--require' INVALID release few.car x
 refused 2 '--allowed-signers' INVALID release few.car x --require 2
 refused 2 'from 1 to 64' INVALID verify few.car --require 0 --allowed-signers people

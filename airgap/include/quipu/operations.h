@@ -29,6 +29,8 @@ extern "C" {
 #define QUIPU_OPERATION_IMPORT_RECEIPTS "import-receipts"
 #define QUIPU_OPERATION_IMPORT_LINES    "import-lines"
 #define QUIPU_OPERATION_RELEASE         "release"
+/** The release in the row with the same manifest and digest before it did not get its name. */
+#define QUIPU_OPERATION_RELEASE_UNDONE "release-undone"
 
 #define QUIPU_OPERATION_KIND_BYTES_MAX 32
 #define QUIPU_OPERATION_TEXT_BYTES_MAX 4096 /* of each text */
