@@ -11,6 +11,7 @@
 #include "age_keys.h"
 #include "cli.h"
 #include "config.h"
+#include "import_fault.h"
 #include "print.h"
 #include "quipu/bundle.h"
 #include "quipu/event_lines.h"
@@ -28,6 +29,7 @@ struct import_values {
     bool is_dry_run;
     bool keeps_forks;
     bool is_accepted;
+    bool takes_unproven;
     bool is_receipts;
     const char *format;
 };
@@ -45,6 +47,12 @@ struct import_run {
     enum quipu_import_row_kind kind;
     uint64_t rows; /* of this kind, so far */
 };
+
+static int fail(const struct import_run *run, enum quipu_status status,
+                const struct quipu_error *err)
+{
+    return cli_import_fail(run->cli, run->import, &run->options, status, err);
+}
 
 /* ------------------------------------------------------------------ what is new */
 
@@ -122,10 +130,10 @@ static void show_bundle(const struct import_run *run)
     if (bundle->signatures > 1) {
         cli_say_signers("signer ", bundle->signers, (size_t)bundle->signatures);
     }
-    if (bundle->proven < bundle->events) {
+    if (bundle->unproven > 0) {
         char others[CLI_COUNTED_BYTES];
         (void)printf("word    %s of other sources: taken on the signer's word\n",
-                     cli_counted(bundle->events - bundle->proven, "event", others));
+                     cli_counted(bundle->unproven, "event", others));
     }
     quipu_buf_release(&digest);
 }
@@ -200,7 +208,7 @@ static int review(struct import_run *run)
     bool shows = !run->cli->is_json && (values->is_dry_run || !values->is_accepted);
     enum quipu_status status = shows ? show_all(run, &err) : QUIPU_OK;
     if (status != QUIPU_OK) {
-        return cli_fail(run->cli, status, &err, NULL);
+        return fail(run, status, &err);
     }
     if (!shows || values->is_dry_run) {
         return 0;
@@ -240,6 +248,7 @@ static enum quipu_status say_json(struct import_run *run, const struct quipu_imp
     cli_json_number(json, "known", report->events.known);
     cli_json_bool(json, "dry_run", run->options.is_dry_run);
     cli_json_number(json, "events", bundle->events);
+    cli_json_number(json, "unproven", bundle->unproven);
     cli_json_text(json, "source", quipu_slice_text(bundle->source));
     cli_json_text(json, "signer", quipu_slice_text(bundle->signer));
     cli_json_number(json, "people", bundle->people);
@@ -291,29 +300,6 @@ static enum quipu_status accept_alone(struct import_run *run, struct quipu_impor
     return status;
 }
 
-/* Bundles that are missing can be accepted, events that are missing cannot. */
-static const char *cure_of(const struct import_run *run, enum quipu_status status)
-{
-    struct quipu_import_diff diff;
-    if (status == QUIPU_NOT_FOUND) {
-        return "name a file that `quipu export` wrote";
-    }
-    if (status == QUIPU_GAP && run->import != NULL && run->cli->engine != NULL &&
-        quipu_import_compare(run->import, run->cli->engine, NULL, NULL, &diff, NULL) == QUIPU_OK &&
-        diff.missing > 0) {
-        return "import what is missing first, or take this one with --accept-gap REASON";
-    }
-    return NULL;
-}
-
-static int fail(const struct import_run *run, enum quipu_status status,
-                const struct quipu_error *err)
-{
-    const char *cure = cure_of(run, status);
-    struct quipu_error plain = cli_without_cure(err);
-    return cli_fail(run->cli, status, cure == NULL ? err : &plain, cure);
-}
-
 static int accept_it(struct import_run *run)
 {
     struct quipu_error err;
@@ -355,6 +341,7 @@ static int gather(struct import_run *run)
     }
     options->is_dry_run = values->is_dry_run;
     options->keeps_forks = values->keeps_forks;
+    options->takes_unproven = values->takes_unproven;
     options->trusted = values->signers.trusted.count == 0 ? NULL : values->signers.trusted.items;
     options->trusted_count = values->signers.trusted.count;
     options->trust = run->trust;
@@ -391,7 +378,7 @@ static int import_lines(struct import_run *run)
         (void)close(fd); /* was only read */
     }
     if (status != QUIPU_OK) {
-        return cli_fail(run->cli, status, &err, NULL);
+        return cli_lines_fail(run->cli, status, &err);
     }
     if (!options.is_dry_run) {
         cli_done(run->cli, report.events.added, "added");
@@ -423,6 +410,21 @@ static bool wants_signature(const struct import_values *values)
            values->is_receipts || cli_age_is_given(&values->age);
 }
 
+/* On whose word? A mark of publishing cannot be taken back, and neither can an event. */
+static int check_word(const struct cli *cli, const struct import_values *values, bool is_lines)
+{
+    if (is_lines && !values->takes_unproven) {
+        return cli_usage(cli, "nobody signs lines, so nothing proves whose events they are: take "
+                              "them in with --unproven, or have a bundle exported");
+    }
+    if (values->is_receipts && !cli_signers_are_given(&values->signers)) {
+        return cli_usage(cli, "receipts of anybody would mark events as published for good: say "
+                              "whose they are with --trust U… or --allowed-signers FILE, or look "
+                              "at them with --dry-run");
+    }
+    return 0;
+}
+
 /* Returns 0, or the exit code after it has said what is wrong. */
 static int check_format(const struct cli *cli, const struct import_values *values, bool *is_lines)
 {
@@ -442,7 +444,7 @@ static int check_format(const struct cli *cli, const struct import_values *value
                                     "with --dry-run"
                                   : "take receipts in with --yes, or look at them with --dry-run");
     }
-    return 0;
+    return values->is_dry_run ? 0 : check_word(cli, values, *is_lines);
 }
 
 static int import_it(struct import_run *run)
@@ -498,6 +500,8 @@ static const struct cli_option options[] = {
      "check everything against the store, write nothing"},
     {"keep-forks", CLI_FLAG, offsetof(struct import_values, keeps_forks), NULL,
      "take branches of an aggregate in, and record the conflict"},
+    {"unproven", CLI_FLAG, offsetof(struct import_values, takes_unproven), NULL,
+     "take events whose source did not sign, on the word of a signer whom you did not name"},
     CLI_SIGNER_OPTIONS(import_values, signers),
     CLI_AGE_OPTIONS(import_values, age),
     {"accept-gap", CLI_TEXT, offsetof(struct import_values, accept_gap), "REASON",
@@ -523,10 +527,11 @@ const struct cli_verb cli_verb_import = {
         "same\n"
         "bundle again adds nothing. Without --trust and --allowed-signers any signature that holds "
         "is\n"
-        "accepted, and the signer is named. A fork is refused unless it is to be kept, and a "
-        "bundle "
-        "that\n"
-        "is missing before this one unless that is accepted. Each import is in `quipu operations`.",
+        "accepted for the signer's own events, and the signer is named; events of others come in "
+        "with\n"
+        "--unproven only. A fork is refused unless it is to be kept, and a bundle that is missing "
+        "before\n"
+        "this one unless that is accepted. Each import is in `quipu operations`.",
     .example = "age -d -i key.txt ceremony.age | quipu import --yes --trust UDOBVPEE… -",
     .options = options,
     .option_count = sizeof options / sizeof options[0],

@@ -323,6 +323,23 @@ static void copy_text(char *into, size_t cap, struct quipu_slice text)
     into[len] = 0;
 }
 
+/* Events whose source has not signed: nothing in the file says that they are its own. */
+static uint64_t count_unproven(const struct quipu_bundle_reader *reader)
+{
+    const struct quipu_signer_group *group = &reader->group;
+    const struct quipu_tally *sources = &reader->manifest.sources;
+    uint64_t unproven = 0;
+    for (size_t i = 0; i < sources->count; i++) {
+        bool has_signed = false;
+        for (size_t k = 0; k < group->count && !has_signed; k++) {
+            has_signed = quipu_slice_equal(sources->entries[i].name,
+                                           quipu_slice_text(group->signers[k].name));
+        }
+        unproven += has_signed ? 0 : sources->entries[i].count;
+    }
+    return unproven;
+}
+
 static void fill_report(struct quipu_bundle_reader *reader, struct quipu_bundle_report *report)
 {
     const struct quipu_bundle_manifest *manifest = &reader->manifest;
@@ -340,7 +357,9 @@ static void fill_report(struct quipu_bundle_reader *reader, struct quipu_bundle_
         .log_size = reader->log_tree.size,
         .has_log_previous = manifest->log.has_previous,
         .log_previous_size = manifest->log.previous.size,
+        .left_out = reader->log_tree.size - manifest->log.previous.size - reader->proven_new,
         .proven = reader->proven,
+        .unproven = count_unproven(reader),
         .signatures = reader->root.signature_count,
         .people = reader->group.people,
     };
@@ -357,7 +376,6 @@ static void fill_report(struct quipu_bundle_reader *reader, struct quipu_bundle_
     *report = filled;
 }
 
-        .left_out = reader->log_tree.size - manifest->log.previous.size - reader->proven_new,
 enum quipu_status quipu_bundle_read(int fd, const struct quipu_bundle_pass *pass,
                                     struct quipu_bundle_report *report, struct quipu_error *err)
 {

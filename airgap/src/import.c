@@ -103,6 +103,23 @@ enum quipu_status quipu_import_prepare(struct quipu_engine *engine, const char *
     return QUIPU_OK;
 }
 
+/* A signer whom nobody named has shown that he has a key, and nothing else: what he says of others
+ * is worth what anybody says. A look at it does no harm. */
+static enum quipu_status judge_word(const struct quipu_import *import, struct quipu_error *err)
+{
+    const struct quipu_import_options *options = &import->options;
+    const struct quipu_bundle_report *bundle = &import->bundle;
+    bool is_named = options->trusted_count > 0 || options->trust != NULL;
+    if (bundle->unproven == 0 || is_named || options->takes_unproven || options->is_dry_run) {
+        return QUIPU_OK;
+    }
+    return quipu_error_set(err, QUIPU_UNTRUSTED,
+                           "%s: %" PRIu64 " of %" PRIu64
+                           " events are of sources that did not sign it, and its signer %s is not "
+                           "named as trusted: nothing proves that they are theirs",
+                           import->path, bundle->unproven, bundle->events, bundle->signer);
+}
+
 enum quipu_status quipu_import_open(struct quipu_engine *engine, const char *path,
                                     const struct quipu_import_options *options,
                                     struct quipu_import **out, struct quipu_error *err)
@@ -118,6 +135,9 @@ enum quipu_status quipu_import_open(struct quipu_engine *engine, const char *pat
     if (status == QUIPU_OK) {
         struct quipu_bundle_pass pass = {.name = path, .policy = import->policy};
         status = quipu_import_input_read(&import->input, &pass, &import->bundle, err);
+    }
+    if (status == QUIPU_OK) {
+        status = judge_word(import, err);
     }
     if (status != QUIPU_OK) {
         quipu_import_close(&import);

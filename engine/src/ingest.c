@@ -22,6 +22,8 @@
  */
 #include "quipu/ingest.h"
 
+#include <string.h>
+
 #include "forks.h"
 #include "ingest_run.h"
 #include "numbers.h"
@@ -118,6 +120,9 @@ enum quipu_status quipu_ingest_begin_with(struct quipu_engine *engine,
     ingest->is_carrier_own =
         ingest->has_own &&
         quipu_slice_equal(wanted->proven_source, quipu_slice_text(ingest->own.source));
+    if (wanted->proven_source.len == sizeof ingest->proven_source - 1) {
+        memcpy(ingest->proven_source, wanted->proven_source.data, wanted->proven_source.len);
+    }
     *out = ingest;
     return QUIPU_OK;
 }
@@ -339,7 +344,7 @@ enum quipu_status quipu_ingest_event(struct quipu_ingest *ingest, const struct q
     if (event->cid.codec != QUIPU_CODEC_DAG_CBOR && event->cid.codec != QUIPU_CODEC_RAW) {
         return quipu_error_set(err, QUIPU_MISUSE, "ingest: the event has no CID");
     }
-    struct ingest_verdict verdict;
+    struct ingest_verdict verdict = {.is_carried = true};
     struct quipu_error why = {0};
     enum quipu_ingest_outcome became = QUIPU_INGEST_QUARANTINED;
     enum quipu_status status = ingest_judge(ingest, event, ingest->is_carrier_own, &verdict, &why);

@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "event_check.h"
 #include "ingest_run.h"
@@ -64,16 +65,52 @@ static enum quipu_status blocks_check(const struct quipu_foreign *event,
 
 /* ------------------------------------------------------------------ 2: is it known */
 
-static enum quipu_status known_check(const struct quipu_foreign *event,
+bool ingest_is_attested(const struct quipu_ingest *ingest, const struct ingest_verdict *verdict)
+{
+    return verdict->is_carried && !ingest_is_own(ingest, &verdict->envelope) &&
+           quipu_slice_equal(verdict->envelope.source, quipu_slice_text(ingest->proven_source));
+}
+
+enum quipu_status ingest_refuse_proven(enum quipu_status status, const char *what,
+                                       const struct quipu_foreign *event,
+                                       const struct quipu_record *here, struct quipu_error *err)
+{
+    char stands[QUIPU_CID_TEXT_BYTES];
+    char comes[QUIPU_CID_TEXT_BYTES];
+    quipu_cid_format(&here->envelope_cid, stands);
+    quipu_cid_format(&event->cid, comes);
+    return quipu_error_set(err, status,
+                           "%s is %s, signed by its source, and %s stands here, position %" PRIu64
+                           ", on another's word (or that key signs twice); restore the backup from "
+                           "before that came in: `quipu operations` says when",
+                           what, comes, stands, here->position);
+}
+
+/* What this store recorded itself stands on nobody's word. */
+static bool is_recorded_here(const struct quipu_ingest *ingest, const struct quipu_record *record)
+{
+    struct quipu_envelope envelope;
+    return quipu_envelope_decode(record->envelope, &envelope, NULL) == QUIPU_OK &&
+           ingest_is_own(ingest, &envelope);
+}
+
+static enum quipu_status known_check(const struct quipu_ingest *ingest,
+                                     const struct quipu_foreign *event,
+                                     const struct ingest_verdict *verdict,
                                      const struct quipu_record *record, struct quipu_error *err)
 {
     if (quipu_cid_equal(&record->envelope_cid, &event->cid)) {
         return QUIPU_OK;
     }
     char id[QUIPU_UUID_TEXT_BYTES];
+    char what[sizeof "event_id " + QUIPU_UUID_TEXT_BYTES];
     char here[QUIPU_CID_TEXT_BYTES];
     char theirs[QUIPU_CID_TEXT_BYTES];
     quipu_uuid_format(record->event_id, id);
+    if (ingest_is_attested(ingest, verdict) && !is_recorded_here(ingest, record)) {
+        (void)snprintf(what, sizeof what, "event_id %s", id);
+        return ingest_refuse_proven(QUIPU_EVENT_ID_CONFLICT, what, event, record, err);
+    }
     quipu_cid_format(&record->envelope_cid, here);
     quipu_cid_format(&event->cid, theirs);
     return quipu_error_set(err, QUIPU_EVENT_ID_CONFLICT,
@@ -101,7 +138,7 @@ enum quipu_status ingest_judge(struct quipu_ingest *ingest, const struct quipu_f
     status = quipu_txn_find_event_id(ingest->txn, envelope->event_id, &record, err);
     if (status == QUIPU_OK) {
         verdict->position = record.position;
-        return known_check(event, &record, err);
+        return known_check(ingest, event, verdict, &record, err);
     }
     if (status != QUIPU_NOT_FOUND) {
         return status;

@@ -11,11 +11,14 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "event_at.h"
 #include "forks.h"
 #include "ingest_run.h"
 #include "numbers.h"
+
+#define NUMBER_BYTES (sizeof "number 18446744073709551615 of source " + QUIPU_SOURCE_TEXT_BYTES)
 
 /* ------------------------------------------------------------------ what it follows */
 
@@ -139,13 +142,20 @@ bool ingest_is_own(const struct quipu_ingest *ingest, const struct quipu_envelop
            quipu_slice_equal(envelope->source, quipu_slice_text(ingest->own.source));
 }
 
-static enum quipu_status number_is_held(const struct quipu_record *holder,
-                                        const struct quipu_foreign *event,
-                                        const struct quipu_envelope *envelope,
-                                        struct quipu_error *err)
+static enum quipu_status number_is_held(const struct quipu_ingest *ingest,
+                                        const struct ingest_verdict *verdict,
+                                        const struct quipu_record *holder,
+                                        const struct quipu_foreign *event, struct quipu_error *err)
 {
+    const struct quipu_envelope *envelope = &verdict->envelope;
+    char what[NUMBER_BYTES];
     char here[QUIPU_CID_TEXT_BYTES];
     char theirs[QUIPU_CID_TEXT_BYTES];
+    if (ingest_is_attested(ingest, verdict)) {
+        (void)snprintf(what, sizeof what, "number %" PRIu64 " of source %.*s", envelope->source_seq,
+                       QUIPU_SLICE_FMT(envelope->source));
+        return ingest_refuse_proven(QUIPU_FORK, what, event, holder, err);
+    }
     quipu_cid_format(&holder->envelope_cid, here);
     quipu_cid_format(&event->cid, theirs);
     return quipu_error_set(err, QUIPU_FORK,
@@ -242,7 +252,7 @@ static enum quipu_status number_judge(const struct quipu_ingest *ingest,
     }
     struct quipu_record record;
     status = quipu_txn_record_at(ingest->txn, holder, &record, err);
-    return status == QUIPU_OK ? number_is_held(&record, event, envelope, err) : status;
+    return status == QUIPU_OK ? number_is_held(ingest, verdict, &record, event, err) : status;
 }
 
 enum quipu_status ingest_place_judge(const struct quipu_ingest *ingest,

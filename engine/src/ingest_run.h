@@ -28,6 +28,7 @@ struct quipu_ingest {
     struct identity_row own;
     bool has_own;
     bool is_carrier_own; /* the carrier bears this store's own signature */
+    char proven_source[QUIPU_SOURCE_TEXT_BYTES]; /* whose signature it bears; "": nobody's */
     bool is_own_changed;
     struct quipu_buf scratch;
     /* Does an event in quarantine wait for another? What came that one may wait for, and the row of
@@ -50,12 +51,22 @@ struct ingest_place {
 
 /* What is found out about an event. */
 struct ingest_verdict {
+    bool is_carried; /* by the judge's caller: it comes by the carrier, and not out of quarantine */
     struct quipu_envelope envelope;
     bool is_proven;    /* of this store's own source, and under its signature */
     uint64_t position; /* its place where it is known, 0 where it is new and may be written */
     struct quarantine_wait wait; /* QUIPU_GAP: for what it waits */
     struct ingest_place place;   /* where it is new */
 };
+
+/* Has another store, its source, signed the carrier that it comes by? */
+bool ingest_is_attested(const struct quipu_ingest *ingest, const struct ingest_verdict *verdict);
+
+/* It is, and `what` of it (an event_id, a number) is another event here: refuse it, and say which is
+ * which. Returns `status`. */
+enum quipu_status ingest_refuse_proven(enum quipu_status status, const char *what,
+                                       const struct quipu_foreign *event,
+                                       const struct quipu_record *here, struct quipu_error *err);
 
 /* An event that is new: does all that it follows stand here, and is its number free? */
 QUIPU_MUST_CHECK enum quipu_status ingest_place_judge(const struct quipu_ingest *ingest,

@@ -35,7 +35,7 @@ static enum quipu_status kept_judge(struct quipu_ingest *ingest,
                                     const struct quipu_quarantined *kept, struct quipu_error *err)
 {
     struct quipu_foreign event = foreign_of(kept);
-    struct ingest_verdict verdict;
+    struct ingest_verdict verdict = {.is_carried = false};
     struct quipu_error why = {0};
     enum quipu_status status = ingest_judge(ingest, &event, kept->is_proven, &verdict, &why);
     if (status != QUIPU_OK) {

@@ -26,10 +26,10 @@ equal "forks" "$("$quipu" forks --store "$one")" "no forks"
 equal "forks --json" "$("$quipu" forks --store "$one" --json)" ""
 
 export QUIPU_STORE=$one
-refused 4 '--keep-forks' FORK import --yes "$dir/branch.car"
+refused 4 '--keep-forks' FORK import --yes --unproven "$dir/branch.car"
 equal "events" "$("$quipu" status --json | member events)" 2
-has "import --keep-forks" "$("$quipu" import --yes --keep-forks "$dir/branch.car")" "2 added"
-has "import" "$("$quipu" import --yes "$dir/branch.car")" "0 added"
+has "import --keep-forks" "$("$quipu" import --yes --unproven --keep-forks "$dir/branch.car")" "2 added"
+has "import" "$("$quipu" import --yes --unproven "$dir/branch.car")" "0 added"
 has "import" "$("$quipu" import --yes --store "$two" --keep-forks "$dir/ours.car")" "1 added"
 
 # Both hold the same conflict, and the way on says what to do.
@@ -90,7 +90,7 @@ has "verify" "$("$quipu" verify)" "intact: 7 events"
 
 # The other store takes the merge, which closes the conflict there too.
 "$quipu" export "$dir/merged.car" >/dev/null
-"$quipu" import --yes --store "$two" "$dir/merged.car" >/dev/null
+"$quipu" import --yes --unproven --store "$two" "$dir/merged.car" >/dev/null
 equal "state" "$("$quipu" forks --store "$two" --json | member state)" closed
 has "verify" "$("$quipu" verify --store "$two")" "intact: 7 events"
 

@@ -46,6 +46,50 @@ has "a gap" "$("$quipu" import --yes --accept-gap 'the stick broke' --operator A
 has "it is filled" "$("$quipu" import --yes "$dir/2.car")" "1 added"
 has "played again" "$("$quipu" import --yes --json "$dir/1.car")" '"was_known":true'
 
+# Missing events are not missing bundles: no reason puts them there, a whole export does.
+event d fourth | "$quipu" append --store "$one" - >/dev/null
+"$quipu" export --store "$one" --since-last "$dir/4.car" >/dev/null
+event d fifth | "$quipu" append --store "$one" - >/dev/null
+"$quipu" export --store "$one" --since-last "$dir/5.car" >/dev/null
+cp -r "$QUIPU_STORE" "$dir/gapped"
+gapped() {
+    "$quipu" --store "$dir/gapped" "$@"
+}
+refused 4 '--accept-gap REASON' GAP --store "$dir/gapped" import --yes "$dir/5.car"
+refused 4 'quipu export all.car' GAP --store "$dir/gapped" import --yes --accept-gap lost "$dir/5.car"
+equal "the cure is not what was done" "$(grep -c 'with --accept-gap' "$dir/err" || true)" 0
+"$quipu" export --store "$one" "$dir/all.car" >/dev/null
+has "the cure" "$(gapped import --yes --accept-gap lost "$dir/all.car")" "2 added, 3 known already"
+
+# A source that was rolled back: another bundle with a number that is here, and what can be done.
+cp -r "$one" "$dir/twin"
+event e here | "$quipu" append --store "$one" - >/dev/null
+"$quipu" export --store "$one" "$dir/honest.car" >/dev/null
+event e there | "$quipu" append --store "$dir/twin" - >/dev/null
+"$quipu" export --store "$dir/twin" "$dir/twin.car" >/dev/null
+gapped import --yes --accept-gap lost "$dir/honest.car" >/dev/null
+refused 4 'restore the backup from before' FORK --store "$dir/gapped" import --yes "$dir/twin.car"
+equal "no cure that does not help" "$(grep -c 'keep-forks' "$dir/err" || true)" 0
+
+# On whose word. The second store sends on what the first one recorded.
+"$quipu" export "$dir/onward.car" >/dev/null
+"$quipu" init --store "$dir/onward" >/dev/null
+refused 6 '--unproven' UNTRUSTED --store "$dir/onward" import --yes "$dir/onward.car"
+refused 6 '3 of 3 events' UNTRUSTED --store "$dir/onward" import --yes "$dir/onward.car"
+has "a look at it" "$("$quipu" --store "$dir/onward" import --dry-run "$dir/onward.car")" \
+    "3 events of other sources: taken on the signer's word"
+has "on its word" "$("$quipu" --store "$dir/onward" import --yes --unproven --json "$dir/onward.car")" '"unproven":3'
+two=$("$quipu" status --json | member source)
+has "by name" "$("$quipu" --store "$dir/onward" import --yes --trust "$two" "$dir/onward.car")" "3 known already"
+
+# What was damaged on its way is not bad input.
+cp "$dir/1.car" "$dir/damaged.car"
+printf '\377' | dd of="$dir/damaged.car" bs=1 seek=3 conv=notrunc status=none
+refused 6 'get the file again' CBOR_UTF8 import --yes "$dir/damaged.car"
+cp "$dir/1.car" "$dir/damaged.car"
+printf '\377\377\377\377\177' | dd of="$dir/damaged.car" bs=1 seek=59 conv=notrunc status=none
+refused 6 'get the file again' TOO_LARGE import --yes "$dir/damaged.car"
+
 # By allowed signers.
 "$quipu" verify --unpack "$dir/folder" "$dir/1.car" >/dev/null
 has "allowed signers" "$("$quipu" import --yes --allowed-signers "$dir/folder/allowed_signers" "$dir/1.car")" "signed  $source"
@@ -68,12 +112,13 @@ fi
 # Lines, which nobody signs.
 "$quipu" export --format jsonl "$dir/all.jsonl" >/dev/null
 refused 2 '--yes' INVALID import --format jsonl "$dir/all.jsonl"
+refused 2 '--unproven' INVALID import --yes --format jsonl "$dir/all.jsonl"
 refused 2 'neither signed' INVALID import --yes --format jsonl --trust "$source" "$dir/all.jsonl"
 "$quipu" init --store "$dir/three" >/dev/null
-has "lines" "$("$quipu" import --store "$dir/three" --yes --format jsonl - <"$dir/all.jsonl")" "3 added, 0 known already"
+has "lines" "$("$quipu" import --store "$dir/three" --yes --unproven --format jsonl - <"$dir/all.jsonl")" "3 added, 0 known already"
 equal "the same CIDs" "$("$quipu" log --json | member cid | sort)" "$("$quipu" log --store "$dir/three" --json | member cid | sort)"
 sed 's/second/2nd/' "$dir/all.jsonl" >"$dir/changed.jsonl"
-refused 6 'line ' CID_MISMATCH import --yes --format jsonl "$dir/changed.jsonl"
+refused 6 'line ' CID_MISMATCH import --yes --unproven --format jsonl "$dir/changed.jsonl"
 
 # What happened.
 "$quipu" operations --json >"$dir/log"

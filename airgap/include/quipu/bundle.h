@@ -149,6 +149,7 @@ struct quipu_bundle_report {
      * none) and that are not in the bundle: it is a selection. */
     uint64_t left_out;
     uint64_t proven;     /* events that are proven to be in that tree, each at its number */
+    uint64_t unproven;   /* events of sources that did not sign: theirs on the signer's word only */
     uint64_t signatures; /* all of them hold */
     /** How many people of those whom the caller trusts have signed; 0 where it named nobody. */
     uint32_t people;
@@ -283,6 +284,10 @@ struct quipu_import_options {
     const char *accept_gap;
     const char *operator_name;       /* who imports, for the operations log; NULL: not said */
     const struct quipu_clock *clock; /* NULL: the system's */
+    /** Take events of sources that did not sign the bundle on the word of a signer whom nobody
+     * named (`trusted`, `trust`). Whoever can sign anything can write such events in anybody's name,
+     * and they cannot be taken out again. */
+    bool takes_unproven;
     /** Read from here to its end, and not from the path, which then only names it in messages: a
      * pipe. It is copied to a file without a name in the store's folder. NULL: the path. */
     const struct quipu_source *source;
@@ -314,7 +319,9 @@ struct quipu_import_report {
  * @param options  NULL: any valid signature, and write
  * @param report   NULL: not wanted; written on QUIPU_OK only
  * @retval as quipu_bundle_check_with and quipu_ingest_event; the store is then untouched
- * @retval QUIPU_UNTRUSTED      no signer is one of `trusted` and `trust`
+ * @retval QUIPU_UNTRUSTED      no signer is one of `trusted` and `trust`; or nobody is named, it
+ *                              holds events of sources that did not sign it, and they are to be
+ *                              written without `takes_unproven`
  * @retval QUIPU_TOO_FEW_SIGNERS  fewer people of them than `required_signers` have signed
  * @retval QUIPU_BUNDLE         also: the file changed between the check and the import
  * @retval QUIPU_GAP            also: bundles of its source are missing before it
