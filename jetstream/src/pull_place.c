@@ -13,10 +13,11 @@
 
 #include "internal/bytes.h"
 
-#define DIGEST_AT          16
-#define PLACE_BYTES        (DIGEST_AT + QUIPU_SHA256_BYTES)
-#define PLACE_BYTES_BEFORE DIGEST_AT /* of earlier versions: it names no message, and is no place  \
-                                      */
+#define DIGEST_AT   16
+#define PLACE_BYTES (DIGEST_AT + QUIPU_SHA256_BYTES)
+#define PLACE_BYTES_BEFORE                                                                         \
+    DIGEST_AT /* of earlier versions: it names no message, and is no place                         \
+               */
 
 enum quipu_status quipu_pull_place_load(struct quipu_engine *engine, const char *stream,
                                         const struct stream_facts *facts, struct pull_place *out,

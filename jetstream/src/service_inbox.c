@@ -52,7 +52,8 @@ static const char *taken_by(const struct quipu_service *service, const char *sub
     if (quipu_subjects_meet(service->event_subjects, subject)) {
         return "the event stream";
     }
-    if (is_under(subject, service->prefix) || quipu_subjects_meet(service->health_subject, subject)) {
+    if (is_under(subject, service->prefix) ||
+        quipu_subjects_meet(service->health_subject, subject)) {
         return "this service";
     }
     for (size_t i = 0; i < service->endpoint_count; i++) {
