@@ -191,6 +191,9 @@ grep -q '^not       that bundle 4 came before it' "$dir/log" || fail "the caveat
 # A selection says that it is one.
 "$quipu" verify "$dir/one.car" >"$dir/log"
 ! grep -q 'that it is all' "$dir/log" || fail "a whole bundle is called a selection"
+# Whom --trust names is said once.
+"$quipu" release "$dir/one.car" "$dir/released.car" --require 1 --trust "$SOURCE" >"$dir/log"
+grep -qx "signed    $SOURCE (the source)" "$dir/log" || fail "who signed is said otherwise: $(cat "$dir/log")"
 # A path is text of others.
 cp "$dir/one.car" "$dir/"$'x\n\e[32mintact\e[0m: y.car'
 "$quipu" verify "$dir/"$'x\n\e[32mintact\e[0m: y.car' >"$dir/log"
@@ -204,6 +207,12 @@ expect_exit 5 'cut-and-gone' "$quipu" verify "$dir/cut-and-gone.car"
 (cd "$dir/vol.car" && sha256sum --check --strict --quiet SHA256SUMS)
 mv "$dir/vol.car/vol.car.002" "$dir/kept"
 expect_exit 22 'missing: .*vol.car.002' "$quipu" verify "$dir/vol.car"
+
+mv "$dir/kept" "$dir/vol.car/vol.car.002"
+truncate -s 1T "$dir/vol.car/vol.car.001"
+expect_exit 20 'tampered: .*vol.car.001 is larger than the whole bundle' "$quipu" verify "$dir/vol.car"
+ln -sf vol.car.002 "$dir/vol.car/vol.car.001"
+expect_exit 20 'tampered: .*vol.car.001 is a symbolic link' "$quipu" verify "$dir/vol.car"
 
 # A store that was rolled back gives the number of a bundle that is on its way already once more.
 cp -r "$dir/vault" "$dir/rolled-back"
