@@ -251,6 +251,9 @@ static enum quipu_status load_secrets(const struct command *command,
     enum quipu_status status = QUIPU_OK;
     if (command->passphrase_fd >= 0) {
         status = set_passphrase(secrets, command->passphrase_fd, err);
+        if (status == QUIPU_OK) { /* as age itself: suites are made for its limit */
+            status = quipu_age_secrets_allow_work(secrets, QUIPU_AGE_SCRYPT_LOG_KEY_MAX, err);
+        }
     }
     for (size_t i = 0; !command->is_encrypt && i < command->key_count && status == QUIPU_OK; i++) {
         status = add_identity_file(secrets, command->keys[i], err);
