@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "import_kit.h"
+#include "import_place.h"
 #include "quipu/dagcbor.h"
 
 #define FIRST 7u /* events in the bundle that both have exported */
@@ -182,6 +183,86 @@ Test(import_steps, in_a_gap_the_honest_bundles_come_in)
     take(temp_dir_join(&dir, "3.car", third));
     must_be_the_same();
     store_kit_close(&twin);
+}
+
+/* ------------------------------------------------------------------ each rule by itself */
+
+/* What a bundle's report says of its place; each root is one byte, again and again. */
+struct told {
+    uint64_t number;
+    uint64_t size;
+    char root;
+    uint64_t from_size; /* 0: it does not say what it went on from */
+    char from_root;
+    enum quipu_status expected;
+};
+
+/* Its manifest is made of its number, and names that of the number before. */
+static struct quipu_bundle_report report_of(const struct told *told)
+{
+    struct quipu_bundle_report report = {
+        .number = told->number,
+        .log_size = told->size,
+        .has_log_previous = told->from_size > 0,
+        .log_previous_size = told->from_size,
+        .has_previous = true,
+    };
+    uint64_t before = told->number - 1;
+    memset(report.source, 'U', sizeof report.source - 1);
+    memset(report.log_root, told->root, sizeof report.log_root);
+    memset(report.log_previous_root, told->from_root, sizeof report.log_previous_root);
+    report.manifest =
+        quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_slice(&told->number, sizeof told->number));
+    report.previous = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_slice(&before, sizeof before));
+    return report;
+}
+
+/* Each case against the one bundle that is here. */
+static void judge(const struct told *here, const struct told *cases, size_t count)
+{
+    struct quipu_txn *txn = NULL;
+    struct quipu_import_place place;
+    struct quipu_bundle_report kept = report_of(here);
+    cr_assert_eq(quipu_txn_begin_write(office.store, &txn, NULL), QUIPU_OK);
+    cr_assert_eq(quipu_import_place_keep(txn, &kept, NULL), QUIPU_OK);
+    for (size_t i = 0; i < count; i++) {
+        struct quipu_bundle_report report = report_of(&cases[i]);
+        cr_assert_eq(quipu_import_place_judge(txn, &report, &place, NULL), cases[i].expected,
+                     "case %zu", i);
+    }
+    quipu_txn_abort(&txn);
+}
+
+Test(import_steps, behind_a_gap_each_rule_holds_by_itself)
+{
+    static const struct told here = {.number = 2, .size = 10, .root = 'a'};
+    static const struct told cases[] = {
+        {4, 9, 'x', 0, 0, QUIPU_FORK},    {4, 10, 'x', 0, 0, QUIPU_FORK},
+        {4, 10, 'a', 0, 0, QUIPU_OK},     {4, 11, 'x', 0, 0, QUIPU_OK},
+        {4, 11, 'x', 9, 'y', QUIPU_FORK}, {4, 11, 'x', 10, 'y', QUIPU_FORK},
+        {4, 11, 'x', 10, 'a', QUIPU_OK},  {4, 11, 'x', 11, 'x', QUIPU_OK},
+    };
+    judge(&here, cases, sizeof cases / sizeof cases[0]);
+}
+
+Test(import_steps, in_a_gap_each_rule_holds_by_itself)
+{
+    static const struct told silent = {.number = 5, .size = 20, .root = 'b'};
+    static const struct told told = {
+        .number = 5, .size = 20, .root = 'b', .from_size = 15, .from_root = 'c'};
+    static const struct told of_silent[] = {
+        {3, 21, 'x', 0, 0, QUIPU_FORK}, {3, 20, 'x', 0, 0, QUIPU_FORK},
+        {3, 20, 'b', 0, 0, QUIPU_OK},   {3, 19, 'x', 0, 0, QUIPU_OK},
+        {4, 19, 'x', 0, 0, QUIPU_OK},
+    };
+    static const struct told of_told[] = {
+        {3, 16, 'x', 0, 0, QUIPU_FORK}, {3, 15, 'x', 0, 0, QUIPU_FORK},
+        {3, 15, 'c', 0, 0, QUIPU_OK},   {3, 14, 'x', 0, 0, QUIPU_OK},
+        {4, 14, 'x', 0, 0, QUIPU_FORK}, {4, 15, 'x', 0, 0, QUIPU_FORK},
+        {4, 15, 'c', 0, 0, QUIPU_OK},
+    };
+    judge(&silent, of_silent, sizeof of_silent / sizeof of_silent[0]);
+    judge(&told, of_told, sizeof of_told / sizeof of_told[0]);
 }
 
 /* ------------------------------------------------------------------ rows of before */
