@@ -148,7 +148,8 @@ static int write_manifest(struct sign_run *run)
 {
     struct quipu_error err;
     const char *path = run->values->manifest;
-    enum quipu_status status = quipu_new_file_write(path, quipu_signing_manifest(run->signing), &err);
+    enum quipu_status status =
+        quipu_new_file_write(path, quipu_signing_manifest(run->signing), &err);
     if (status == QUIPU_OK && run->cli->is_json) {
         status = say_json(run, NULL, &err);
     } else if (status == QUIPU_OK) {

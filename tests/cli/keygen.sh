@@ -438,6 +438,18 @@ export CREDENTIALS_DIRECTORY=$dir/credentials
 alone "$quipu" export --passphrase two.age >out
 equal "a bundle for a passphrase" "$(alone "$quipu" verify --passphrase --json two.age | member encrypted)" true
 unset CREDENTIALS_DIRECTORY
+# What a try may cost is the reader's to say.
+# tried CODE PART N: with this limit.
+tried() {
+    found=0
+    "$quipu" verify --passphrase-fd 3 --scrypt-max "$3" two.age 3<<<"$other" >out 2>err || found=$?
+    equal "exit code with --scrypt-max $3: $(cat err)" "$found" "$1"
+    has "--scrypt-max $3" "$(cat out err)" "$2"
+}
+tried 0 'intact: two.age' 18
+tried 3 'the limit is 9' 9
+tried 3 'scrypt work factor 31; at most 30' 31
+tried 3 'at most 30' 99999999999
 found=0
 "$quipu" verify --passphrase-fd 3 two.age 3<<<"$words" >out 2>err || found=$?
 equal "a bundle is never for the passphrase of the key" "$found" 27
