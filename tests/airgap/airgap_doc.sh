@@ -222,7 +222,8 @@ fi
 commands=$(sed -n 's/^\$ //p' "$dir/media/auditor/audit-1/VERIFY.txt")
 for part in '/^told=/,/^rm /p' '/^node /,/^END$/p'; do
     part=$(sed -n "$part" <<<"$commands")
-    [ -n "$part" ] && [[ $(<"$page") == *"$part"* ]] || fail "the page has other commands than VERIFY.txt: $part"
+    [ -n "$part" ] || fail "VERIFY.txt has no such commands"
+    [[ $(<"$page") == *"$part"* ]] || fail "the page has other commands than VERIFY.txt: $part"
 done
 
 # ------------------------------------------------------------------ pictures and links
