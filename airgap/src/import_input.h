@@ -26,8 +26,8 @@ struct quipu_import_input {
     bool is_volumes;
     bool is_encrypted;
     bool is_copied; /* or is being copied, by the first pass */
-    int fd;    /* of a file that is named; -1: none */
-    int spool; /* of the copy; -1: none */
+    int fd;         /* of a file that is named; -1: none */
+    int spool;      /* of the copy; -1: none */
     uint8_t first[QUIPU_IMPORT_SNIFF_BYTES];
     struct quipu_slice rest; /* of them, not read again yet */
     struct quipu_source below;

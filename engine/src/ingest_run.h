@@ -27,7 +27,7 @@ struct quipu_ingest {
     /* This store's own identity, whose events may come back to it. */
     struct identity_row own;
     bool has_own;
-    bool is_carrier_own; /* the carrier bears this store's own signature */
+    bool is_carrier_own;                         /* the carrier bears this store's own signature */
     char proven_source[QUIPU_SOURCE_TEXT_BYTES]; /* whose signature it bears; "": nobody's */
     bool is_own_changed;
     struct quipu_buf scratch;
@@ -62,8 +62,8 @@ struct ingest_verdict {
 /* Has another store, its source, signed the carrier that it comes by? */
 bool ingest_is_attested(const struct quipu_ingest *ingest, const struct ingest_verdict *verdict);
 
-/* It is, and `what` of it (an event_id, a number) is another event here: refuse it, and say which is
- * which. Returns `status`. */
+/* It is, and `what` of it (an event_id, a number) is another event here: refuse it, and say which
+ * is which. Returns `status`. */
 enum quipu_status ingest_refuse_proven(enum quipu_status status, const char *what,
                                        const struct quipu_foreign *event,
                                        const struct quipu_record *here, struct quipu_error *err);

@@ -285,8 +285,8 @@ struct quipu_import_options {
     const char *operator_name;       /* who imports, for the operations log; NULL: not said */
     const struct quipu_clock *clock; /* NULL: the system's */
     /** Take events of sources that did not sign the bundle on the word of a signer whom nobody
-     * named (`trusted`, `trust`). Whoever can sign anything can write such events in anybody's name,
-     * and they cannot be taken out again. */
+     * named (`trusted`, `trust`). Whoever can sign anything can write such events in anybody's
+     * name, and they cannot be taken out again. */
     bool takes_unproven;
     /** Read from here to its end, and not from the path, which then only names it in messages: a
      * pipe. It is copied to a file without a name in the store's folder. NULL: the path. */

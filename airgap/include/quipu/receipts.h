@@ -47,13 +47,13 @@ struct quipu_receipts_report {
     int64_t created_unix_us;
     char operator_name[QUIPU_BUNDLE_OPERATOR_BYTES_MAX + 1]; /* "": not said */
     /* Of an import: */
-    uint64_t added;     /* events that are marked as published now */
-    uint64_t known;     /* that were already, in the same place as far as both name one */
-    /** That are marked here as published in another stream, or under another sequence: one of the two
-     * is wrong, or the event was published twice. The mark that is here stays. */
+    uint64_t added; /* events that are marked as published now */
+    uint64_t known; /* that were already, in the same place as far as both name one */
+    /** That are marked here as published in another stream, or under another sequence: one of the
+     * two is wrong, or the event was published twice. The mark that is here stays. */
     uint64_t conflicting;
     uint64_t conflict_position; /* of the first of them, in this store; 0: there is none */
-    uint64_t strangers; /* receipts of events that are not here */
+    uint64_t strangers;         /* receipts of events that are not here */
     uint64_t
         operation; /* its number in the operations log; 0: a dry run, or it could not be kept */
 };
@@ -80,8 +80,9 @@ quipu_receipts_export(struct quipu_engine *engine, const char *path,
  * of it is checked before the first is marked. Marks are made some thousand at a time, each
  * transaction durable; a kill in between leaves marks that are true, and the same file again adds
  * the rest. A mark cannot be taken back: name who may sign receipts, in `trusted` or `trust`. A
- * receipt that contradicts a mark changes nothing and is counted. Of `options` the fields is_dry_run, trusted, trust, secrets, operator_name, clock and
- * source count, and `trust` is asked for QUIPU_RECEIPTS_NAMESPACE.
+ * receipt that contradicts a mark changes nothing and is counted. Of `options` the fields
+ * is_dry_run, trusted, trust, secrets, operator_name, clock and source count, and `trust` is asked
+ * for QUIPU_RECEIPTS_NAMESPACE.
  * @retval QUIPU_CAR*, QUIPU_CID_MISMATCH  damaged. QUIPU_BUNDLE  a CAR, but no receipts; or it
  *         changed meanwhile. QUIPU_FORMAT_NEWER
  * @retval QUIPU_UNSIGNED, QUIPU_BAD_SIGNATURE, QUIPU_UNTRUSTED  as quipu_import

@@ -141,8 +141,8 @@ struct quipu_release_report {
  * Write a bundle that enough people have signed to a new file or folder `out`, for leaving the
  * machine. All of it is checked first; what has too few signers is not written at all. Written
  * under a temporary name, synced, read back; then recorded in the operations log of the store, kind
- * QUIPU_OPERATION_RELEASE; then named. What cannot be recorded gets no name, and nothing has its name
- * without a row, whenever the machine stops. A failure behind the row adds one of kind
+ * QUIPU_OPERATION_RELEASE; then named. What cannot be recorded gets no name, and nothing has its
+ * name without a row, whenever the machine stops. A failure behind the row adds one of kind
  * QUIPU_OPERATION_RELEASE_UNDONE; after a kill there the row says released, and the file may lack
  * its name.
  * @param engine  NULL: there is no store here, so nothing is recorded; volumes then cannot be made,
