@@ -1,80 +1,15 @@
 /*
- * Breadth-first search over the model's states. In each state the rules are checked, and from each
- * state a run without further faults must end with every event settled as it should be.
+ * What may happen in a flush, its server and its network, one step at a time, and the rules that
+ * hold whatever does.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "window_model.h"
-
 #include <criterion/criterion.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "window_state.h"
+
 #define ANSWER_US 1000000
-/* How long the server knows an id. */
-#define DUPLICATES_US (1000 * (int64_t)ANSWER_US)
-#define TABLE_SIZE    (1u << 22)
-#define STEPS_MAX     2000
-
-struct model_message {
-    uint8_t event; /* 0-based */
-    uint8_t ticket;
-    uint8_t part;
-    uint8_t answer;
-    uint8_t sequence;
-    uint8_t round;
-    bool is_without_msg_id;
-};
-
-struct model_queue {
-    struct model_message messages[MODEL_QUEUE_MAX];
-    uint8_t len;
-};
-
-struct model_server {
-    bool has_chunk[MODEL_EVENTS_MAX];
-    bool has_meta[MODEL_EVENTS_MAX];
-    bool knows_id[MODEL_EVENTS_MAX];
-    bool has_foreign[MODEL_EVENTS_MAX];
-    bool is_unfit[MODEL_EVENTS_MAX];
-    bool was_refused[MODEL_EVENTS_MAX]; /* it got the envelope once and did not have or store it */
-    uint8_t sequence[MODEL_EVENTS_MAX]; /* of our envelope; 0: not there */
-    uint8_t copies[MODEL_EVENTS_MAX];
-    uint8_t last;
-    bool expects_nothing; /* it is told to, with every envelope */
-};
-
-struct model_state {
-    struct flush_slot slots[MODEL_EVENTS_MAX];
-    struct flush_window window;
-    struct model_server server;
-    struct model_queue requests;
-    struct model_queue leftover; /* of the connection before, which the server may still read */
-    bool is_flying[MODEL_EVENTS_MAX]; /* envelopes that are sent on this connection, unanswered */
-    struct model_queue replies;
-    uint8_t outcomes[MODEL_EVENTS_MAX];
-    uint8_t aggregates[MODEL_EVENTS_MAX];
-    uint8_t offered;                    /* events that were admitted or held back */
-    uint8_t admitted;                   /* tickets */
-    uint8_t event_of[MODEL_EVENTS_MAX]; /* of ticket - 1 */
-    uint8_t cuts, timeouts, losses, refusals, forgets;
-    int64_t now;
-};
-
-enum model_action {
-    ADMIT,
-    TAKE,
-    SEND,
-    SERVE,
-    SERVE_LEFTOVER,
-    DELIVER,
-    CUT,
-    TIMEOUT,
-    LOSE,
-    REFUSE,
-    FORGET,
-    ACTIONS,
-};
 
 static void queue_push(struct model_queue *queue, struct model_message message)
 {
@@ -91,7 +26,7 @@ static struct model_message queue_pop(struct model_queue *queue)
     return front;
 }
 
-static void model_init(struct model_state *state, const struct model_setup *setup)
+void model_init(struct model_state *state, const struct model_setup *setup)
 {
     memset(state, 0, sizeof *state);
     state->now = 1;
@@ -100,7 +35,7 @@ static void model_init(struct model_state *state, const struct model_setup *setu
                                         .first_ticket = 1,
                                         .answer_us = ANSWER_US,
                                         .looks = setup->looks,
-                                        .look_holds_us = DUPLICATES_US / 2};
+                                        .look_holds_us = MODEL_DUPLICATES_US / 2};
     state->server.expects_nothing = !setup->looks;
     quipu_window_init(&state->window, &window, state->now);
     for (uint32_t i = 0; i < setup->events; i++) {
@@ -263,21 +198,16 @@ static uint8_t to_forget(const struct model_state *state)
     return event;
 }
 
-static bool is_enabled(const struct model_state *state, const struct model_setup *setup,
-                       enum model_action action)
+bool model_is_enabled(const struct model_state *state, const struct model_setup *setup,
+                      enum model_action action)
 {
     switch (action) {
     case ADMIT:
         return state->offered < setup->events && quipu_window_room(&state->window) > 0;
     case TAKE:
         return state->window.untaken > 0;
-    case SEND: {
-        struct model_state probe = *state;
-        struct flush_send send;
-        probe.window.slots = probe.slots;
-        return state->requests.len + state->replies.len < MODEL_QUEUE_MAX &&
-               quipu_window_next_send(&probe.window, probe.now, &send);
-    }
+    case SEND:
+        return state->requests.len + state->replies.len < MODEL_QUEUE_MAX;
     case SERVE:
         return state->requests.len > 0;
     case SERVE_LEFTOVER:
@@ -300,7 +230,62 @@ static bool is_enabled(const struct model_state *state, const struct model_setup
     return false;
 }
 
-static void act(struct model_state *state, enum model_action action)
+static bool send_next(struct model_state *state)
+{
+    struct flush_send send;
+    if (!quipu_window_next_send(&state->window, state->now, &send)) {
+        return false;
+    }
+    struct model_message message = {.event = state->event_of[send.ticket - 1],
+                                    .ticket = (uint8_t)send.ticket,
+                                    .part = (uint8_t)send.part,
+                                    .round = send.part == FLUSH_LOOK ? send.round : 0,
+                                    .is_without_msg_id = send.is_without_msg_id};
+    if (send.part == FLUSH_ENVELOPE) {
+        check_send(state, &send);
+        state->is_flying[message.event] = true;
+    }
+    queue_push(&state->requests, message);
+    return true;
+}
+
+static void deliver(struct model_state *state)
+{
+    struct model_message message = queue_pop(&state->replies);
+    if (message.part == FLUSH_ENVELOPE) {
+        state->is_flying[message.event] = false;
+    }
+    if (message.part == FLUSH_LOOK &&
+        !quipu_window_look_counts(&state->window, message.ticket, message.round)) {
+        return;
+    }
+    (void)quipu_window_answer(&state->window, message.ticket, (enum flush_part)message.part,
+                              (enum flush_answer)message.answer, message.sequence, state->now);
+}
+
+static void cut(struct model_state *state)
+{
+    state->cuts--;
+    state->leftover = state->requests;
+    memset(&state->requests, 0, sizeof state->requests);
+    memset(&state->replies, 0, sizeof state->replies);
+    memset(state->is_flying, 0, sizeof state->is_flying);
+    quipu_window_disconnected(&state->window);
+}
+
+/* Where answers came meanwhile, the first deadline that is reached may only move. */
+static void time_out(struct model_state *state)
+{
+    state->timeouts--;
+    for (uint32_t expired = 0; expired == 0;) {
+        int64_t deadline = quipu_window_deadline(&state->window);
+        state->now = deadline > state->now ? deadline : state->now;
+        expired = quipu_window_tick(&state->window, state->now);
+        expired += quipu_window_deadline(&state->window) == INT64_MAX;
+    }
+}
+
+bool model_act(struct model_state *state, enum model_action action)
 {
     state->window.slots = state->slots;
     state->now++;
@@ -311,21 +296,8 @@ static void act(struct model_state *state, enum model_action action)
     case TAKE:
         take(state);
         break;
-    case SEND: {
-        struct flush_send send;
-        cr_assert(quipu_window_next_send(&state->window, state->now, &send));
-        struct model_message message = {.event = state->event_of[send.ticket - 1],
-                                        .ticket = (uint8_t)send.ticket,
-                                        .part = (uint8_t)send.part,
-                                        .round = send.part == FLUSH_LOOK ? send.round : 0,
-                                        .is_without_msg_id = send.is_without_msg_id};
-        if (send.part == FLUSH_ENVELOPE) {
-            check_send(state, &send);
-            state->is_flying[message.event] = true;
-        }
-        queue_push(&state->requests, message);
-        break;
-    }
+    case SEND:
+        return send_next(state);
     case SERVE:
         queue_push(&state->replies, serve(state, &state->requests, false));
         break;
@@ -336,41 +308,19 @@ static void act(struct model_state *state, enum model_action action)
         state->refusals--;
         queue_push(&state->replies, serve(state, &state->requests, true));
         break;
-    case DELIVER: {
-        struct model_message message = queue_pop(&state->replies);
-        if (message.part == FLUSH_ENVELOPE) {
-            state->is_flying[message.event] = false;
-        }
-        if (message.part == FLUSH_LOOK &&
-            !quipu_window_look_counts(&state->window, message.ticket, message.round)) {
-            break;
-        }
-        (void)quipu_window_answer(&state->window, message.ticket, (enum flush_part)message.part,
-                                  (enum flush_answer)message.answer, message.sequence, state->now);
+    case DELIVER:
+        deliver(state);
         break;
-    }
     case CUT:
-        state->cuts--;
-        state->leftover = state->requests;
-        memset(&state->requests, 0, sizeof state->requests);
-        memset(&state->replies, 0, sizeof state->replies);
-        memset(state->is_flying, 0, sizeof state->is_flying);
-        quipu_window_disconnected(&state->window);
+        cut(state);
         break;
     case TIMEOUT:
-        state->timeouts--;
-        /* Where answers came meanwhile, the first deadline that is reached may only move. */
-        for (uint32_t expired = 0; expired == 0;) {
-            int64_t deadline = quipu_window_deadline(&state->window);
-            state->now = deadline > state->now ? deadline : state->now;
-            expired = quipu_window_tick(&state->window, state->now);
-            expired += quipu_window_deadline(&state->window) == INT64_MAX;
-        }
+        time_out(state);
         break;
     case FORGET:
         state->forgets--;
         state->server.knows_id[to_forget(state)] = false;
-        state->now += DUPLICATES_US;
+        state->now += MODEL_DUPLICATES_US;
         break;
     case LOSE:
         state->losses--;
@@ -379,6 +329,7 @@ static void act(struct model_state *state, enum model_action action)
     case ACTIONS:
         break;
     }
+    return true;
 }
 
 static bool was_there(const struct model_setup *setup, uint32_t event)
@@ -386,7 +337,7 @@ static bool was_there(const struct model_setup *setup, uint32_t event)
     return setup->before[event] == MODEL_OURS || setup->before[event] == MODEL_AGED;
 }
 
-static void check_rules(const struct model_state *state, const struct model_setup *setup)
+void model_check_rules(const struct model_state *state, const struct model_setup *setup)
 {
     for (uint32_t i = 0; i < setup->events; i++) {
         cr_assert_leq(state->server.copies[i], 1, "an event twice in the stream");
@@ -426,167 +377,12 @@ static bool is_right_end(const struct model_state *state, const struct model_set
     return false;
 }
 
-/* Without further faults, every event settles. */
-static void check_progress(const struct model_state *from, const struct model_setup *setup)
+void model_check_end(const struct model_state *state, const struct model_setup *setup)
 {
-    struct model_state state = *from;
-    for (int step = 0; step < STEPS_MAX; step++) {
-        static const enum model_action order[] = {TAKE, ADMIT, SEND, SERVE, DELIVER};
-        bool is_moved = false;
-        state.window.slots = state.slots;
-        for (size_t i = 0; i < sizeof order / sizeof order[0] && !is_moved; i++) {
-            if (is_enabled(&state, setup, order[i])) {
-                act(&state, order[i]);
-                is_moved = true;
-            }
-        }
-        if (!is_moved && quipu_window_is_empty(&state.window)) {
-            break;
-        }
-        if (!is_moved) {
-            cr_assert_lt(quipu_window_deadline(&state.window), INT64_MAX,
-                         "nothing to do, nothing to wait for, and not done");
-            /* A server that knows an id whose message is gone forgets it some day. */
-            state.timeouts = 1;
-            state.forgets = 1;
-            act(&state, is_enabled(&state, setup, SERVE_LEFTOVER) ? SERVE_LEFTOVER
-                        : is_enabled(&state, setup, FORGET)       ? FORGET
-                                                                  : TIMEOUT);
-        }
-    }
     for (uint32_t i = 0; i < setup->events; i++) {
-        cr_assert_neq(state.outcomes[i], FLUSH_UNSETTLED, "an event never settles");
-        cr_assert(is_right_end(&state, setup, (uint8_t)i), "event %u ends as %u", i,
-                  state.outcomes[i]);
+        cr_assert_neq(state->outcomes[i], FLUSH_UNSETTLED, "an event never settles");
+        cr_assert(is_right_end(state, setup, (uint8_t)i), "event %u ends as %u", i,
+                  state->outcomes[i]);
     }
-    check_rules(&state, setup);
-}
-
-/* ------------------------------------------------------------------ states as keys */
-
-/* When a part's deadline is reached in the end, as things stand: flush_window.h, rule 3. */
-static int64_t reached(const struct flush_window *window, const struct flush_part_state *part)
-{
-    int64_t later =
-        window->heard_us + (window->answer_us << (part->sends < 4 ? part->sends - 1 : 3));
-    bool is_extended =
-        part->phase == FLUSH_FLIES && part->order > window->answered && later > part->deadline_us;
-    return is_extended ? later : part->deadline_us;
-}
-
-static bool is_timed(const struct flush_part_state *part)
-{
-    return part->phase == FLUSH_FLIES || part->phase == FLUSH_RESTS;
-}
-
-/* Among those of all parts that are timed: its deadline's rank and, where nothing that was sent
- * later has been answered, its order's. */
-static void rank(const struct model_state *state, const struct flush_part_state *mine,
-                 struct flush_part_state *out)
-{
-    const struct flush_window *window = &state->window;
-    out->deadline_us = 0;
-    out->order = mine->phase == FLUSH_FLIES && mine->order > window->answered;
-    for (uint32_t i = 0; is_timed(mine) && i < window->capacity; i++) {
-        for (int part = 0; part < FLUSH_PARTS; part++) {
-            const struct flush_part_state *its = &state->slots[i].parts[part];
-            out->deadline_us += is_timed(its) && reached(window, its) < reached(window, mine);
-            out->order += out->order > 0 && its->phase == FLUSH_FLIES &&
-                          its->order > window->answered && its->order < mine->order;
-        }
-    }
-}
-
-/* Time matters only as an order: deadlines become ranks, looks are fresh or not, and the present is
- * left out. */
-static void canonical(const struct model_state *state, struct model_state *out)
-{
-    *out = *state;
-    out->window.orders = 0;
-    out->window.answered = 0;
-    out->window.heard_us = 0;
-    out->window.slots = NULL;
-    out->window.progress_us = 0;
-    out->window.deadline_us = 0;
-    out->window.ahead = 0;
-    out->now = 0;
-    for (uint32_t i = 0; i < state->window.capacity; i++) {
-        const struct flush_slot *slot = &state->slots[i];
-        out->slots[i].looked_us = state->now - slot->looked_us <= DUPLICATES_US / 2;
-        for (int part = 0; part < FLUSH_PARTS; part++) {
-            rank(state, &slot->parts[part], &out->slots[i].parts[part]);
-        }
-    }
-}
-
-static uint64_t hash_of(const struct model_state *state)
-{
-    /* Eight bytes at a time: this is where the time goes. */
-    const uint8_t *bytes = (const uint8_t *)state;
-    uint64_t hash = 1469598103934665603u;
-    _Static_assert(sizeof *state % sizeof hash == 0, "a state is whole words");
-    for (size_t i = 0; i < sizeof *state; i += sizeof hash) {
-        uint64_t word = 0;
-        memcpy(&word, bytes + i, sizeof word);
-        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-        hash ^= hash >> 32;
-    }
-    return hash == 0 ? 1 : hash;
-}
-
-/* A set of 64-bit hashes: two states in one is a 2^-40 chance here, and would only skip a state. */
-static bool remember(uint64_t *table, uint64_t hash)
-{
-    size_t at = (size_t)(hash % TABLE_SIZE);
-    while (table[at] != 0) {
-        if (table[at] == hash) {
-            return false;
-        }
-        at = (at + 1) % TABLE_SIZE;
-    }
-    table[at] = hash;
-    return true;
-}
-
-size_t model_explore(const struct model_setup *setup)
-{
-    uint64_t *table = calloc(TABLE_SIZE, sizeof *table);
-    size_t cap = 1024;
-    size_t len = 0;
-    size_t seen = 0;
-    struct model_state *stack = malloc(cap * sizeof *stack);
-    cr_assert(table != NULL && stack != NULL);
-
-    model_init(&stack[len++], setup);
-    while (len > 0) {
-        struct model_state state = stack[--len];
-        seen++;
-        cr_assert_lt(seen, TABLE_SIZE / 2, "more states than the table holds");
-        state.window.slots = state.slots;
-        check_rules(&state, setup);
-        check_progress(&state, setup);
-        for (int action = 0; action < ACTIONS; action++) {
-            if (!is_enabled(&state, setup, (enum model_action)action)) {
-                continue;
-            }
-            struct model_state next = state;
-            act(&next, (enum model_action)action);
-            struct model_state key;
-            memset(&key, 0, sizeof key);
-            canonical(&next, &key);
-            if (!remember(table, hash_of(&key))) {
-                continue;
-            }
-            if (len == cap) {
-                cap *= 2;
-                struct model_state *more = realloc(stack, cap * sizeof *stack);
-                cr_assert(more != NULL);
-                stack = more;
-            }
-            stack[len++] = next;
-        }
-    }
-    free(stack);
-    free(table);
-    return seen;
+    model_check_rules(state, setup);
 }
