@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # reconcile tells what the stream has lost or has twice, and --repair sends again what is missing; and
 # flush --watch publishes what is appended while it runs, and ends well when it is told to.
-#   reconcile.sh QUIPU
+#   reconcile.sh QUIPU with|without TOML
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 start_server
@@ -69,4 +69,23 @@ append d 9
 equal "asked first" "$("$quipu" flush --dedup window --json | member published)" 1
 equal "asked first, again" "$("$quipu" flush --dedup window --again --json | tee "$dir/out" | member published) $(member duplicates <"$dir/out")" "0 9"
 equal "messages in the end" "$(messages)" 9
+
+# ---------------------------------------------------------------------------- nats.dedup in a repair
+# A repair goes by the settings, as a flush does: what is sent again names its id and expects nothing.
+if [ "$2" = with ]; then
+    delete 3 CIM_KEYS_EVENTS
+    stop_server # a server that begins anew has forgotten the ids of what was deleted
+    start_server
+    export QUIPU_SERVER=$url
+    printf '[nats]\ndedup = "window"\n' >"$dir/quipu.toml"
+    QUIPU_CONFIG=$dir/quipu.toml "$quipu" reconcile --repair >"$dir/out"
+    has "repair by window" "$(cat "$dir/out")" "sent again: 1 event, "
+    stored=$(nats_request "\$JS.API.STREAM.MSG.GET.CIM_KEYS_EVENTS" \
+        '{"last_by_subj":"cim.keys.key.key.used.>"}')
+    headers=$(printf '%s' "$stored" | member hdrs | base64 -d)
+    has "the id" "$headers" "Nats-Msg-Id:"
+    case $headers in
+    *Nats-Expected*) fail "a repair by window expects something: $headers" ;;
+    esac
+fi
 passed
