@@ -21,7 +21,8 @@
     X(CLI_EXIT_DAMAGED, "damaged, not a store or bundle, bad signature, or a newer format")        \
     X(CLI_EXIT_OFFLINE, "no server, no answer in time, or not provisioned")                        \
     X(CLI_EXIT_REFUSED, "the server refused: credentials, permission, other configuration")        \
-    X(CLI_EXIT_ASIDE, "done, but something was set aside: dead letters or quarantine")
+    X(CLI_EXIT_ASIDE,                                                                              \
+      "done, but something was set aside: dead letters, quarantine, receipts that contradict")
 
 const char *cli_exit_text(enum cli_exit code)
 {
@@ -242,7 +243,8 @@ static const char *cure_there(enum quipu_status status)
     case QUIPU_AGE_NO_MATCH:
         return "give the identity or the passphrase that it was encrypted to";
     case QUIPU_AGE_WORK_FACTOR:
-        return "have it encrypted with a lower scrypt work factor, or let it cost 2^N KiB of memory "
+        return "have it encrypted with a lower scrypt work factor, or let it cost 2^N KiB of "
+               "memory "
                "with --scrypt-max N";
     case QUIPU_AGE_UNSUPPORTED:
         return "use an X25519 key (age1…) or a passphrase";

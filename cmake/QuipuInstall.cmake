@@ -65,4 +65,7 @@ endif()
 if(EXISTS ${PROJECT_SOURCE_DIR}/docs/quipu.1)
     install(FILES docs/quipu.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()
+# What VERIFY.txt sends an auditor to, and what whoever writes a reader needs.
+install(FILES docs/AIRGAP.md docs/SPEC.md docs/airgap-flow.svg docs/airgap-bundle.svg docs/airgap-door.svg
+        DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})

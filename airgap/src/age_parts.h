@@ -45,7 +45,7 @@ struct quipu_age_secrets {
     uint8_t *passphrase; /* secret memory; NULL: none */
     size_t passphrase_len;
     unsigned work_factor_max; /* 0: the default */
-    bool has_unsupported; /* identities of other types were seen */
+    bool has_unsupported;     /* identities of other types were seen */
     bool is_locked;
 };
 

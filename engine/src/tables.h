@@ -31,10 +31,11 @@
 #define TABLE_ROWS_FIRST 0x10000u
 
 /* Rows of TABLE_META. */
-#define META_SOURCE        "source"          /* 56 characters, be64 last number given */
-#define META_PAST_SOURCE   "past_source/"    /* + 56 characters → be64 last number given */
-#define META_OUTBOX_CURSOR "outbox_cursor"   /* be64 */
-#define META_KEY_WRAPPED   "key_wrapped"     /* be64, 1: the signing key was, when it was last looked at */
+#define META_SOURCE        "source"        /* 56 characters, be64 last number given */
+#define META_PAST_SOURCE   "past_source/"  /* + 56 characters → be64 last number given */
+#define META_OUTBOX_CURSOR "outbox_cursor" /* be64 */
+#define META_KEY_WRAPPED                                                                           \
+    "key_wrapped" /* be64, 1: the signing key was, when it was last looked at */
 #define META_PUBLISHED     "published"       /* be64, events with a receipt */
 #define META_DEAD          "dead"            /* be64, dead letters */
 #define META_PENDING       "pending"         /* be64, events in quarantine that wait for others */

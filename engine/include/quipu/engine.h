@@ -302,8 +302,9 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_identity_state(struct quipu_e
                                                                   enum quipu_identity_state *out,
                                                                   struct quipu_error *err);
 
-/** Was the signing key wrapped when the store last recorded under it, or was made ready to? True still
- * where the file is gone: the key that the next event makes is plain, and somebody should be told.
+/** Was the signing key wrapped when the store last recorded under it, or was made ready to? True
+ * still where the file is gone: the key that the next event makes is plain, and somebody should be
+ * told.
  * @retval QUIPU_CORRUPT, QUIPU_IO */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_identity_was_wrapped(struct quipu_engine *engine, bool *out, struct quipu_error *err);
