@@ -173,17 +173,27 @@ static enum quipu_status send_chunk(struct flusher *flusher, uint64_t ticket)
     return flusher_looks(flusher) ? ask(flusher, ticket) : publish_chunk(flusher, ticket);
 }
 
+static bool is_chunk_up(const struct flusher *flusher, uint64_t ticket)
+{
+    const struct flush_slot *slot = quipu_window_slot(&flusher->window, ticket);
+    return slot != NULL && slot->parts[FLUSH_CHUNK].phase == FLUSH_DONE;
+}
+
 static enum quipu_status send_meta(struct flusher *flusher, uint64_t ticket)
 {
     struct flush_item *item = flusher_item(flusher, ticket);
     if (item->is_chained) {
         /* It went up with the last chunk, or waits for it. */
-        const struct flush_slot *slot = quipu_window_slot(&flusher->window, ticket);
-        bool is_up = slot != NULL && slot->parts[FLUSH_CHUNK].phase == FLUSH_DONE;
-        answer(flusher, ticket, FLUSH_META, is_up ? FLUSH_STORED : FLUSH_NOT_NOW, 0);
+        answer(flusher, ticket, FLUSH_META,
+               is_chunk_up(flusher, ticket) ? FLUSH_STORED : FLUSH_NOT_NOW, 0);
         return QUIPU_OK;
     }
-    return flusher_looks(flusher) ? QUIPU_OK : publish_meta(flusher, ticket);
+    if (!flusher_looks(flusher)) {
+        return publish_meta(flusher, ticket);
+    }
+    /* The question that goes with the chunk decides; where that is answered for, and the meta's own
+     * answer was lost, it is asked once more. */
+    return is_chunk_up(flusher, ticket) ? ask(flusher, ticket) : QUIPU_OK;
 }
 
 static enum quipu_status send_envelope(struct flusher *flusher, const struct flush_send *send)
@@ -384,7 +394,8 @@ static enum quipu_status answer_ask(struct flusher *flusher, uint64_t ticket, na
 {
     int code = quipu_msg_status(msg);
     if (code == STATUS_NOTHING) {
-        enum quipu_status status = publish_chunk(flusher, ticket);
+        enum quipu_status status =
+            is_chunk_up(flusher, ticket) ? QUIPU_OK : publish_chunk(flusher, ticket);
         return status == QUIPU_OK ? publish_meta(flusher, ticket) : status;
     }
     if (code != 0) {

@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
+#include <string.h>
 #include <time.h>
 
 #include "js_kit.h"
@@ -176,4 +177,50 @@ Test(network, an_operation_does_not_trust_a_connection_that_has_vanished)
     cr_assert_eq(quipu_pull(store.engine, nats, NULL, &report, &err), QUIPU_OK, "%s", err.message);
 
     quipu_nats_close(&nats);
+}
+
+/* ------------------------------------------------------------------ dedup = "window" */
+
+static void start_for_windows(void)
+{
+    nats_fixture_start(&server, NULL);
+    tcp_proxy_start(&proxy, server.port);
+    js_store_open(&store);
+    struct quipu_nats *nats = js_connect(&server);
+    js_provision(nats, 30000000);
+    quipu_nats_close(&nats);
+}
+
+/* Wherever the connection ends, between the answers to a chunk and to its meta too, what is not
+ * answered is asked for again, and no flush waits for what nobody will say. */
+Test(network_window, a_flush_that_looks_goes_on_behind_any_cut, .init = start_for_windows,
+     .fini = stop, .timeout = 100)
+{
+    for (uint64_t seed = 1; seed <= SCHEDULES; seed++) {
+        struct quipu_error err;
+        enum quipu_status status = QUIPU_OFFLINE;
+        struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
+        options.dedup = QUIPU_DEDUP_WINDOW;
+        options.give_up_us = 1000000;
+        js_store_fill(&store, EVENTS, 20 + seed, JS_PAYLOADS_UNIQUE);
+        tcp_proxy_cut(&proxy, seed, 2, 80000);
+        for (int attempt = 0; attempt < 10 && status != QUIPU_OK; attempt++) {
+            struct quipu_nats_options to = QUIPU_NATS_OPTIONS_INIT;
+            struct quipu_nats *nats = NULL;
+            to.url = proxy.url;
+            to.connect_timeout_us = 1000000;
+            to.request_timeout_us = 400000;
+            status = quipu_nats_open(&to, &nats, &err);
+            if (status == QUIPU_OK) {
+                status = quipu_flush(store.engine, nats, &options, NULL, &err);
+            }
+            cr_assert(status == QUIPU_OK || strstr(err.message, "has not answered for") == NULL,
+                      "seed %lu: %s", (unsigned long)seed, err.message);
+            quipu_nats_close(&nats);
+        }
+        cr_assert_eq(status, QUIPU_OK, "%s", err.message);
+        tcp_proxy_cut(&proxy, seed, 0, 1);
+    }
+    cr_assert_gt(tcp_proxy_cuts(&proxy), SCHEDULES, "the network was too kind");
+    js_expect_all_published(&server, &store);
 }
