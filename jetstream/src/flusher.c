@@ -36,11 +36,15 @@ void quipu_flusher_sleep(int64_t us)
 
 /* Where the server is asked first, it may know an id whose message is gone, and must be waited for
  * until it has forgotten that. */
+static int64_t patience_us(const struct flusher *flusher)
+{
+    int64_t forgets_us = flusher_looks(flusher) ? flusher->stream.duplicates_us : 0;
+    return flusher->options.give_up_us + forgets_us;
+}
+
 static bool has_given_up(const struct flusher *flusher)
 {
-    int64_t patience_us = flusher->options.give_up_us;
-    patience_us += flusher_looks(flusher) ? flusher->stream.duplicates_us : 0;
-    return quipu_monotonic_us() - flusher->window.progress_us >= patience_us;
+    return quipu_monotonic_us() - flusher->window.progress_us >= patience_us(flusher);
 }
 
 static uint64_t any_64_bits(void)
@@ -177,7 +181,7 @@ static void exchange(struct flusher *flusher)
         status = quipu_error_set(&flusher->trouble, QUIPU_TIMEOUT,
                                  "server %s has not answered for %" PRId64
                                  " s; what it has not acknowledged waits in the outbox",
-                                 flusher->nats->server, flusher->options.give_up_us / US_PER_S);
+                                 flusher->nats->server, patience_us(flusher) / US_PER_S);
         (void)quipu_flusher_end(flusher, status); /* it is kept in flusher->status */
     }
 }
