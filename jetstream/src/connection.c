@@ -191,7 +191,7 @@ static enum quipu_status connect_failure(const struct quipu_nats *nats, natsStat
                                          struct quipu_error *err)
 {
     enum quipu_status status = nats->is_dial_cut ? QUIPU_TIMEOUT : quipu_status_from_nats(s);
-    const char *detail = nats_GetLastError(NULL);
+    const char *detail = quipu_nats_detail();
     if (nats->is_nonce_refused) {
         return quipu_error_set(err, QUIPU_SERVER,
                                "server %s wants something signed that is no nonce; it is none of "

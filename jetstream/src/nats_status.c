@@ -90,9 +90,9 @@ enum js_refusal quipu_js_refusal(int number)
     return row == NULL ? JS_REFUSAL_ALL : row->refusal;
 }
 
-/* The library writes "(name of its source:line): " in front of what JetStream says. */
-static const char *without_source(const char *detail)
+const char *quipu_nats_detail(void)
 {
+    const char *detail = nats_GetLastError(NULL);
     const char *end = detail == NULL || detail[0] != '(' ? NULL : strchr(detail, ')');
     return end == NULL ? detail : end + 1 + strspn(end + 1, ": ");
 }
@@ -114,7 +114,7 @@ enum quipu_status quipu_error_nats(struct quipu_error *err, natsStatus status, i
     /* The status text is enough, except where JetStream or TLS spoke. */
     const char *detail = NULL;
     if (number != 0 || status == NATS_SSL_ERROR) {
-        detail = without_source(nats_GetLastError(NULL));
+        detail = quipu_nats_detail();
     }
     if (number != 0) {
         return quipu_error_set(err, to, "%s: %s (JetStream error %d)", what,

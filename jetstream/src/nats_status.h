@@ -30,6 +30,10 @@ enum js_refusal {
 };
 enum js_refusal quipu_js_refusal(int number);
 
+/* What the library last said in this thread, without "(name of its source:line): " in front; NULL:
+ * nothing. */
+const char *quipu_nats_detail(void);
+
 /* "doing what: the library's words" with the translated status; the JetStream number decides where
  * it is not 0. */
 enum quipu_status quipu_error_nats(struct quipu_error *err, natsStatus status, int number,

@@ -224,7 +224,7 @@ bytes 3 'nothing but blanks' '             \r\n' init --store c
 bytes 3 'there is a NUL in' 'correct\0horse battery' keygen --signing c.key
 bytes 3 'there is a NUL in' 'correct horse battery\0\n' keygen --public a.key
 bytes 3 'is empty' '\r\n' keygen --public a.key
-[ ! -e c.key ] && [ ! -e c ] || fail "a key was made all the same"
+if [ -e c.key ] || [ -e c ]; then fail "a key was made all the same"; fi
 
 # An answer that is none, from wherever it comes, is never the key file's fault.
 "$quipu" keygen --age e.key --passphrase-fd 3 3<<<"$words" >out
@@ -256,6 +256,7 @@ for opener in "${openers[@]}"; do
     [ "${opener%% *}" != verify ] || fd=--key-passphrase-fd
     # shellcheck disable=SC2086 # a verb and its arguments
     {
+        # shellcheck disable=SC2016 # the inner bash expands it
         nothing 3 'is empty' bash -c '"$@" 3<"$0"' "$empty" "$quipu" $opener $fd 3
         nothing 3 'the number of an open descriptor' "$quipu" $opener $fd 999999999999
         nothing 3 'is empty' env CREDENTIALS_DIRECTORY="$dir/nobody" "$quipu" $opener
@@ -331,6 +332,7 @@ equal "the passphrase in arguments or environment" "$(grep -c horse sham/parent 
 
 # It gets none of our descriptors: one of them may lead to a passphrase.
 pins "D $words\nOK\n"
+# shellcheck disable=SC2094 # it is only read
 alone "$quipu" keygen --public --pinentry="$sham" a.key >out 7<a.key 8<a.key
 equal "descriptors that pinentry has" "$(cat sham/descriptors)" "0 1 2"
 
