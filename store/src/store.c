@@ -92,37 +92,52 @@ enum quipu_status quipu_store_refuse_write(const struct quipu_store *store, stru
                            store->path);
 }
 
+/* There is a data file: is it one of ours? */
+static enum quipu_status check_data(const struct quipu_store *store, struct quipu_error *err)
+{
+    bool has_open_lock = false;
+    enum quipu_status status =
+        quipu_folder_has(store->folder_fd, QUIPU_OPEN_LOCK_NAME, &has_open_lock, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = quipu_data_file_check(store->folder_fd, err);
+    if (status != QUIPU_OK) {
+        return quipu_error_wrap(err, status, "%s", store->path);
+    }
+    /* No quipu has worked here: it may be an environment of others, perhaps open in this very
+     * process, so that nothing may be made and no lock file touched before we know. */
+    return has_open_lock ? QUIPU_OK : quipu_env_probe(store->real_path, err);
+}
+
 /* Is there a store, and may there be one? What is asked of the folder before any file is made. */
 static enum quipu_status check_folder(const struct quipu_store *store, struct quipu_error *err)
 {
     bool has_data = false;
-    bool has_open_lock = false;
     enum quipu_status status = quipu_folder_has(store->folder_fd, QUIPU_DATA_NAME, &has_data, err);
-    if (status == QUIPU_OK) {
-        status = quipu_folder_has(store->folder_fd, QUIPU_OPEN_LOCK_NAME, &has_open_lock, err);
-    }
     if (status != QUIPU_OK) {
         return status;
     }
     if (has_data) {
-        status = quipu_data_file_check(store->folder_fd, err);
-        if (status != QUIPU_OK) {
-            return quipu_error_wrap(err, status, "%s", store->path);
-        }
-        /* No quipu has worked here: it may be an environment of others, perhaps open in this very
-         * process, so that nothing may be made and no lock file touched before we know. */
-        return has_open_lock ? QUIPU_OK : quipu_env_probe(store->real_path, err);
+        return check_data(store, err);
     }
     if (store->options.create == QUIPU_STORE_OPEN_EXISTING) {
         return quipu_error_set(err, QUIPU_NOT_FOUND, "%s: no store in this folder", store->path);
     }
     bool is_blank = false;
     status = quipu_folder_is_blank(store->folder_fd, &is_blank, err);
-    if (status == QUIPU_OK && !is_blank) {
-        status = quipu_error_set(err, QUIPU_NOT_A_STORE,
-                                 "%s: no store in this folder, and it is not empty", store->path);
+    if (status != QUIPU_OK || is_blank) {
+        return status;
     }
-    return status;
+    /* Another process may have made the store since we looked for it. */
+    status = quipu_folder_has(store->folder_fd, QUIPU_DATA_NAME, &has_data, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    return has_data
+               ? check_data(store, err)
+               : quipu_error_set(err, QUIPU_NOT_A_STORE,
+                                 "%s: no store in this folder, and it is not empty", store->path);
 }
 
 /* A store on a read-only mount, or in a folder of somebody else, can still be read and verified:
