@@ -269,9 +269,13 @@ static enum quipu_status walk_log_forwards(struct event_walk *walk, struct quipu
     return QUIPU_OK;
 }
 
-static enum quipu_status walk_log_backwards(struct event_walk *walk, struct quipu_error *err)
+/* One by one: backwards, or where nothing is hashed. */
+static enum quipu_status walk_log(struct event_walk *walk, bool is_forwards,
+                                  struct quipu_error *err)
 {
-    for (uint64_t position = walk->last; position >= walk->first; position--) {
+    uint64_t count = walk->last - walk->first + 1;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t position = is_forwards ? walk->first + i : walk->last - i;
         struct quipu_record record;
         enum quipu_status status = walk_txn(walk, NULL, err);
         if (status == QUIPU_OK) {
@@ -447,7 +451,8 @@ enum quipu_status quipu_each_event(struct quipu_engine *engine, const struct qui
                (walk.wanted.event_type.len > 0 || !quipu_uuid_is_nil(walk.wanted.correlation_id))) {
         status = walk_term(&walk, is_forwards, err);
     } else if (status == QUIPU_OK) {
-        status = is_forwards ? walk_log_forwards(&walk, err) : walk_log_backwards(&walk, err);
+        status = is_forwards && !walk.skips_hashing ? walk_log_forwards(&walk, err)
+                                                    : walk_log(&walk, is_forwards, err);
     }
     quipu_txn_abort(&walk.txn);
     return status == QUIPU_DONE ? QUIPU_OK : status;
