@@ -304,18 +304,28 @@ enum quipu_status quipu_bridge_drain(struct quipu_bridge *bridge, int64_t timeou
     return say_timeout(bridge, status, "giving the subscriptions back", err);
 }
 
+/* Or there is nothing to wait for, with or without a server. */
 static bool is_synced(const struct quipu_bridge *bridge, uint64_t ticket)
 {
-    return bridge->sync_done >= ticket;
+    return bridge->sync_done >= ticket || (bridge->outgoing == NULL && !bridge->is_unconfirmed);
 }
 
 enum quipu_status quipu_bridge_sync(struct quipu_bridge *bridge, int64_t timeout_us,
                                     struct quipu_error *err)
 {
     (void)pthread_mutex_lock(&bridge->mutex);
-    uint64_t ticket = ++bridge->sync_wanted;
-    enum quipu_status status = wait_until(bridge, is_synced, ticket, timeout_us);
+    uint64_t losses = bridge->losses;
+    enum quipu_status status = QUIPU_OK;
+    if (!is_synced(bridge, UINT64_MAX)) {
+        status = wait_until(bridge, is_synced, ++bridge->sync_wanted, timeout_us);
+    }
+    bool is_lost = bridge->losses != losses;
     (void)pthread_mutex_unlock(&bridge->mutex);
+    if (is_lost) {
+        return quipu_error_set(err, QUIPU_OFFLINE,
+                               "the connection ended before the server said that it has all; what "
+                               "was sent last may not have arrived");
+    }
     return say_timeout(bridge, status, "sending what waits", err);
 }
 

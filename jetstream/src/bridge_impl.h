@@ -68,6 +68,8 @@ struct quipu_bridge {
     bool wants_stop;
     uint64_t sync_wanted; /* ticket of the newest quipu_bridge_sync */
     uint64_t sync_done;
+    bool is_unconfirmed; /* something went out since the server last answered a ping */
+    uint64_t losses;     /* connections that ended while it was so */
 
     /* Of the thread alone. */
     struct backoff backoff;

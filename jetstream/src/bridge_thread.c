@@ -130,12 +130,35 @@ static enum quipu_status connect_first(struct quipu_bridge *bridge, struct quipu
     return status;
 }
 
+/* The server has all that was sent. */
+static void note_confirmed(struct quipu_bridge *bridge)
+{
+    (void)pthread_mutex_lock(&bridge->mutex);
+    bridge->is_unconfirmed = false;
+    (void)pthread_mutex_unlock(&bridge->mutex);
+}
+
+/* Of what went out last over the connection that was, nobody can say any more whether it arrived.
+ * Holds the mutex. */
+static void count_loss(struct quipu_bridge *bridge)
+{
+    bridge->losses += bridge->is_unconfirmed ? 1 : 0;
+    bridge->is_unconfirmed = false;
+}
+
+/* There is no connection, and nothing to give back. Holds the mutex. */
+static void lose(struct quipu_bridge *bridge)
+{
+    bridge->is_ready = false;
+    bridge->is_drained = bridge->is_drained || bridge->wants_drain;
+    count_loss(bridge);
+    (void)pthread_cond_broadcast(&bridge->done);
+}
+
 static void note_lost(struct quipu_bridge *bridge)
 {
     (void)pthread_mutex_lock(&bridge->mutex);
-    bridge->is_ready = false;
-    bridge->is_drained = bridge->is_drained || bridge->wants_drain; /* nothing to give back */
-    (void)pthread_cond_broadcast(&bridge->done);
+    lose(bridge);
     (void)pthread_mutex_unlock(&bridge->mutex);
 }
 
@@ -144,6 +167,7 @@ static bool begin_subscribing(struct quipu_bridge *bridge)
 {
     (void)pthread_mutex_lock(&bridge->mutex);
     bridge->is_ready = false;
+    count_loss(bridge);
     bridge->is_subscribing = !bridge->is_drained;
     bool begins = bridge->is_subscribing;
     (void)pthread_mutex_unlock(&bridge->mutex);
@@ -183,6 +207,8 @@ static enum quipu_status make_ready(struct quipu_bridge *bridge, struct quipu_er
     if (!bridge->is_ready || now.connects != bridge->made_with) {
         /* After a drain nothing is to be taken any more. */
         status = begin_subscribing(bridge) ? subscribe_all(bridge, err) : QUIPU_OK;
+    } else {
+        note_confirmed(bridge); /* by the round trip above */
     }
     if (status == QUIPU_OK) {
         bridge->made_with = now.connects;
@@ -216,6 +242,7 @@ static void outgoing_pop(struct quipu_bridge *bridge, bool is_sent)
     bridge->outgoing_count--;
     bridge->outgoing_bytes -= item->bytes;
     bridge->counts.published += is_sent ? 1 : 0;
+    bridge->is_unconfirmed = bridge->is_unconfirmed || is_sent;
     bridge->counts.refused += is_sent ? 0 : 1;
     (void)pthread_mutex_unlock(&bridge->mutex);
     natsMsg_Destroy(item->msg);
@@ -265,6 +292,7 @@ static void answer_sync(struct quipu_bridge *bridge)
                                     quipu_nats_ms(bridge->nats->request_timeout_us)) != NATS_OK) {
         return;
     }
+    note_confirmed(bridge);
     (void)pthread_mutex_lock(&bridge->mutex);
     bridge->sync_done = wanted;
     (void)pthread_cond_broadcast(&bridge->done);
@@ -313,10 +341,8 @@ static bool wait_out_trouble(struct quipu_bridge *bridge, const struct quipu_err
     int waited = 0;
     (void)pthread_mutex_lock(&bridge->mutex);
     bridge->trouble = *trouble;
-    bridge->is_ready = false;
     bridge->is_subscribing = false;
-    bridge->is_drained = bridge->is_drained || bridge->wants_drain; /* nothing to give back */
-    (void)pthread_cond_broadcast(&bridge->done);
+    lose(bridge);
     while (!bridge->wants_stop && waited == 0) {
         waited = pthread_cond_timedwait(&bridge->work, &bridge->mutex, &until);
     }

@@ -171,14 +171,6 @@ static void say(const struct quipu_service *service, const char *event)
     quipu_log_write(service->log, QUIPU_LOG_INFO, event, fields, 3);
 }
 
-/* No server, and no reply that would want one. */
-static bool is_idle_offline(const struct quipu_service *service)
-{
-    struct quipu_bridge_report report;
-    quipu_bridge_report(service->bridge, &report);
-    return report.unsent == 0 && report.nats.state != QUIPU_NATS_CONNECTED;
-}
-
 enum quipu_status quipu_service_run(struct quipu_service *service, struct quipu_error *err)
 {
     pthread_t threads[QUIPU_SERVICE_WORKERS_MAX];
@@ -202,7 +194,7 @@ enum quipu_status quipu_service_run(struct quipu_service *service, struct quipu_
     if (failed != 0) {
         return quipu_error_errno(err, failed, "start a worker");
     }
-    if (status == QUIPU_OK && !is_idle_offline(service)) {
+    if (status == QUIPU_OK) {
         status = quipu_bridge_sync(service->bridge, END_WAIT_US, err);
     }
     say(service, "service.stopped");

@@ -7,8 +7,11 @@
 #include <criterion/criterion.h>
 #include <nats/nats.h>
 #include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "nats_fixture.h"
 #include "quipu/bridge.h"
@@ -197,6 +200,43 @@ Test(bridge, waits_for_nothing_while_there_is_no_server_and_sends_when_there_is_
 
     quipu_bridge_close(&bridge);
     nats_fixture_stop(&server);
+}
+
+struct ending {
+    struct nats_fixture server;
+    sem_t is_asking;
+};
+
+static void *end_server(void *ctx)
+{
+    struct ending *ending = ctx;
+    (void)sem_wait(&ending->is_asking);
+    (void)usleep(300000); /* by then it waits */
+    nats_fixture_kill(&ending->server);
+    return NULL;
+}
+
+Test(bridge, does_not_say_that_the_server_has_what_went_down_with_the_connection)
+{
+    struct quipu_error err;
+    struct ending ending;
+    pthread_t thread;
+    cr_assert_eq(sem_init(&ending.is_asking, 0, 0), 0);
+    nats_fixture_start_plain(&ending.server, NULL);
+    struct quipu_bridge *bridge = open_bridge(ending.server.url, NULL, 0, defaults);
+    wait_ready(bridge);
+    nats_fixture_pause(&ending.server); /* it takes nothing any more */
+    publish(bridge, "out.x", "1");
+    cr_assert_eq(pthread_create(&thread, NULL, end_server, &ending), 0);
+    (void)sem_post(&ending.is_asking);
+
+    cr_assert_eq(quipu_bridge_sync(bridge, PATIENCE_US, &err), QUIPU_OFFLINE);
+
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_assert_eq(report_of(bridge).published, 1);
+    cr_assert_eq(quipu_bridge_sync(bridge, 0, &err), QUIPU_OK, "%s", err.message);
+    quipu_bridge_close(&bridge);
+    nats_fixture_stop(&ending.server);
 }
 
 Test(bridge, subscribes_again_after_the_server_was_away)

@@ -154,8 +154,13 @@ quipu_bridge_wait_ready(struct quipu_bridge *bridge, int64_t timeout_us, struct 
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_bridge_drain(struct quipu_bridge *bridge, int64_t timeout_us, struct quipu_error *err);
 
-/** Wait until the server has taken all that was queued before the call.
- * @retval QUIPU_TIMEOUT  it has not. @threads any */
+/**
+ * Wait until the server has taken all that was queued before the call; at once where nothing waits,
+ * with or without a server.
+ * @retval QUIPU_TIMEOUT  it has not
+ * @retval QUIPU_OFFLINE  the connection ended while we waited: what was sent last may be lost
+ * @threads any
+ */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_bridge_sync(struct quipu_bridge *bridge, int64_t timeout_us, struct quipu_error *err);
 

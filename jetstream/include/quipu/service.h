@@ -181,6 +181,7 @@ quipu_service_open(struct quipu_engine *engine, const struct quipu_service_optio
  * @retval QUIPU_OK       it was stopped, and all that had come is answered
  * @retval QUIPU_TIMEOUT  it was stopped, and within 5 s the server did not give up its
  * subscriptions, or within 5 s more did not take the last replies
+ * @retval QUIPU_OFFLINE  it was stopped, and the connection ended under the last replies
  * @retval QUIPU_IO
  * @threads one; it starts the other workers
  */
