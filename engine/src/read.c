@@ -237,7 +237,7 @@ static enum quipu_status walk_record(struct event_walk *walk, const struct quipu
 static bool walk_hashes(const void *ctx, const struct quipu_record *record)
 {
     const struct event_walk *walk = ctx;
-    return !walk->skips_hashing && event_filter_lets_through(&walk->wanted, record);
+    return event_filter_lets_through(&walk->wanted, record);
 }
 
 static enum quipu_status walk_log_forwards(struct event_walk *walk, struct quipu_error *err)
@@ -256,12 +256,11 @@ static enum quipu_status walk_log_forwards(struct event_walk *walk, struct quipu
         }
         const struct block_digests *digests = read_ahead_digests(&walk->ahead, position);
         if (digests == NULL) {
-            status = walk_record(walk, record, err);
-        } else {
-            struct quipu_event_view view;
-            status = event_view_hashed(record, digests, &view, err);
-            status = status == QUIPU_OK ? walk_visit(walk, &view, err) : status;
+            continue; /* the filter leaves it out */
         }
+        struct quipu_event_view view;
+        status = event_view_hashed(record, digests, &view, err);
+        status = status == QUIPU_OK ? walk_visit(walk, &view, err) : status;
         if (status != QUIPU_OK) {
             return status;
         }

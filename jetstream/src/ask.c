@@ -4,16 +4,13 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <string.h>
-#include <time.h>
 
-#include "backoff.h"
 #include "internal/invariant.h"
+#include "patience.h"
 #include "reconcile.h"
 
 #define ATTEMPTS_MAX 3
 #define KIND_ASK     0
-#define US_PER_S     1000000
-#define NS_PER_US    1000
 
 struct asking {
     struct quipu_nats *nats;
@@ -98,10 +95,7 @@ enum quipu_status quipu_ask(struct quipu_nats *nats, const struct ask_batch *bat
         if (status != QUIPU_TIMEOUT && status != QUIPU_OFFLINE) {
             return status;
         }
-        int64_t pause_us = quipu_backoff_next(&backoff, 0);
-        struct timespec pause = {(time_t)(pause_us / US_PER_S),
-                                 (long)(pause_us % US_PER_S) * NS_PER_US};
-        (void)nanosleep(&pause, NULL); /* woken early is no harm */
+        quipu_nats_sleep(quipu_backoff_next(&backoff, 0));
     }
     return status;
 }

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "flusher.h"
+#include "patience.h"
 #include "receipt_stream.h"
 
 #define US_PER_MS 1000
@@ -181,7 +182,7 @@ static enum quipu_status hold(struct flusher *flusher, struct stream_facts *stre
         if (status != QUIPU_DRIFT || !stream->is_replicated) {
             break;
         }
-        quipu_flusher_sleep(LOOK_US);
+        quipu_nats_sleep(LOOK_US);
         enum quipu_status asked = quipu_event_stream_facts(nats, stream, err);
         if (asked != QUIPU_OK) {
             return asked;

@@ -14,8 +14,8 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
+#include "patience.h"
 #include "quipu/alloc.h"
 #include "quipu/clock.h"
 #include "receipt_stream.h"
@@ -26,13 +26,6 @@
 #define LISTEN_US      ((int64_t)50 * 1000) /* longest wait for a reply in one go */
 #define SHOW_EVERY_US  ((int64_t)100 * 1000)
 #define US_PER_S       1000000
-#define NS_PER_US      1000
-
-void quipu_flusher_sleep(int64_t us)
-{
-    struct timespec pause = {(time_t)(us / US_PER_S), (long)(us % US_PER_S) * NS_PER_US};
-    (void)nanosleep(&pause, NULL); /* woken early is no harm */
-}
 
 /* Where the server is asked first, it may know an id whose message is gone, and must be waited for
  * until it has forgotten that. */
@@ -126,7 +119,7 @@ static void reconnect(struct flusher *flusher)
     flusher->is_reconnecting = true;
     while (flusher->status == QUIPU_OK || flusher->is_draining) {
         show_progress(flusher, true);
-        quipu_flusher_sleep(quipu_backoff_next(&flusher->backoff, any_64_bits()));
+        quipu_nats_sleep(quipu_backoff_next(&flusher->backoff, any_64_bits()));
         if (is_stopped(flusher)) {
             return;
         }

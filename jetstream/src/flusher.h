@@ -145,8 +145,6 @@ static inline struct flush_item *flusher_item(const struct flusher *flusher, uin
  * `status`. */
 enum quipu_status quipu_flusher_end(struct flusher *flusher, enum quipu_status status);
 
-void quipu_flusher_sleep(int64_t us);
-
 /* Make sure of the connection, fill in flusher->stream and ->bucket, and see that a flush can use
  * them. @retval as quipu_event_stream_facts, and what the store says */
 enum quipu_status quipu_flusher_facts(struct flusher *flusher,

@@ -14,7 +14,7 @@
 #include "quipu/dagcbor.h"
 #include "quipu/dagjson.h"
 #include "quipu/multibase.h"
-#include "streams.h"
+#include "subject.h"
 
 #define CBOR_NULL     0xf6 /* as Go writes what is not there */
 #define US_PER_S      1000000

@@ -1,11 +1,22 @@
 /*
- * Kinds of failures, and the pauses behind them. Waits for nothing itself.
+ * Kinds of failures, and the pauses behind them.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "patience.h"
 
+#include <time.h>
+
 #include "quipu/clock.h"
+
+#define US_PER_S  1000000
+#define NS_PER_US 1000
+
+void quipu_nats_sleep(int64_t us)
+{
+    struct timespec pause = {(time_t)(us / US_PER_S), (long)(us % US_PER_S) * NS_PER_US};
+    (void)nanosleep(&pause, NULL); /* woken early is no harm */
+}
 
 enum failure_kind quipu_failure_kind(enum quipu_status status)
 {

@@ -23,4 +23,7 @@ enum failure_kind quipu_failure_kind(enum quipu_status status);
  * refuses again and again, `interval_us`. */
 int64_t quipu_failure_pause(struct backoff *backoff, enum failure_kind kind, int64_t interval_us);
 
+/* Sleep for about so many microseconds; a signal ends it early. */
+void quipu_nats_sleep(int64_t us);
+
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "internal/failpoint.h"
+#include "patience.h"
 #include "publish.h"
 #include "puller.h"
 #include "quipu/alloc.h"
@@ -266,26 +267,50 @@ static enum quipu_status prepare(struct puller *puller, struct quipu_error *err)
     return status;
 }
 
+/* By the stream's own count: it has lost fewer messages in its midst than it has sequences behind
+ * our place. */
+static bool has_surely_more(const struct puller *puller)
+{
+    const struct stream_facts *stream = &puller->stream;
+    uint64_t before = stream->first_sequence > 0 ? stream->first_sequence - 1 : 0;
+    uint64_t from = puller->place.sequence > before ? puller->place.sequence : before;
+    return stream->last_sequence > from &&
+           stream->last_sequence - from > stream->last_sequence - before - stream->messages;
+}
+
 /*
  * A leader that is new may not have applied yet all that the old one had stored: it says a last
  * sequence that is too small, or that nothing is left below the one that the old leader said. So a
- * stream with replicas is asked again behind the end, until it names nothing more, or until it
- * names more and has nothing twice: there the messages have been removed. Not for ever, since
- * others may be publishing.
+ * stream with replicas is asked again behind the end, until it names nothing more; or until it
+ * names more, has nothing twice, and by its count may have nothing: there the messages have been
+ * removed. Not for ever, since others may be publishing.
  */
 static enum quipu_status pull_to_the_end(struct puller *puller, struct quipu_error *err)
 {
+    struct backoff backoff = {0};
     bool had_less = false;
     for (int round = 1;; round++) {
         bool has_less = false;
         enum quipu_status status = run(puller, &has_less, err);
-        if (status != QUIPU_OK || !puller->stream.is_replicated || round == ROUNDS_MAX) {
+        if (status != QUIPU_OK || !puller->stream.is_replicated ||
+            (round >= ROUNDS_MAX && !has_less)) {
             return status;
         }
         status = quipu_event_stream_facts(puller->nats, &puller->stream, err);
+        bool has_more = has_surely_more(puller);
         if (status != QUIPU_OK || puller->stream.last_sequence <= puller->place.sequence ||
-            (has_less && had_less)) {
+            (has_less && had_less && !has_more)) {
             return status;
+        }
+        if (round >= ROUNDS_MAX && has_more) {
+            return quipu_error_set(err, QUIPU_SERVER,
+                                   "stream %s has messages up to %" PRIu64
+                                   " and delivers none behind %" PRIu64 "; pull again later",
+                                   puller->nats->stream, puller->stream.last_sequence,
+                                   puller->place.sequence);
+        }
+        if (has_less) {
+            quipu_nats_sleep(quipu_backoff_next(&backoff, 0));
         }
         had_less = has_less;
     }

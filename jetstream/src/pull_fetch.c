@@ -12,16 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "backoff.h"
 #include "json_view.h"
 #include "nats_status.h"
+#include "patience.h"
 #include "publish.h"
 #include "puller.h"
 
 #define NS_PER_US        1000
-#define US_PER_S         1000000
 #define FETCH_BYTES_MIN  ((int64_t)8 << 20)
 #define STATUS_NOTHING   404
 #define STATUS_ENDED     408
@@ -342,9 +340,7 @@ enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *er
         if (quipu_monotonic_us() + pause_us >= until_us) {
             break;
         }
-        struct timespec pause = {(time_t)(pause_us / US_PER_S),
-                                 (long)(pause_us % US_PER_S) * NS_PER_US};
-        (void)nanosleep(&pause, NULL); /* woken early is no harm */
+        quipu_nats_sleep(pause_us);
     }
     return quipu_error_set(err, QUIPU_SERVER,
                            "stream %s has message %" PRIu64

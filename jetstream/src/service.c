@@ -20,7 +20,7 @@
 #include "nats_status.h"
 #include "quipu/alloc.h"
 #include "service_impl.h"
-#include "streams.h"
+#include "subject.h"
 
 #define END_WAIT_US     ((int64_t)5 * 1000 * 1000)
 #define DISCOVERY_VERBS 3

@@ -11,7 +11,7 @@
 
 #include "nats_options.h"
 #include "service_impl.h"
-#include "streams.h"
+#include "subject.h"
 
 #define INBOX   "_INBOX."
 #define IMPORT  "_R_."  /* made by the server for a request from another account */

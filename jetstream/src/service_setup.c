@@ -11,7 +11,7 @@
 
 #include "nats_options.h"
 #include "service_impl.h"
-#include "streams.h"
+#include "subject.h"
 
 #define WORKERS_DEFAULT 4
 #define PREFIX_BEFORE   "svc."

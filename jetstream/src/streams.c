@@ -10,6 +10,9 @@
 #include <string.h>
 
 #include "nats_status.h"
+#include "patience.h"
+#include "quipu/clock.h"
+#include "subject.h"
 
 enum quipu_status quipu_js_failure(struct quipu_nats *nats, natsStatus s, int number,
                                    const char *what, const char *name, struct quipu_error *err)
@@ -30,15 +33,17 @@ enum quipu_status quipu_js_failure(struct quipu_nats *nats, natsStatus s, int nu
     return status;
 }
 
-enum quipu_status quipu_stream_info(struct quipu_nats *nats, const char *stream, jsStreamInfo **out,
-                                    struct quipu_error *err)
+/* While a stream in a cluster has no leader, any server of its group may answer for it, also one
+ * that is behind: what it says of the last sequence would look like a stream that was set back. */
+static bool is_leaderless(const jsStreamInfo *info)
 {
-    char subject[NATS_STREAM_BYTES_MAX + 32];
-    (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.INFO.%s", stream);
-    enum quipu_status status = quipu_nats_may_publish(nats, subject, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
+    return info->Config->Replicas > 1 && (info->Cluster == NULL || info->Cluster->Leader == NULL ||
+                                          info->Cluster->Leader[0] == 0);
+}
+
+static enum quipu_status ask_info(struct quipu_nats *nats, const char *stream, jsStreamInfo **out,
+                                  struct quipu_error *err)
+{
     jsErrCode number = 0;
     natsStatus s = js_GetStreamInfo(out, nats->js, stream, NULL, &number);
     if (s == NATS_OK) {
@@ -52,54 +57,34 @@ enum quipu_status quipu_stream_info(struct quipu_nats *nats, const char *stream,
     return quipu_js_failure(nats, s, (int)number, "asking for stream", stream, err);
 }
 
-/* Takes the next token off `*rest`; its length is 0 behind the last one. */
-static struct quipu_slice next_token(const char **rest)
+enum quipu_status quipu_stream_info(struct quipu_nats *nats, const char *stream, jsStreamInfo **out,
+                                    struct quipu_error *err)
 {
-    const char *from = *rest;
-    size_t len = strcspn(from, ".");
-    *rest = from[len] == '.' ? from + len + 1 : from + len;
-    return quipu_slice(from, len);
-}
-
-bool quipu_subject_covers(const char *wide, const char *narrow)
-{
-    for (;;) {
-        struct quipu_slice w = next_token(&wide);
-        struct quipu_slice n = next_token(&narrow);
-        if (w.len == 0 || n.len == 0) {
-            return w.len == n.len;
+    char subject[NATS_STREAM_BYTES_MAX + 32];
+    (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.INFO.%s", stream);
+    enum quipu_status status = quipu_nats_may_publish(nats, subject, err);
+    int64_t until_us = quipu_monotonic_us() + nats->request_timeout_us;
+    struct backoff backoff = {0};
+    while (status == QUIPU_OK) {
+        jsStreamInfo *info = NULL;
+        status = ask_info(nats, stream, &info, err);
+        if (status == QUIPU_OK && !is_leaderless(info)) {
+            *out = info;
+            return QUIPU_OK;
         }
-        if (quipu_slice_equal(w, quipu_slice_text(">"))) {
-            return true;
+        jsStreamInfo_Destroy(info);
+        int64_t pause_us = quipu_backoff_next(&backoff, 0);
+        if (status == QUIPU_OK && quipu_monotonic_us() + pause_us >= until_us) {
+            return quipu_error_set(err, QUIPU_SERVER,
+                                   "stream %s at %s has no leader at present; try again when its "
+                                   "servers reach each other",
+                                   stream, nats->server);
         }
-        if (quipu_slice_equal(n, quipu_slice_text(">"))) {
-            return false;
-        }
-        bool is_any = quipu_slice_equal(w, quipu_slice_text("*"));
-        if (!is_any && !quipu_slice_equal(w, n)) {
-            return false;
+        if (status == QUIPU_OK) {
+            quipu_nats_sleep(pause_us);
         }
     }
-}
-
-bool quipu_subjects_meet(const char *a, const char *b)
-{
-    for (;;) {
-        struct quipu_slice x = next_token(&a);
-        struct quipu_slice y = next_token(&b);
-        if (x.len == 0 || y.len == 0) {
-            return x.len == y.len;
-        }
-        if (quipu_slice_equal(x, quipu_slice_text(">")) ||
-            quipu_slice_equal(y, quipu_slice_text(">"))) {
-            return true;
-        }
-        bool is_any = quipu_slice_equal(x, quipu_slice_text("*")) ||
-                      quipu_slice_equal(y, quipu_slice_text("*"));
-        if (!is_any && !quipu_slice_equal(x, y)) {
-            return false;
-        }
-    }
+    return status;
 }
 
 static bool takes_subject(const jsStreamConfig *config, const char *subject)

@@ -12,7 +12,9 @@
 #include "connection.h"
 
 /* The caller destroys `*out` with jsStreamInfo_Destroy.
- * @retval QUIPU_NOT_PROVISIONED  there is no such stream. @retval QUIPU_SERVER  JetStream is off, …
+ * @retval QUIPU_NOT_PROVISIONED  there is no such stream
+ * @retval QUIPU_SERVER  JetStream is off, …; or the stream has replicas, and for as long as a
+ * request may take no leader
  * @retval QUIPU_OFFLINE, QUIPU_TIMEOUT, QUIPU_PERMISSION, QUIPU_NO_MEMORY */
 enum quipu_status quipu_stream_info(struct quipu_nats *nats, const char *stream, jsStreamInfo **out,
                                     struct quipu_error *err) QUIPU_MUST_CHECK;
@@ -26,12 +28,6 @@ enum quipu_status quipu_event_stream_facts(struct quipu_nats *nats, struct strea
 /* The same for the bucket's stream, which also takes roll-ups. */
 enum quipu_status quipu_bucket_facts(struct quipu_nats *nats, struct stream_facts *out,
                                      struct quipu_error *err) QUIPU_MUST_CHECK;
-
-/* True where every subject that `narrow` can match is matched by `wide` (NATS wildcards). */
-bool quipu_subject_covers(const char *wide, const char *narrow);
-
-/* True where there is a subject that both match. */
-bool quipu_subjects_meet(const char *a, const char *b);
 
 /* Append what is worth knowing about a stream that is as asked, one line each. */
 void quipu_provision_notes(const jsStreamInfo *info, bool is_events, struct quipu_buf *notes);

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "streams.h"
+#include "subject.h"
 #include "subject_template.h"
 
 #define LINES      5

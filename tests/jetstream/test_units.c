@@ -15,7 +15,7 @@
 #include "payload_store.h"
 #include "publish.h"
 #include "puller.h"
-#include "streams.h"
+#include "subject.h"
 
 /* ------------------------------------------------------------------ acks */
 
