@@ -81,8 +81,7 @@ static enum quipu_status subscribe_all(struct quipu_bridge *bridge, struct quipu
         s = subscribe(bridge, &bridge->subscriptions[i]);
     }
     if (s == NATS_OK) {
-        s = natsConnection_FlushTimeout(bridge->nats->connection,
-                                        quipu_nats_ms(bridge->nats->request_timeout_us));
+        s = quipu_nats_round_trip(bridge->nats);
     }
     if (s != NATS_OK) {
         return quipu_error_nats(err, s, 0, "subscribing at %s", bridge->nats->server);
@@ -287,9 +286,7 @@ static void answer_sync(struct quipu_bridge *bridge)
     uint64_t wanted = bridge->sync_wanted;
     bool is_due = bridge->sync_done < wanted && bridge->outgoing == NULL;
     (void)pthread_mutex_unlock(&bridge->mutex);
-    if (!is_due ||
-        natsConnection_FlushTimeout(bridge->nats->connection,
-                                    quipu_nats_ms(bridge->nats->request_timeout_us)) != NATS_OK) {
+    if (!is_due || quipu_nats_round_trip(bridge->nats) != NATS_OK) {
         return;
     }
     note_confirmed(bridge);

@@ -373,12 +373,16 @@ static void forget_denials(struct quipu_nats *nats)
     (void)pthread_mutex_unlock(&nats->link.mutex);
 }
 
+natsStatus quipu_nats_round_trip(const struct quipu_nats *nats)
+{
+    return natsConnection_FlushTimeout(nats->connection, quipu_nats_ms(nats->request_timeout_us));
+}
+
 enum quipu_status quipu_nats_ready(struct quipu_nats *nats, struct quipu_error *err)
 {
     /* A round trip, because a connection whose other end has vanished looks well for minutes. */
     if (nats->connection == NULL || quipu_nats_identity_is_newer(nats) ||
-        natsConnection_FlushTimeout(nats->connection, quipu_nats_ms(nats->request_timeout_us)) !=
-            NATS_OK) {
+        quipu_nats_round_trip(nats) != NATS_OK) {
         return quipu_nats_reconnect(nats, err);
     }
     forget_denials(nats);

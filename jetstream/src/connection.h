@@ -141,6 +141,10 @@ enum quipu_status quipu_nats_ready(struct quipu_nats *nats,
  * What an earlier operation was denied is then forgotten, as quipu_nats_ready does. */
 bool quipu_nats_stands(struct quipu_nats *nats);
 
+/* A ping behind all that was sent, and its answer within a request's time: the server has it all.
+ * There must be a connection. */
+natsStatus quipu_nats_round_trip(const struct quipu_nats *nats);
+
 /* Drop what is there of a connection and connect once. */
 enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats,
                                        struct quipu_error *err) QUIPU_MUST_CHECK;

@@ -356,7 +356,7 @@ static void inbox_close(struct puller *puller)
     struct quipu_nats *nats = puller->nats;
     natsStatus s = natsSubscription_Unsubscribe(puller->inbox);
     if (s == NATS_OK) {
-        s = natsConnection_FlushTimeout(nats->connection, quipu_nats_ms(nats->request_timeout_us));
+        s = quipu_nats_round_trip(nats);
     }
     bool is_quiet = s == NATS_OK || quipu_nats_hang_up(nats);
     if (is_quiet) {

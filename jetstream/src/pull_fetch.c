@@ -366,8 +366,7 @@ enum quipu_status quipu_pull_acknowledge(struct puller *puller, size_t from, siz
 
 enum quipu_status quipu_pull_acknowledged(struct puller *puller, struct quipu_error *err)
 {
-    natsStatus s = natsConnection_FlushTimeout(puller->nats->connection,
-                                               quipu_nats_ms(puller->nats->request_timeout_us));
+    natsStatus s = quipu_nats_round_trip(puller->nats);
     return s == NATS_OK ? QUIPU_OK
                         : quipu_error_nats(err, s, 0, "acknowledging to %s", puller->nats->stream);
 }

@@ -164,8 +164,8 @@ static void end(struct nats_fixture *server, int signal_number)
         return;
     }
     int state = 0;
-    (void)kill(server->pid, SIGCONT);
     (void)kill(server->pid, signal_number);
+    (void)kill(server->pid, SIGCONT); /* of one that is killed not a step is taken any more */
     (void)waitpid(server->pid, &state, 0);
     server->pid = 0;
 }

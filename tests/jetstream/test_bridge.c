@@ -230,7 +230,8 @@ Test(bridge, does_not_say_that_the_server_has_what_went_down_with_the_connection
     cr_assert_eq(pthread_create(&thread, NULL, end_server, &ending), 0);
     (void)sem_post(&ending.is_asking);
 
-    cr_assert_eq(quipu_bridge_sync(bridge, PATIENCE_US, &err), QUIPU_OFFLINE);
+    enum quipu_status status = quipu_bridge_sync(bridge, PATIENCE_US, &err);
+    cr_assert_eq(status, QUIPU_OFFLINE, "%s", quipu_status_name(status));
 
     cr_assert_eq(pthread_join(thread, NULL), 0);
     cr_assert_eq(report_of(bridge).published, 1);
