@@ -95,5 +95,8 @@ int cli_import_fail(const struct cli *cli, struct quipu_import *import,
 
 int cli_lines_fail(const struct cli *cli, enum quipu_status status, const struct quipu_error *err)
 {
-    return fail(cli, status, err, status == QUIPU_EVENT_ID_CONFLICT ? GENUINE : NULL, CLI_EXIT_OK);
+    const char *cure = status == QUIPU_AGE_NO_MATCH
+                           ? "decrypt it first: `age -d FILE | quipu import --format jsonl -`"
+                           : NULL;
+    return fail(cli, status, err, cure, CLI_EXIT_OK);
 }

@@ -15,13 +15,13 @@
 int cli_carried_fail(const struct cli *cli, enum quipu_status status, const struct quipu_error *err,
                      const char *cure);
 
-/** A bundle cannot be opened (`import` NULL), shown or taken in.
+/** A bundle cannot be opened (`import` NULL), or it or lines cannot be shown or taken in.
  * @param options  what it was opened with */
 int cli_import_fail(const struct cli *cli, struct quipu_import *import,
                     const struct quipu_import_options *options, enum quipu_status status,
                     const struct quipu_error *err);
 
-/** Lines cannot be taken in. */
+/** Lines cannot be opened; behind that cli_import_fail is for them, too. */
 int cli_lines_fail(const struct cli *cli, enum quipu_status status, const struct quipu_error *err);
 
 #endif

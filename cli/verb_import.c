@@ -1,11 +1,13 @@
 /*
- * quipu import: take a bundle's events in, all or none, after they were shown and accepted.
+ * quipu import: take the events of a bundle, or of lines, in, all or none, after they were shown
+ * and accepted.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "age_keys.h"
@@ -20,6 +22,8 @@
 #include "signers.h"
 
 #define ROWS_SHOWN 12u /* of each kind, for people */
+
+#define SIGNED_BY_NOBODY "signed  by nobody: these are lines\n"
 
 struct import_values {
     struct cli_signer_values signers;
@@ -39,6 +43,9 @@ struct import_run {
     struct cli *cli;
     const struct import_values *values;
     const char *path;
+    bool is_lines;
+    int fd; /* of what is not read by its path; -1: none */
+    struct quipu_source source;
     struct quipu_import_options options;
     struct quipu_trust *trust;
     struct quipu_age_secrets *secrets;
@@ -51,6 +58,9 @@ struct import_run {
 static int fail(const struct import_run *run, enum quipu_status status,
                 const struct quipu_error *err)
 {
+    if (run->is_lines && run->import == NULL) {
+        return cli_lines_fail(run->cli, status, err);
+    }
     return cli_import_fail(run->cli, run->import, &run->options, status, err);
 }
 
@@ -111,14 +121,26 @@ static enum quipu_status note_row(void *ctx, const struct quipu_import_row *row,
     return QUIPU_OK;
 }
 
-static void show_bundle(const struct import_run *run)
+static void show_digest(const struct quipu_bundle_report *bundle)
 {
-    const struct quipu_bundle_report *bundle = quipu_import_bundle(run->import);
+    struct quipu_buf digest = QUIPU_BUF_INIT;
+    quipu_hex_append(&digest, quipu_slice(bundle->file_sha256, sizeof bundle->file_sha256));
+    (void)printf("sha256  %.*s\n", QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));
+    quipu_buf_release(&digest);
+}
+
+static void show_lines(const struct quipu_bundle_report *lines)
+{
+    char events[CLI_COUNTED_BYTES];
+    (void)printf("lines   %s\n" SIGNED_BY_NOBODY, cli_counted(lines->events, "event", events));
+    show_digest(lines);
+}
+
+static void show_bundle(const struct quipu_bundle_report *bundle)
+{
     char events[CLI_COUNTED_BYTES];
     char when[QUIPU_RFC3339_BYTES];
-    struct quipu_buf digest = QUIPU_BUF_INIT;
     quipu_rfc3339_format(bundle->created_unix_us, when);
-    quipu_hex_append(&digest, quipu_slice(bundle->file_sha256, sizeof bundle->file_sha256));
     (void)printf("bundle  %" PRIu64 " of %s, %s\nsigned  %s\nmade    %s", bundle->number,
                  bundle->source, cli_counted(bundle->events, "event", events), bundle->signer,
                  when);
@@ -126,7 +148,8 @@ static void show_bundle(const struct import_run *run)
         (void)printf(" by ");
         cli_put_plain(quipu_slice_text(bundle->operator_name));
     }
-    (void)printf("\nsha256  %.*s\n", QUIPU_SLICE_FMT(quipu_buf_slice(&digest)));
+    (void)printf("\n");
+    show_digest(bundle);
     if (bundle->signatures > 1) {
         cli_say_signers("signer ", bundle->signers, (size_t)bundle->signatures);
     }
@@ -135,14 +158,17 @@ static void show_bundle(const struct import_run *run)
         (void)printf("word    %s of other sources: taken on the signer's word\n",
                      cli_counted(bundle->unproven, "event", others));
     }
-    quipu_buf_release(&digest);
 }
 
 static enum quipu_status show_all(struct import_run *run, struct quipu_error *err)
 {
     struct quipu_import_diff diff;
     char missing[CLI_COUNTED_BYTES];
-    show_bundle(run);
+    if (run->is_lines) {
+        show_lines(quipu_import_bundle(run->import));
+    } else {
+        show_bundle(quipu_import_bundle(run->import));
+    }
     enum quipu_status status =
         quipu_import_compare(run->import, run->cli->engine, show_row, run, &diff, err);
     if (status != QUIPU_OK) {
@@ -175,7 +201,7 @@ static enum quipu_status note_all(struct import_run *run, struct quipu_error *er
 
 /* ------------------------------------------------------------------ accepted? */
 
-/* A bundle that comes on standard input leaves the terminal to ask on. */
+/* What comes on standard input leaves the terminal to ask on. */
 static bool may_ask(const struct import_run *run)
 {
     return isatty(STDIN_FILENO) == 1 || (strcmp(run->path, "-") == 0 && isatty(STDERR_FILENO) == 1);
@@ -223,19 +249,38 @@ static int review(struct import_run *run)
 
 /* ------------------------------------------------------------------ taken in */
 
-static void say(const struct quipu_import_report *report, bool is_dry_run)
+static void say(const struct import_run *run, const struct quipu_import_report *report)
 {
     char added[CLI_COUNT_BYTES];
     char known[CLI_COUNT_BYTES];
     char missing[CLI_COUNTED_BYTES];
-    (void)printf("%s %s, %s known already\nsource  %s\nsigned  %s\n",
-                 cli_count(report->events.added, added), is_dry_run ? "would be added" : "added",
-                 cli_count(report->events.known, known), report->bundle.source,
-                 report->bundle.signer);
+    (void)printf("%s %s, %s known already\n", cli_count(report->events.added, added),
+                 run->options.is_dry_run ? "would be added" : "added",
+                 cli_count(report->events.known, known));
+    if (run->is_lines) {
+        (void)printf(SIGNED_BY_NOBODY);
+        return;
+    }
+    (void)printf("source  %s\nsigned  %s\n", report->bundle.source, report->bundle.signer);
     if (report->missing > 0) {
         (void)printf("gap     %s before it, accepted\n",
                      cli_counted(report->missing, "bundle", missing));
     }
+}
+
+/* What a bundle says of itself, and lines do not. */
+static void note_bundle(struct cli_json *json, const struct quipu_import_report *report)
+{
+    const struct quipu_bundle_report *bundle = &report->bundle;
+    cli_json_number(json, "unproven", bundle->unproven);
+    cli_json_text(json, "source", quipu_slice_text(bundle->source));
+    cli_json_text(json, "signer", quipu_slice_text(bundle->signer));
+    cli_json_number(json, "people", bundle->people);
+    cli_json_signers(json, bundle->signers, (size_t)bundle->signatures);
+    cli_json_number(json, "number", bundle->number);
+    cli_json_number(json, "missing", report->missing);
+    cli_json_bool(json, "was_known", report->was_known);
+    cli_json_bool(json, "encrypted", bundle->was_encrypted);
 }
 
 static enum quipu_status say_json(struct import_run *run, const struct quipu_import_report *report,
@@ -248,17 +293,15 @@ static enum quipu_status say_json(struct import_run *run, const struct quipu_imp
     cli_json_number(json, "known", report->events.known);
     cli_json_bool(json, "dry_run", run->options.is_dry_run);
     cli_json_number(json, "events", bundle->events);
-    cli_json_number(json, "unproven", bundle->unproven);
-    cli_json_text(json, "source", quipu_slice_text(bundle->source));
-    cli_json_text(json, "signer", quipu_slice_text(bundle->signer));
-    cli_json_number(json, "people", bundle->people);
-    cli_json_signers(json, bundle->signers, (size_t)bundle->signatures);
-    cli_json_number(json, "number", bundle->number);
-    cli_json_number(json, "missing", report->missing);
-    cli_json_bool(json, "was_known", report->was_known);
-    cli_json_bool(json, "encrypted", bundle->was_encrypted);
+    if (run->is_lines) {
+        cli_json_null(json, "signer");
+    } else {
+        note_bundle(json, report);
+    }
     cli_json_number(json, "operation", report->operation);
-    cli_json_cid(json, "manifest", &bundle->manifest);
+    if (!run->is_lines) {
+        cli_json_cid(json, "manifest", &bundle->manifest);
+    }
     cli_json_hex(json, "sha256", quipu_slice(bundle->file_sha256, sizeof bundle->file_sha256));
     enum quipu_status status = run->options.is_dry_run ? note_all(run, err) : QUIPU_OK;
     return status == QUIPU_OK ? cli_json_end(json, err) : status;
@@ -317,7 +360,7 @@ static int accept_it(struct import_run *run)
         cli_done(run->cli, report.events.added, "added");
     }
     if (!run->cli->is_json) {
-        say(&report, run->options.is_dry_run);
+        say(run, &report);
         return code;
     }
     status = say_json(run, &report, &err);
@@ -355,54 +398,6 @@ static int gather(struct import_run *run)
     return code;
 }
 
-/* Nobody has signed lines, so they are taken in on the word of whoever runs this. */
-static int import_lines(struct import_run *run)
-{
-    struct quipu_error err;
-    struct quipu_lines_report report;
-    struct quipu_lines_import_options options = QUIPU_LINES_IMPORT_OPTIONS_INIT;
-    char added[CLI_COUNT_BYTES];
-    char known[CLI_COUNT_BYTES];
-    int fd = -1;
-    int code = cli_open_input(run->cli, run->path,
-                              "name a file that `quipu export --format jsonl` wrote", &fd);
-    if (code != 0) {
-        return code;
-    }
-    options.is_dry_run = run->options.is_dry_run;
-    options.keeps_forks = run->options.keeps_forks;
-    options.operator_name = run->options.operator_name;
-    enum quipu_status status =
-        quipu_lines_import(run->cli->engine, quipu_source_fd(&fd), &options, &report, &err);
-    if (fd != STDIN_FILENO) {
-        (void)close(fd); /* was only read */
-    }
-    if (status != QUIPU_OK) {
-        return cli_lines_fail(run->cli, status, &err);
-    }
-    if (!options.is_dry_run) {
-        cli_done(run->cli, report.events.added, "added");
-    }
-    if (!run->cli->is_json) {
-        (void)printf("%s %s, %s known already\nsigned  by nobody: these are lines\n",
-                     cli_count(report.events.added, added),
-                     options.is_dry_run ? "would be added" : "added",
-                     cli_count(report.events.known, known));
-        return 0;
-    }
-    struct cli_json *json = &run->json;
-    cli_json_number(json, "added", report.events.added);
-    cli_json_number(json, "forks", report.events.forks);
-    cli_json_number(json, "known", report.events.known);
-    cli_json_bool(json, "dry_run", options.is_dry_run);
-    cli_json_number(json, "events", report.lines);
-    cli_json_null(json, "signer");
-    cli_json_number(json, "operation", report.operation);
-    cli_json_hex(json, "sha256", quipu_slice(report.sha256, sizeof report.sha256));
-    status = cli_json_end(json, &err);
-    return status == QUIPU_OK ? 0 : cli_fail(run->cli, status, &err, NULL);
-}
-
 /* Is one of the options given that lines know nothing of? */
 static bool wants_signature(const struct import_values *values)
 {
@@ -438,34 +433,53 @@ static int check_format(const struct cli *cli, const struct import_values *value
                          "--allowed-signers, --require, --accept-gap, --identity, --passphrase, "
                          "--passphrase-fd and --receipts out");
     }
-    if ((*is_lines || values->is_receipts) && !values->is_accepted && !values->is_dry_run) {
-        return cli_usage(cli, *is_lines
-                                  ? "nobody signs lines: take them in with --yes, or look at them "
-                                    "with --dry-run"
-                                  : "take receipts in with --yes, or look at them with --dry-run");
+    if (values->is_receipts && !values->is_accepted && !values->is_dry_run) {
+        return cli_usage(cli, "take receipts in with --yes, or look at them with --dry-run");
     }
     return values->is_dry_run ? 0 : check_word(cli, values, *is_lines);
+}
+
+/* What can be read again is read where it is; lines may come from a pipe that has a name, too. */
+static int open_source(struct import_run *run)
+{
+    struct stat info;
+    int code = 0;
+    if (run->is_lines) {
+        code = cli_open_input(run->cli, run->path,
+                              "name a file that `quipu export --format jsonl` wrote", &run->fd);
+    } else if (strcmp(run->path, "-") == 0) {
+        run->fd = STDIN_FILENO;
+    }
+    if (code != 0 || run->fd < 0) {
+        return code;
+    }
+    bool is_file = fstat(run->fd, &info) == 0 && S_ISREG(info.st_mode);
+    if (run->fd == STDIN_FILENO || !is_file) {
+        run->source = quipu_source_fd(&run->fd);
+        run->options.source = &run->source;
+    }
+    return 0;
 }
 
 static int import_it(struct import_run *run)
 {
     struct quipu_error err;
-    int standard_input = STDIN_FILENO;
-    struct quipu_source source = quipu_source_fd(&standard_input);
-    const char *name = run->path;
-    if (strcmp(run->path, "-") == 0) {
-        run->options.source = &source;
-        name = "standard input";
+    const char *name = strcmp(run->path, "-") == 0 ? "standard input" : run->path;
+    int code = open_source(run);
+    if (code != 0) {
+        return code;
     }
     if (run->values->is_receipts) {
         return cli_receipts_import(run->cli, name, &run->options);
     }
     enum quipu_status status =
-        quipu_import_open(run->cli->engine, name, &run->options, &run->import, &err);
+        run->is_lines
+            ? quipu_import_open_lines(run->cli->engine, name, &run->options, &run->import, &err)
+            : quipu_import_open(run->cli->engine, name, &run->options, &run->import, &err);
     if (status != QUIPU_OK) {
         return fail(run, status, &err);
     }
-    int code = review(run);
+    code = review(run);
     return code == 0 ? accept_it(run) : code;
 }
 
@@ -473,9 +487,13 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
 {
     (void)argc;
     struct import_run state = {
-        .cli = cli, .values = values, .path = argv[0], .options = QUIPU_IMPORT_OPTIONS_INIT};
-    bool is_lines = false;
-    int code = check_format(cli, values, &is_lines);
+        .cli = cli,
+        .values = values,
+        .path = argv[0],
+        .fd = -1,
+        .options = QUIPU_IMPORT_OPTIONS_INIT,
+    };
+    int code = check_format(cli, values, &state.is_lines);
     if (code == 0) {
         code = gather(&state);
     }
@@ -484,9 +502,12 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
     }
     if (code == 0) {
         cli_json_begin(&state.json);
-        code = is_lines ? import_lines(&state) : import_it(&state);
+        code = import_it(&state);
     }
     quipu_import_close(&state.import);
+    if (state.fd > STDIN_FILENO) {
+        (void)close(state.fd); /* was only read */
+    }
     quipu_trust_free(&state.trust);
     quipu_age_secrets_free(&state.secrets);
     cli_json_release(&state.json);

@@ -1,7 +1,7 @@
 /*
- * Import: the whole bundle is checked, and its signer trusted, before the first event is taken in;
- * then a second pass over the same bytes takes all of them in, or none. What is not the same in
- * both passes is refused.
+ * Import, of a bundle or of lines: the whole bundle is checked, and its signer trusted, before the
+ * first event is taken in; then a second pass over the same bytes takes all of them in, or none.
+ * What is not the same in both passes is refused.
  *
  * Specification: docs/SPEC.md §9.
  *
@@ -12,7 +12,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "jsonl.h"
 #include "quipu/alloc.h"
+#include "quipu/event_lines.h"
 #include "quipu/text.h"
 
 /* ------------------------------------------------------------------ options */
@@ -45,6 +47,20 @@ static enum quipu_status check_options(const struct quipu_import_options *option
             check_said("operator", options->operator_name, QUIPU_BUNDLE_OPERATOR_BYTES_MAX, err);
     }
     return status;
+}
+
+/* Of lines. */
+static enum quipu_status refuse_bundles_options(const struct quipu_import_options *options,
+                                                struct quipu_error *err)
+{
+    bool is_given = options->trusted_count > 0 || options->trust != NULL ||
+                    options->required_signers > 0 || options->accept_gap != NULL ||
+                    options->secrets != NULL;
+    return is_given ? quipu_error_set(err, QUIPU_INVALID,
+                                      "lines are neither signed, numbered nor encrypted, and "
+                                      "options say who signs, which gap is accepted or what opens "
+                                      "them")
+                    : QUIPU_OK;
 }
 
 static struct quipu_signer_policy policy_of(const struct quipu_import *import)
@@ -113,11 +129,74 @@ static enum quipu_status judge_word(const struct quipu_import *import, struct qu
     if (bundle->unproven == 0 || is_named || options->takes_unproven || options->is_dry_run) {
         return QUIPU_OK;
     }
+    if (import->is_lines) {
+        return quipu_error_set(err, QUIPU_UNTRUSTED,
+                               "%s: nobody has signed these lines: nothing proves whose their "
+                               "%" PRIu64 " events are",
+                               import->path, bundle->events);
+    }
     return quipu_error_set(err, QUIPU_UNTRUSTED,
                            "%s: %" PRIu64 " of %" PRIu64
                            " events are of sources that did not sign it, and its signer %s is not "
                            "named as trusted: nothing proves that they are theirs",
                            import->path, bundle->unproven, bundle->events, bundle->signer);
+}
+
+static enum quipu_status read_pass(struct quipu_import *import,
+                                   const struct quipu_bundle_pass *pass,
+                                   struct quipu_bundle_report *report, struct quipu_error *err)
+{
+    struct quipu_source source = {0};
+    if (!import->is_lines) {
+        return quipu_import_input_read(&import->input, pass, report, err);
+    }
+    enum quipu_status status = quipu_import_input_source(&import->input, &source, err);
+    return status == QUIPU_OK ? quipu_lines_read(source, pass, report, err) : status;
+}
+
+static enum quipu_status add_bytes(void *ctx, const struct quipu_bundle_event *event,
+                                   struct quipu_error *err)
+{
+    uint64_t *bytes = ctx;
+    (void)err;
+    *bytes += event->envelope.len + event->payload.len;
+    return QUIPU_OK;
+}
+
+/* A signed file is about as long as its events; a line is as long as its spelling. */
+static enum quipu_status check_all(struct quipu_import *import, struct quipu_error *err)
+{
+    struct quipu_bundle_pass pass = {
+        .name = import->path,
+        .policy = import->policy,
+        .visit = import->is_lines ? add_bytes : NULL,
+        .ctx = &import->item_bytes,
+    };
+    enum quipu_status status = read_pass(import, &pass, &import->bundle, err);
+    if (status == QUIPU_OK && !import->is_lines) {
+        import->item_bytes = import->bundle.file_bytes;
+    }
+    return status;
+}
+
+static enum quipu_status import_open(struct quipu_engine *engine, struct quipu_import **opening,
+                                     struct quipu_import **out, struct quipu_error *err)
+{
+    struct quipu_import *import = *opening;
+    struct quipu_import_from from = quipu_import_from_of(import, engine);
+    enum quipu_status status = quipu_import_input_open(&import->input, &from, err);
+    if (status == QUIPU_OK) {
+        status = check_all(import, err);
+    }
+    if (status == QUIPU_OK) {
+        status = judge_word(import, err);
+    }
+    if (status != QUIPU_OK) {
+        quipu_import_close(opening);
+        return status;
+    }
+    *out = import;
+    return QUIPU_OK;
 }
 
 enum quipu_status quipu_import_open(struct quipu_engine *engine, const char *path,
@@ -127,24 +206,25 @@ enum quipu_status quipu_import_open(struct quipu_engine *engine, const char *pat
     struct quipu_import *import = NULL;
     enum quipu_status status =
         quipu_import_prepare(engine, path, options, QUIPU_BUNDLE_NAMESPACE, &import, err);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    struct quipu_import_from from = quipu_import_from_of(import, engine);
-    status = quipu_import_input_open(&import->input, &from, err);
+    return status == QUIPU_OK ? import_open(engine, &import, out, err) : status;
+}
+
+enum quipu_status quipu_import_open_lines(struct quipu_engine *engine, const char *path,
+                                          const struct quipu_import_options *options,
+                                          struct quipu_import **out, struct quipu_error *err)
+{
+    struct quipu_import *import = NULL;
+    enum quipu_status status =
+        quipu_import_prepare(engine, path, options, QUIPU_BUNDLE_NAMESPACE, &import, err);
     if (status == QUIPU_OK) {
-        struct quipu_bundle_pass pass = {.name = path, .policy = import->policy};
-        status = quipu_import_input_read(&import->input, &pass, &import->bundle, err);
-    }
-    if (status == QUIPU_OK) {
-        status = judge_word(import, err);
+        import->is_lines = true;
+        status = refuse_bundles_options(&import->options, err);
     }
     if (status != QUIPU_OK) {
         quipu_import_close(&import);
         return status;
     }
-    *out = import;
-    return QUIPU_OK;
+    return import_open(engine, &import, out, err);
 }
 
 const struct quipu_bundle_report *quipu_import_bundle(const struct quipu_import *import)
@@ -182,7 +262,7 @@ enum quipu_status quipu_import_again(struct quipu_import *import, quipu_bundle_e
         .visit = visit,
         .ctx = ctx,
     };
-    enum quipu_status status = quipu_import_input_read(&import->input, &pass, &again, err);
+    enum quipu_status status = read_pass(import, &pass, &again, err);
     if (status == QUIPU_OK) {
         return memcmp(again.file_sha256, import->bundle.file_sha256, sizeof again.file_sha256) == 0
                    ? QUIPU_OK

@@ -17,6 +17,8 @@ struct quipu_import {
     struct quipu_import_input input;
     struct quipu_signer_policy policy; /* as of now: time does not go on between the passes */
     struct quipu_bundle_report bundle;
+    bool is_lines;       /* and no bundle: nobody made it, and nobody signed it */
+    uint64_t item_bytes; /* of all its events: what they take in a transaction, about */
 };
 
 /* Options and signers that are trusted in `name_space` now; close releases. Statuses as

@@ -1,7 +1,7 @@
 /*
- * Taking a checked bundle in: in one transaction, or in slices into a copy of the store that then
- * takes its place (docs/adr/0011). Its place among the bundles of its source and its row in the
- * operations log are written together with the last of its events.
+ * Taking a checked bundle, or checked lines, in: in one transaction, or in slices into a copy of
+ * the store that then takes its place (docs/adr/0011). Its place among the bundles of its source
+ * and its row in the operations log are written together with the last of its events.
  *
  * Specification: docs/SPEC.md §9.
  *
@@ -126,7 +126,7 @@ static enum quipu_status judge_size(const struct accepting *run, struct quipu_er
     uint64_t here = quipu_txn_last_position(quipu_ingest_txn(run->ingest));
     uint64_t added = bundle->events > here ? bundle->events - here : 0;
     if (run->is_sliced || added == 0 ||
-        bundle->file_bytes / bundle->events <= run->memory_max / added) {
+        run->import->item_bytes / bundle->events <= run->memory_max / added) {
         return QUIPU_OK;
     }
     return wrap_full(too_large(run, err), err);
@@ -153,12 +153,13 @@ static enum quipu_status record(struct accepting *run, uint64_t *number, struct 
     quipu_signer_names(bundle->signers, (size_t)bundle->signatures, &names);
     struct quipu_operation operation = {
         .unix_us = import->clock.unix_us(import->clock.ctx),
-        .kind = quipu_slice_text(QUIPU_OPERATION_IMPORT),
+        .kind = quipu_slice_text(import->is_lines ? QUIPU_OPERATION_IMPORT_LINES
+                                                  : QUIPU_OPERATION_IMPORT),
         .operator_name = quipu_slice_text(import->options.operator_name),
         .source = quipu_slice_text(bundle->source),
         .signers = quipu_buf_slice(&names),
         .bundle = bundle->number,
-        .has_manifest = true,
+        .has_manifest = !import->is_lines,
         .manifest = bundle->manifest,
         .has_sha256 = true,
         .events = bundle->events,
@@ -188,6 +189,7 @@ static enum quipu_status accept_all(struct accepting *run, struct quipu_import_r
                                     struct quipu_error *err)
 {
     struct quipu_import *import = run->import;
+    bool is_empty = import->is_lines && import->bundle.events == 0;
     uint64_t number = 0;
     enum quipu_status status = begin_slice(run, err);
     if (status == QUIPU_OK) {
@@ -199,13 +201,13 @@ static enum quipu_status accept_all(struct accepting *run, struct quipu_import_r
     if (status == QUIPU_OK) {
         status = quipu_import_again(import, take_event, run, &run->refused, err);
     }
-    if (status == QUIPU_OK) {
+    if (status == QUIPU_OK && !is_empty) {
         status = record(run, &number, err);
     }
     if (status == QUIPU_OK) {
         status = quipu_failpoint("airgap.import.commit", err);
     }
-    if (status == QUIPU_OK && (!import->options.is_dry_run || run->is_sliced)) {
+    if (status == QUIPU_OK && !is_empty && (!import->options.is_dry_run || run->is_sliced)) {
         status = end_slice(run, err);
     }
     quipu_ingest_abort(&run->ingest);

@@ -1,21 +1,20 @@
 /*
  * Events as JSON lines, both ways. A line is the DAG-JSON of a map that holds both blocks as
- * values, so the bytes of the blocks are found again in what it reads back to.
+ * values, so the bytes of the blocks are found again in what it reads back to. Reading checks each
+ * event by itself and hands it on; taking it in is import's (import_accept.c), as for a bundle.
  *
  * Specification: docs/SPEC.md §8.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "jsonl.h"
+
 #include <inttypes.h>
 #include <string.h>
 
-#include "internal/failpoint.h"
-#include "quipu/alloc.h"
-#include "quipu/clock.h"
 #include "quipu/dagcbor.h"
 #include "quipu/dagjson.h"
 #include "quipu/event_lines.h"
-#include "quipu/operations.h"
 #include "quipu/sha256.h"
 
 #define READ_BYTES 65536u
@@ -90,6 +89,7 @@ struct lines {
     size_t searched; /* bytes behind it without a line end */
     bool is_end;
     uint64_t number; /* of the line given out last, from 1 */
+    uint64_t bytes;  /* read so far */
 };
 
 static enum quipu_status read_more(struct lines *lines, struct quipu_error *err)
@@ -113,6 +113,7 @@ static enum quipu_status read_more(struct lines *lines, struct quipu_error *err)
     if (status == QUIPU_OK) {
         quipu_sha256_stream_update(&lines->sha256, quipu_slice(into, got));
         lines->buf.len += got;
+        lines->bytes += got;
         lines->is_end = got == 0;
     }
     return status;
@@ -149,13 +150,11 @@ static enum quipu_status next_line(struct lines *lines, struct quipu_slice *line
 
 /* ------------------------------------------------------------------ read */
 
-struct taking {
-    struct quipu_ingest *ingest;
+struct lines_pass {
+    const struct quipu_bundle_pass *pass;
     struct lines lines;
     struct quipu_buf block; /* the line as DAG-CBOR */
     uint64_t events;
-    uint64_t added;
-    uint64_t known;
 };
 
 static bool is_blank(struct quipu_slice line)
@@ -212,31 +211,31 @@ static enum quipu_status get_event(struct quipu_slice map, struct quipu_foreign 
                               : status;
 }
 
-static enum quipu_status take_line(struct taking *run, struct quipu_slice line,
+static enum quipu_status read_line(struct lines_pass *run, struct quipu_slice line,
                                    struct quipu_error *err)
 {
     struct quipu_foreign event = {.sequence = 0};
-    enum quipu_ingest_outcome outcome = QUIPU_INGEST_ADDED;
     quipu_buf_reset(&run->block);
     enum quipu_status status = quipu_dagjson_to_dagcbor(line, &run->block, err);
     if (status == QUIPU_OK) {
         status = get_event(quipu_buf_slice(&run->block), &event, err);
     }
     if (status == QUIPU_OK) {
-        status = quipu_failpoint("airgap.lines.event", err);
+        status = quipu_foreign_check(&event, err);
     }
-    if (status == QUIPU_OK) {
-        status = quipu_ingest_event(run->ingest, &event, &outcome, err);
+    if (status != QUIPU_OK) {
+        return status;
     }
-    if (status == QUIPU_OK) {
-        run->events++;
-        run->added += outcome == QUIPU_INGEST_ADDED;
-        run->known += outcome == QUIPU_INGEST_KNOWN;
-    }
-    return status;
+    struct quipu_bundle_event found = {
+        .number = ++run->events,
+        .cid = event.cid,
+        .envelope = event.envelope,
+        .payload = event.payload,
+    };
+    return run->pass->visit(run->pass->ctx, &found, err);
 }
 
-static enum quipu_status take_lines(struct taking *run, struct quipu_error *err)
+static enum quipu_status read_lines(struct lines_pass *run, struct quipu_error *err)
 {
     for (;;) {
         struct quipu_slice line = {0};
@@ -247,81 +246,67 @@ static enum quipu_status take_lines(struct taking *run, struct quipu_error *err)
         if (is_blank(line)) {
             continue;
         }
-        status = take_line(run, line, err);
+        status = read_line(run, line, err);
         if (status != QUIPU_OK) {
             return quipu_error_wrap(err, status, "line %" PRIu64, run->lines.number);
         }
     }
 }
 
-static enum quipu_status record(struct taking *run,
-                                const struct quipu_lines_import_options *options,
-                                struct quipu_lines_report *report, struct quipu_error *err)
+enum quipu_status quipu_lines_read(struct quipu_source source, const struct quipu_bundle_pass *pass,
+                                   struct quipu_bundle_report *report, struct quipu_error *err)
 {
-    struct quipu_clock clock = options->clock == NULL ? quipu_clock_system() : *options->clock;
-    struct quipu_operation operation = {
-        .unix_us = clock.unix_us(clock.ctx),
-        .kind = quipu_slice_text(QUIPU_OPERATION_IMPORT_LINES),
-        .operator_name = quipu_slice_text(options->operator_name),
-        .has_sha256 = true,
-        .events = run->events,
-        .added = run->added,
-        .known = run->known,
-    };
-    memcpy(operation.sha256, report->sha256, sizeof operation.sha256);
-    return quipu_operation_record(quipu_ingest_txn(run->ingest), &operation, &report->operation,
-                                  err);
+    struct lines_pass run = {.pass = pass, .lines = {.source = source}};
+    quipu_sha256_stream_init(&run.lines.sha256);
+    enum quipu_status status = read_lines(&run, err);
+    if (status == QUIPU_OK) {
+        *report = (struct quipu_bundle_report){
+            .events = run.events,
+            .unproven = run.events,
+            .file_bytes = run.lines.bytes,
+        };
+        quipu_sha256_stream_final(&run.lines.sha256, report->file_sha256);
+    }
+    quipu_buf_release(&run.lines.buf);
+    quipu_buf_release(&run.block);
+    return status;
 }
 
-static enum quipu_status take_all(struct taking *run, struct quipu_engine *engine,
-                                  const struct quipu_lines_import_options *options,
-                                  struct quipu_lines_report *report, struct quipu_error *err)
-{
-    struct quipu_ingest_options taking = QUIPU_INGEST_OPTIONS_INIT;
-    taking.forks = options->keeps_forks ? QUIPU_INGEST_FORKS_KEEP : QUIPU_INGEST_FORKS_REFUSE;
-    enum quipu_status status = quipu_ingest_begin_with(engine, &taking, &run->ingest, err);
-    if (status == QUIPU_OK) {
-        status = take_lines(run, err);
-    }
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    quipu_sha256_stream_final(&run->lines.sha256, report->sha256);
-    report->lines = run->events;
-    report->events = (struct quipu_ingest_report){.added = run->added, .known = run->known};
-    if (options->is_dry_run || run->events == 0) {
-        return QUIPU_OK;
-    }
-    status = record(run, options, report, err);
-    if (status == QUIPU_OK) {
-        status = quipu_failpoint("airgap.lines.commit", err);
-    }
-    return status == QUIPU_OK ? quipu_ingest_commit(&run->ingest, &report->events, err) : status;
-}
+/* ------------------------------------------------------------------ in one call */
 
 enum quipu_status quipu_lines_import(struct quipu_engine *engine, struct quipu_source source,
                                      const struct quipu_lines_import_options *options,
                                      struct quipu_lines_report *report, struct quipu_error *err)
 {
     static const struct quipu_lines_import_options defaults = QUIPU_LINES_IMPORT_OPTIONS_INIT;
-    struct taking run = {.lines = {.source = source}};
-    struct quipu_lines_report found = {0};
+    struct quipu_import_options all = QUIPU_IMPORT_OPTIONS_INIT;
+    struct quipu_import_report found;
+    struct quipu_import *import = NULL;
     if (options == NULL) {
         options = &defaults;
     }
-    if (engine == NULL || options->size != sizeof *options) {
-        return quipu_error_set(err, QUIPU_MISUSE,
-                               "lines: no engine, or options of %zu bytes, not "
-                               "%zu",
+    if (options->size != sizeof *options) {
+        return quipu_error_set(err, QUIPU_MISUSE, "lines: options of %zu bytes, not %zu",
                                options->size, sizeof *options);
     }
-    quipu_sha256_stream_init(&run.lines.sha256);
-    enum quipu_status status = take_all(&run, engine, options, &found, err);
-    quipu_ingest_abort(&run.ingest);
-    quipu_buf_release(&run.lines.buf);
-    quipu_buf_release(&run.block);
+    all.is_dry_run = options->is_dry_run;
+    all.keeps_forks = options->keeps_forks;
+    all.operator_name = options->operator_name;
+    all.clock = options->clock;
+    all.takes_unproven = true;
+    all.source = &source;
+    enum quipu_status status = quipu_import_open_lines(engine, "lines", &all, &import, err);
+    if (status == QUIPU_OK) {
+        status = quipu_import_accept(import, engine, &found, err);
+    }
+    quipu_import_close(&import);
     if (status == QUIPU_OK && report != NULL) {
-        *report = found;
+        *report = (struct quipu_lines_report){
+            .lines = found.bundle.events,
+            .events = found.events,
+            .operation = found.operation,
+        };
+        memcpy(report->sha256, found.bundle.file_sha256, sizeof report->sha256);
     }
     return status;
 }

@@ -63,6 +63,15 @@ static enum quipu_status blocks_check(const struct quipu_foreign *event,
     return status == QUIPU_OK ? status : quipu_error_wrap(err, status, "payload");
 }
 
+enum quipu_status quipu_foreign_check(const struct quipu_foreign *event, struct quipu_error *err)
+{
+    struct quipu_envelope envelope;
+    if (event == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "foreign event: none");
+    }
+    return blocks_check(event, &envelope, err);
+}
+
 /* ------------------------------------------------------------------ 2: is it known */
 
 bool ingest_is_attested(const struct quipu_ingest *ingest, const struct ingest_verdict *verdict)

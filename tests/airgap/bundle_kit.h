@@ -45,6 +45,9 @@ uint64_t store_kit_digest(struct store_kit *kit, uint8_t digest[QUIPU_SHA256_BYT
 /* Export all to `path`; the test fails where that does. */
 void store_kit_export(struct store_kit *kit, const char *path, struct quipu_export_report *report);
 
+/* All of it as JSON lines. */
+void store_kit_export_lines(struct store_kit *kit, const char *path);
+
 /* Run `work` in a process of its own with a failpoint armed ("name:kill:2"; "none:fail": none); how
  * it ended: a status, or -signal. No store may be open here. */
 int store_kit_run_armed(const char *failpoint, enum quipu_status (*work)(struct quipu_error *err));

@@ -11,6 +11,7 @@
 
 #include "bundle_kit.h"
 #include "quipu/dagcbor.h"
+#include "quipu/event_lines.h"
 
 #define SHARED_EVERY 5
 
@@ -132,6 +133,28 @@ void store_kit_export(struct store_kit *kit, const char *path, struct quipu_expo
 {
     struct quipu_error err;
     cr_assert_eq(quipu_export(kit->engine, path, NULL, report, &err), QUIPU_OK, "%s", err.message);
+}
+
+static enum quipu_status write_line(void *ctx, const struct quipu_event_view *event,
+                                    struct quipu_error *err)
+{
+    struct quipu_buf line = QUIPU_BUF_INIT;
+    enum quipu_status status = quipu_event_line_write(event, &line, err);
+    quipu_buf_append_byte(&line, '\n');
+    cr_assert_eq(fwrite(line.data, 1, line.len, ctx), line.len);
+    quipu_buf_release(&line);
+    return status;
+}
+
+void store_kit_export_lines(struct store_kit *kit, const char *path)
+{
+    struct quipu_filter all = {0};
+    struct quipu_error err;
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    cr_assert_eq(quipu_each_event(kit->engine, &all, write_line, file, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(fclose(file), 0);
 }
 
 /* ------------------------------------------------------------------ a process of its own */

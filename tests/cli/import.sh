@@ -111,7 +111,7 @@ fi
 
 # Lines, which nobody signs.
 "$quipu" export --format jsonl "$dir/all.jsonl" >/dev/null
-refused 2 '--yes' INVALID import --format jsonl "$dir/all.jsonl"
+refused 2 '--yes' INVALID import --unproven --format jsonl "$dir/all.jsonl"
 refused 2 '--unproven' INVALID import --yes --format jsonl "$dir/all.jsonl"
 refused 2 'neither signed' INVALID import --yes --format jsonl --trust "$source" "$dir/all.jsonl"
 "$quipu" init --store "$dir/three" >/dev/null

@@ -341,7 +341,8 @@ quipu_import(struct quipu_engine *engine, const char *path,
 
 /* ------------------------------------------------------------------ the same in steps */
 
-/** A bundle that was checked: to be looked at, and then accepted or not. One thread at a time. */
+/** A bundle (or lines, event_lines.h) that was checked: to be looked at, and then accepted or not.
+ * One thread at a time. */
 struct quipu_import;
 
 /**

@@ -80,6 +80,16 @@ struct quipu_foreign {
     int64_t stored_unix_us; /* when the stream got it, by the server's clock; 0: not known */
 };
 
+/**
+ * What can be said of it without a store, as quipu_ingest_event does first: sizes, both hashes,
+ * strict decoding, the checksum of its source.
+ * @retval QUIPU_CID_MISMATCH, QUIPU_ENVELOPE, QUIPU_CBOR_*, QUIPU_FORMAT_NEWER, QUIPU_TOO_LARGE,
+ * QUIPU_MISUSE (no event)
+ * @threads any
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_foreign_check(const struct quipu_foreign *event,
+                                                                 struct quipu_error *err);
+
 /** A write transaction that takes events in. Owner thread only. */
 struct quipu_ingest;
 
