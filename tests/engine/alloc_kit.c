@@ -5,6 +5,7 @@
  */
 #include "alloc_kit.h"
 
+#include <criterion/criterion.h>
 #include <stdlib.h>
 
 #include "quipu/alloc.h"
@@ -30,4 +31,17 @@ void alloc_kit_use(struct alloc_kit *counter)
 {
     struct quipu_allocator allocator = {reallocate, release, counter};
     quipu_alloc_set(&allocator);
+}
+
+void alloc_kit_open(struct alloc_kit *counter, struct kit *kit)
+{
+    alloc_kit_use(counter);
+    kit_open(kit);
+}
+
+void alloc_kit_close(struct alloc_kit *counter, struct kit *kit)
+{
+    counter->fail_at = 0;
+    kit_close(kit);
+    cr_assert_eq(counter->live, 0, "%ld blocks leaked", (long)counter->live);
 }

@@ -6,7 +6,7 @@
 #ifndef QUIPU_TESTS_ALLOC_KIT_H
 #define QUIPU_TESTS_ALLOC_KIT_H
 
-#include <stdint.h>
+#include "engine_kit.h"
 
 struct alloc_kit {
     uint64_t calls;
@@ -16,5 +16,10 @@ struct alloc_kit {
 
 /* From now on quipu's memory comes through it. It must stay where it is. */
 void alloc_kit_use(struct alloc_kit *counter);
+
+/* What a suite begins and ends with: an engine whose memory comes through the counter, and of which
+ * nothing is left. */
+void alloc_kit_open(struct alloc_kit *counter, struct kit *kit);
+void alloc_kit_close(struct alloc_kit *counter, struct kit *kit);
 
 #endif

@@ -6,9 +6,12 @@
 #include "engine_kit.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,6 +150,40 @@ void kit_foreign_release(struct kit_foreign *foreign)
 {
     quipu_buf_release(&foreign->envelope);
     quipu_buf_release(&foreign->payload);
+}
+
+void kit_damage(struct kit *kit, const char *word, ptrdiff_t offset)
+{
+    char path[4 * TEMP_DIR_BYTES];
+    struct stat info;
+    int damaged = 0;
+    (void)snprintf(path, sizeof path, "%s/data.mdb", kit->path);
+    kit_shut(kit);
+    int fd = open(path, O_RDWR);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(fstat(fd, &info), 0);
+    uint8_t *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    cr_assert_neq(bytes, MAP_FAILED);
+    uint8_t *end = bytes + info.st_size;
+    for (uint8_t *at = bytes; (at = memmem(at, (size_t)(end - at), word, strlen(word))) != NULL;
+         at++) {
+        at[offset] ^= 1;
+        damaged++;
+    }
+    cr_assert_eq(munmap(bytes, (size_t)info.st_size), 0);
+    (void)close(fd);
+    cr_assert_geq(damaged, 1, "%s is in the file", word);
+    kit_reopen(kit);
+}
+
+void kit_note_problem(void *ctx, uint64_t position, const char *line)
+{
+    struct kit_findings *findings = ctx;
+    size_t used = strlen(findings->text);
+    (void)snprintf(findings->text + used, sizeof findings->text - used, "%s\n", line);
+    if (findings->count++ == 0) {
+        findings->first_position = position;
+    }
 }
 
 int kit_run_child(const char *failpoint, void (*child)(void *ctx), void *ctx)

@@ -6,6 +6,8 @@
 #ifndef QUIPU_TESTS_ENGINE_KIT_H
 #define QUIPU_TESTS_ENGINE_KIT_H
 
+#include <stddef.h>
+
 #include "quipu/engine.h"
 #include "quipu/event_json.h"
 #include "quipu/ingest.h"
@@ -52,6 +54,20 @@ uint64_t kit_random(uint64_t *state);
 
 /* Assert that the store has this many events and that verify finds nothing wrong. */
 void kit_assert_sound(struct kit *kit, uint64_t events);
+
+/* Turn one bit of a byte in the data file wherever `word` stands: the one that is `offset` behind
+ * its first (-1: the byte before it, so that the same call finds the word again and turns it back).
+ */
+void kit_damage(struct kit *kit, const char *word, ptrdiff_t offset);
+
+/* What verify finds, one a line. */
+struct kit_findings {
+    char text[8192];
+    uint64_t count;
+    uint64_t first_position;
+};
+/* Options' `problem`, with the findings as `ctx`. */
+void kit_note_problem(void *ctx, uint64_t position, const char *line);
 
 /* A copy of event `position` as another store would send it; release it. */
 struct kit_foreign {

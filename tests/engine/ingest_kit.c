@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct kit theirs;
 struct kit ours;
@@ -55,6 +56,44 @@ void ingest_kit_take_position(uint64_t position)
                  ours.err.message);
     cr_assert_eq(outcome, QUIPU_INGEST_ADDED);
     kit_foreign_release(&event);
+}
+
+void ingest_kit_put_envelope(struct kit_foreign *event, const struct quipu_envelope *envelope)
+{
+    struct quipu_buf block = QUIPU_BUF_INIT;
+    kit_assert_ok(&ours, quipu_envelope_encode(envelope, &block, &ours.err));
+    quipu_buf_release(&event->envelope);
+    event->envelope = block;
+    event->foreign.envelope = quipu_buf_slice(&block);
+    event->foreign.cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event->foreign.envelope);
+}
+
+void ingest_kit_become_theirs(enum ingest_kit_key key)
+{
+    char path[2 * TEMP_DIR_BYTES];
+    kit_assert_ok(&theirs, quipu_store_backup(theirs.store, temp_dir_join(&ours.dir, "old", path),
+                                              &theirs.err));
+    kit_shut(&ours);
+    memcpy(ours.path, path, sizeof path);
+    if (key == INGEST_KIT_WITH_KEY) {
+        ingest_kit_take_key();
+    }
+    kit_reopen(&ours);
+    /* An image of the disk: it does not say of itself that it is a backup. */
+    struct quipu_txn *txn = NULL;
+    kit_assert_ok(&ours, quipu_txn_begin_write(ours.store, &txn, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_backup_mark_clear(txn, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_commit(&txn, &ours.err));
+}
+
+void ingest_kit_take_key(void)
+{
+    char from[4 * TEMP_DIR_BYTES];
+    char to[4 * TEMP_DIR_BYTES];
+    (void)snprintf(from, sizeof from, "%s/signing.key", theirs.path);
+    (void)snprintf(to, sizeof to, "%s/signing.key", ours.path);
+    (void)unlink(to); /* the key of an identity in between, where there was one */
+    cr_assert_eq(link(from, to), 0);
 }
 
 static enum quipu_status note(void *ctx, const struct quipu_quarantined *event,

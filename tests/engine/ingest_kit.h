@@ -27,6 +27,16 @@ enum quipu_status ingest_kit_take(enum quipu_ingest_policy policy,
 /* Event `position` of theirs, which must be added. */
 void ingest_kit_take_position(uint64_t position);
 
+/* Make `event` carry this envelope. */
+void ingest_kit_put_envelope(struct kit_foreign *event, const struct quipu_envelope *envelope);
+
+/* `ours` becomes a copy of `theirs` as it is now, as an image of the disk would: with its key or
+ * without. */
+enum ingest_kit_key { INGEST_KIT_WITH_KEY, INGEST_KIT_WITHOUT_KEY };
+void ingest_kit_become_theirs(enum ingest_kit_key key);
+/* The copy gets the key; `ours` is to be opened again. */
+void ingest_kit_take_key(void);
+
 /* How many events wait in our quarantine, and the last of them. */
 struct quarantined {
     uint64_t count;

@@ -20,16 +20,13 @@ static struct quipu_error err;
 
 static void setup(void)
 {
-    alloc_kit_use(&counter);
-    kit_open(&kit);
+    alloc_kit_open(&counter, &kit);
 }
 
 static void teardown(void)
 {
-    counter.fail_at = 0;
-    kit_close(&kit);
+    alloc_kit_close(&counter, &kit);
     cr_assert_eq(calls.live, 0);
-    cr_assert_eq(counter.live, 0, "%ld blocks leaked", (long)counter.live);
 }
 
 TestSuite(command_memory, .init = setup, .fini = teardown);

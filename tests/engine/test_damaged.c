@@ -6,12 +6,8 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "command_kit.h"
 #include "counting_kit.h"
@@ -57,40 +53,15 @@ static void teardown(void)
 
 TestSuite(damaged, .init = setup, .fini = teardown);
 
-/* Turn one bit of every place in the file where `rest` stands behind one byte; again: back. */
-static void flip_before(const char *rest)
-{
-    char path[4 * TEMP_DIR_BYTES];
-    struct stat info;
-    int flipped = 0;
-    (void)snprintf(path, sizeof path, "%s/data.mdb", kit.path);
-    kit_shut(&kit);
-    int fd = open(path, O_RDWR);
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(fstat(fd, &info), 0);
-    uint8_t *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    cr_assert_neq(bytes, MAP_FAILED);
-    uint8_t *end = bytes + info.st_size;
-    for (uint8_t *at = bytes; (at = memmem(at, (size_t)(end - at), rest, strlen(rest))) != NULL;
-         at++) {
-        at[-1] ^= 1;
-        flipped++;
-    }
-    cr_assert_eq(munmap(bytes, (size_t)info.st_size), 0);
-    (void)close(fd);
-    cr_assert_geq(flipped, 1, "%s is in the file", rest);
-    kit_reopen(&kit);
-}
-
 /* The words without their first byte: that one is flipped. */
 static void damage_payload(void)
 {
-    flip_before(&IN_PAYLOAD[1]);
+    kit_damage(&kit, &IN_PAYLOAD[1], -1);
 }
 
 static void damage_envelope(void)
 {
-    flip_before(&IN_ENVELOPE[1]);
+    kit_damage(&kit, &IN_ENVELOPE[1], -1);
 }
 
 static const struct {

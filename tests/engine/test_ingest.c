@@ -178,17 +178,6 @@ Test(ingest, refuses_blocks_that_do_not_hash)
     kit_foreign_release(&event);
 }
 
-/* Make `event` carry this envelope. */
-static void put_envelope(struct kit_foreign *event, const struct quipu_envelope *envelope)
-{
-    struct quipu_buf block = QUIPU_BUF_INIT;
-    kit_assert_ok(&ours, quipu_envelope_encode(envelope, &block, &ours.err));
-    quipu_buf_release(&event->envelope);
-    event->envelope = block;
-    event->foreign.envelope = quipu_buf_slice(&block);
-    event->foreign.cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event->foreign.envelope);
-}
-
 static void put_block(struct kit_foreign *event, struct quipu_slice block)
 {
     quipu_buf_reset(&event->envelope);
@@ -224,7 +213,7 @@ Test(ingest, refuses_a_source_whose_checksum_is_wrong)
     source[10] = source[10] == 'A' ? 'B' : 'A';
     envelope.source = quipu_slice(source, QUIPU_SOURCE_TEXT_BYTES - 1);
 
-    put_envelope(&event, &envelope);
+    ingest_kit_put_envelope(&event, &envelope);
 
     assert_refused(&event.foreign, QUIPU_ENVELOPE, "checksum");
     kit_foreign_release(&event);
@@ -240,7 +229,7 @@ Test(ingest, refuses_a_payload_that_is_not_dag_cbor_though_it_hashes)
     event.foreign.payload = quipu_slice_text("{\"json\":1}");
     envelope.payload = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event.foreign.payload);
 
-    put_envelope(&event, &envelope);
+    ingest_kit_put_envelope(&event, &envelope);
 
     assert_refused(&event.foreign, QUIPU_CBOR_TRUNCATED, "payload");
     kit_foreign_release(&event);
@@ -257,7 +246,7 @@ Test(ingest, takes_an_encrypted_payload_as_the_bytes_it_is)
     event.foreign.payload = quipu_slice_text("\xd0 no DAG-CBOR");
     envelope.payload = quipu_cid_of(QUIPU_CODEC_RAW, event.foreign.payload);
     envelope.enc = kit_block(&ours, "{\"alg\":\"x\"}");
-    put_envelope(&event, &envelope);
+    ingest_kit_put_envelope(&event, &envelope);
 
     cr_assert_eq(ingest_kit_take(QUIPU_INGEST_STRICT, &event.foreign, &outcome), QUIPU_OK, "%s",
                  ours.err.message);
@@ -335,14 +324,14 @@ Test(ingest, refuses_a_version_that_does_not_follow_from_what_is_named)
     kit_foreign_copy(&theirs, 2, &event);
     kit_assert_ok(&ours, quipu_envelope_decode(event.foreign.envelope, &envelope, &ours.err));
     envelope.version = 3;
-    put_envelope(&event, &envelope);
+    ingest_kit_put_envelope(&event, &envelope);
     assert_refused(&event.foreign, QUIPU_ENVELOPE, "version 3 does not follow");
     kit_foreign_release(&event);
 
     kit_foreign_copy(&theirs, 2, &event);
     kit_assert_ok(&ours, quipu_envelope_decode(event.foreign.envelope, &envelope, &ours.err));
     envelope.aggregate_id = quipu_slice_text("b");
-    put_envelope(&event, &envelope);
+    ingest_kit_put_envelope(&event, &envelope);
     assert_refused(&event.foreign, QUIPU_ENVELOPE, "another aggregate");
     kit_foreign_release(&event);
 }
@@ -389,7 +378,7 @@ Test(ingest, refuses_a_merge_of_a_branch_that_is_not_here)
     kit_assert_ok(&ours, quipu_envelope_decode(event.foreign.envelope, &envelope, &ours.err));
     envelope.prev[1] = envelope.payload;
     envelope.prev_count = 2;
-    put_envelope(&event, &envelope);
+    ingest_kit_put_envelope(&event, &envelope);
 
     assert_refused(&event.foreign, QUIPU_GAP, "merges");
     kit_foreign_release(&event);

@@ -7,45 +7,18 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "ingest_kit.h"
 #include "quipu/forks.h"
 
 TestSuite(ingest_own, .init = ingest_kit_open, .fini = ingest_kit_close);
 
-/* Make `event` carry this envelope. */
-static void put_envelope(struct kit_foreign *event, const struct quipu_envelope *envelope)
-{
-    struct quipu_buf block = QUIPU_BUF_INIT;
-    kit_assert_ok(&ours, quipu_envelope_encode(envelope, &block, &ours.err));
-    quipu_buf_release(&event->envelope);
-    event->envelope = block;
-    event->foreign.envelope = quipu_buf_slice(&block);
-    event->foreign.cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event->foreign.envelope);
-}
-
 /* `ours` becomes what `theirs` was after its first event, with the same key: a store that was put
  * back to an old copy beside its signing key. */
 static void roll_back(void)
 {
-    char path[2 * TEMP_DIR_BYTES];
-    char from[4 * TEMP_DIR_BYTES];
-    char to[4 * TEMP_DIR_BYTES];
     kit_append(&theirs, "a", 1);
-    kit_assert_ok(&theirs, quipu_store_backup(theirs.store, temp_dir_join(&ours.dir, "old", path),
-                                              &theirs.err));
-    (void)snprintf(from, sizeof from, "%s/signing.key", theirs.path);
-    (void)snprintf(to, sizeof to, "%s/signing.key", path);
-    cr_assert_eq(link(from, to), 0);
-    kit_shut(&ours);
-    memcpy(ours.path, path, sizeof path);
-    kit_reopen(&ours);
-    /* An image of the disk: it does not say of itself that it is a backup. */
-    struct quipu_txn *txn = NULL;
-    kit_assert_ok(&ours, quipu_txn_begin_write(ours.store, &txn, &ours.err));
-    kit_assert_ok(&ours, quipu_txn_backup_mark_clear(txn, &ours.err));
-    kit_assert_ok(&ours, quipu_txn_commit(&txn, &ours.err));
+    ingest_kit_become_theirs(INGEST_KIT_WITH_KEY);
     kit_assert_ok(&ours, quipu_identity_source(ours.engine, proven, &ours.err));
 }
 
@@ -111,7 +84,7 @@ static void forge(uint64_t source_seq, struct kit_foreign *event)
     envelope.correlation_id = envelope.event_id;
     envelope.aggregate_id = quipu_slice_text("forged");
     envelope.source_seq = source_seq;
-    put_envelope(event, &envelope);
+    ingest_kit_put_envelope(event, &envelope);
 }
 
 static void own_source(char out[QUIPU_SOURCE_TEXT_BYTES])

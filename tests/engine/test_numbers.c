@@ -5,9 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "ingest_kit.h"
 
@@ -38,18 +36,13 @@ static void take_position(uint64_t position)
 static void twin_of(uint64_t position, struct kit_foreign *event)
 {
     struct quipu_envelope envelope;
-    struct quipu_buf block = QUIPU_BUF_INIT;
     kit_foreign_copy(&theirs, position, event);
     kit_assert_ok(&ours, quipu_envelope_decode(event->foreign.envelope, &envelope, &ours.err));
     envelope.event_id = kit_uuid(99);
     envelope.aggregate_id = quipu_slice_text("twin");
     envelope.version = 1;
     envelope.prev_count = 0;
-    kit_assert_ok(&ours, quipu_envelope_encode(&envelope, &block, &ours.err));
-    quipu_buf_release(&event->envelope);
-    event->envelope = block;
-    event->foreign.envelope = quipu_buf_slice(&block);
-    event->foreign.cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event->foreign.envelope);
+    ingest_kit_put_envelope(event, &envelope);
 }
 
 static void assert_twin_is_a_fork(uint64_t position)
@@ -92,38 +85,11 @@ Test(numbers, the_same_number_of_another_source_is_no_fork)
     kit_assert_sound(&ours, 2);
 }
 
-/* `ours` becomes a copy of `theirs` without its key. */
-static void lose_key(void)
-{
-    char path[2 * TEMP_DIR_BYTES];
-    kit_assert_ok(&theirs, quipu_store_backup(theirs.store, temp_dir_join(&ours.dir, "old", path),
-                                              &theirs.err));
-    kit_shut(&ours);
-    memcpy(ours.path, path, sizeof path);
-    kit_reopen(&ours);
-    /* An image of the disk: it does not say of itself that it is a backup. */
-    struct quipu_txn *txn = NULL;
-    kit_assert_ok(&ours, quipu_txn_begin_write(ours.store, &txn, &ours.err));
-    kit_assert_ok(&ours, quipu_txn_backup_mark_clear(txn, &ours.err));
-    kit_assert_ok(&ours, quipu_txn_commit(&txn, &ours.err));
-}
-
-static void give_key_back(void)
-{
-    char from[4 * TEMP_DIR_BYTES];
-    char to[4 * TEMP_DIR_BYTES];
-    (void)snprintf(from, sizeof from, "%s/signing.key", theirs.path);
-    (void)snprintf(to, sizeof to, "%s/signing.key", ours.path);
-    (void)unlink(to); /* the key of an identity in between, where there was one */
-    cr_assert_eq(link(from, to), 0);
-    kit_reopen(&ours);
-}
-
 Test(numbers, what_a_lost_identity_recorded_cannot_be_forked)
 {
     struct kit_foreign twin;
     kit_append(&theirs, "a", 1);
-    lose_key();
+    ingest_kit_become_theirs(INGEST_KIT_WITHOUT_KEY);
     twin_of(1, &twin);
     cr_assert_eq(take(&twin.foreign), QUIPU_FORK, "%s", ours.err.message);
     kit_append(&ours, "c", 1);
@@ -145,14 +111,15 @@ static uint64_t number_at(uint64_t position)
 Test(numbers, a_key_that_comes_back_goes_on_behind_what_came_in_meanwhile)
 {
     kit_append(&theirs, "a", 1);
-    lose_key();
+    ingest_kit_become_theirs(INGEST_KIT_WITHOUT_KEY);
     kit_append(&theirs, "a", 2);
     kit_append(&theirs, "b", 3);
     take_position(2);
     take_position(3);
     kit_assert_sound(&ours, 3);
 
-    give_key_back();
+    ingest_kit_take_key();
+    kit_reopen(&ours);
     kit_append(&ours, "c", 1);
     cr_assert_eq(number_at(4), 4);
     kit_assert_sound(&ours, 4);
@@ -161,13 +128,14 @@ Test(numbers, a_key_that_comes_back_goes_on_behind_what_came_in_meanwhile)
 Test(numbers, so_does_one_that_comes_back_after_another_identity)
 {
     kit_append(&theirs, "a", 1);
-    lose_key();
+    ingest_kit_become_theirs(INGEST_KIT_WITHOUT_KEY);
     kit_append(&ours, "d", 1);
     kit_append(&theirs, "a", 2);
     take_position(2);
     kit_assert_sound(&ours, 3);
 
-    give_key_back();
+    ingest_kit_take_key();
+    kit_reopen(&ours);
     kit_append(&ours, "c", 1);
     cr_assert_eq(number_at(4), 3);
     kit_assert_sound(&ours, 4);

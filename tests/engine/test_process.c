@@ -319,18 +319,11 @@ Test(process, runs_on_while_other_processes_append)
 {
     struct kit kit;
     kit_open(&kit);
-    kit_shut(&kit);
     struct writer writers[2];
-    for (int i = 0; i < 2; i++) {
-        writer_start(&writers[i], kit.path, NULL);
-        writer_order(&writers[i], 100);
-    }
-    kit_reopen(&kit);
+    writers_start(writers, &kit, 100);
     struct answering answering = {.kit = &kit, .per_event = 1, .stop_after = 200};
     kit_assert_ok(&kit, process_run(&answering, QUIPU_RUN_ON));
-    for (int i = 0; i < 2; i++) {
-        cr_assert_eq(writer_end(&writers[i]), 0);
-    }
+    writers_end(writers);
     cr_assert_eq(notes(&kit), 200);
     kit_assert_sound(&kit, 400);
     kit_close(&kit);

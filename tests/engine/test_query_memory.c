@@ -16,15 +16,12 @@ static struct kit kit;
 
 static void setup(void)
 {
-    alloc_kit_use(&counter);
-    kit_open(&kit);
+    alloc_kit_open(&counter, &kit);
 }
 
 static void teardown(void)
 {
-    counter.fail_at = 0;
-    kit_close(&kit);
-    cr_assert_eq(counter.live, 0, "%ld blocks leaked", (long)counter.live);
+    alloc_kit_close(&counter, &kit);
 }
 
 TestSuite(query_memory, .init = setup, .fini = teardown);

@@ -184,13 +184,8 @@ Test(subscription, each_event_once_over_the_seam)
 {
     struct kit kit;
     kit_open(&kit);
-    kit_shut(&kit);
     struct writer writers[2];
-    for (int i = 0; i < 2; i++) {
-        writer_start(&writers[i], kit.path, NULL);
-        writer_order(&writers[i], 400);
-    }
-    kit_reopen(&kit);
+    writers_start(writers, &kit, 400);
     pthread_t thread;
     cr_assert_eq(pthread_create(&thread, NULL, append_many, kit.engine), 0);
     struct quipu_subscription_options options = QUIPU_SUBSCRIPTION_OPTIONS_INIT;
@@ -215,9 +210,7 @@ Test(subscription, each_event_once_over_the_seam)
         cr_assert_eq(status, QUIPU_DONE, "%s", kit.err.message);
     }
     cr_assert_eq(pthread_join(thread, NULL), 0);
-    for (int i = 0; i < 2; i++) {
-        cr_assert_eq(writer_end(&writers[i]), 0);
-    }
+    writers_end(writers);
     assert_positions(&kit, subscription, "");
     cr_assert_eq(close(loop), 0);
     quipu_subscription_close(&subscription);

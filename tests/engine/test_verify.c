@@ -5,13 +5,9 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "engine_kit.h"
 #include "identity.h"
@@ -34,54 +30,42 @@ static void teardown(void)
 
 TestSuite(verify, .init = setup, .fini = teardown);
 
-/* All findings, one a line. */
-struct findings {
-    char text[8192];
-    uint64_t count;
-    uint64_t first_position;
-    uint64_t progress_calls;
+/* What the last call of verify said of its progress. */
+static struct {
+    uint64_t calls;
     uint64_t done;
     uint64_t total;
     uint64_t bytes;
     unsigned parts;
-};
-
-static void note_problem(void *ctx, uint64_t position, const char *line)
-{
-    struct findings *findings = ctx;
-    size_t used = strlen(findings->text);
-    (void)snprintf(findings->text + used, sizeof findings->text - used, "%s\n", line);
-    if (findings->count++ == 0) {
-        findings->first_position = position;
-    }
-}
+} seen;
 
 static void note_progress(void *ctx, const struct quipu_verify_progress *progress)
 {
-    struct findings *findings = ctx;
-    findings->progress_calls++;
+    (void)ctx;
+    seen.calls++;
     if (strcmp(progress->part, "events") == 0) {
-        cr_assert_geq(progress->done, findings->done);
-        findings->done = progress->done;
-        findings->total = progress->total;
-        findings->bytes = progress->block_bytes;
+        cr_assert_geq(progress->done, seen.done);
+        seen.done = progress->done;
+        seen.total = progress->total;
+        seen.bytes = progress->block_bytes;
     }
-    findings->parts |= strcmp(progress->part, "indexes") == 0 ? 1u : 0;
-    findings->parts |= strcmp(progress->part, "tables") == 0 ? 2u : 0;
+    seen.parts |= strcmp(progress->part, "indexes") == 0 ? 1u : 0;
+    seen.parts |= strcmp(progress->part, "tables") == 0 ? 2u : 0;
     if (strcmp(progress->part, "pages") == 0) {
-        cr_assert_eq(findings->parts & 3u, 0, "pages come first");
-        findings->parts |= 4u;
+        cr_assert_eq(seen.parts & 3u, 0, "pages come first");
+        seen.parts |= 4u;
     }
 }
 
-static struct findings verify(enum quipu_status expected)
+static struct kit_findings verify(enum quipu_status expected)
 {
-    struct findings findings = {.count = 0};
+    struct kit_findings findings = {.count = 0};
     struct quipu_verify_options options = QUIPU_VERIFY_OPTIONS_INIT;
     struct quipu_verify_report report = {.problems = 999};
-    options.problem = note_problem;
+    options.problem = kit_note_problem;
     options.progress = note_progress;
     options.ctx = &findings;
+    memset(&seen, 0, sizeof seen);
     enum quipu_status status = quipu_verify(kit.engine, &options, &report, &kit.err);
     cr_assert_eq(status, expected, "%s: %s", quipu_status_name(status), findings.text);
     cr_assert_eq(report.problems, findings.count);
@@ -89,9 +73,9 @@ static struct findings verify(enum quipu_status expected)
 }
 
 /* One kind of damage gives CORRUPT and a line with these words. */
-static struct findings assert_finds(const char *words)
+static struct kit_findings assert_finds(const char *words)
 {
-    struct findings findings = verify(QUIPU_CORRUPT);
+    struct kit_findings findings = verify(QUIPU_CORRUPT);
     cr_assert_not_null(strstr(findings.text, words), "'%s' in: %s", words, findings.text);
     char first[512];
     (void)snprintf(first, sizeof first, "%.*s", (int)strcspn(findings.text, "\n"), findings.text);
@@ -103,7 +87,7 @@ static struct findings assert_finds(const char *words)
 
 Test(verify, finds_nothing_in_an_empty_store)
 {
-    struct findings findings = verify(QUIPU_OK);
+    struct kit_findings findings = verify(QUIPU_OK);
     cr_assert_eq(findings.count, 0);
 }
 
@@ -129,12 +113,12 @@ Test(verify, counts_what_it_saw)
     cr_assert_eq(report.sources, 1);
     cr_assert_eq(report.problems, 0);
     kit_assert_ok(&kit, quipu_verify(kit.engine, NULL, NULL, &kit.err));
-    struct findings findings = verify(QUIPU_OK);
-    cr_assert_geq(findings.progress_calls, 1);
-    cr_assert_eq(findings.bytes, bytes);
-    cr_assert_eq(findings.parts, 7);
-    cr_assert_eq(findings.done, 300);
-    cr_assert_eq(findings.total, 300);
+    (void)verify(QUIPU_OK);
+    cr_assert_geq(seen.calls, 1);
+    cr_assert_eq(seen.bytes, bytes);
+    cr_assert_eq(seen.parts, 7);
+    cr_assert_eq(seen.done, 300);
+    cr_assert_eq(seen.total, 300);
 }
 
 Test(verify, refuses_strange_options)
@@ -145,37 +129,6 @@ Test(verify, refuses_strange_options)
 
 /* ------------------------------------------------------------------ damaged bytes */
 
-/* Change one byte in every place of the data file where `word` stands. */
-static void damage_file(const char *word)
-{
-    char path[4 * TEMP_DIR_BYTES];
-    struct stat info;
-    int changed = 0;
-    (void)snprintf(path, sizeof path, "%s/data.mdb", kit.path);
-    kit_shut(&kit);
-    int fd = open(path, O_RDWR);
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(fstat(fd, &info), 0);
-    uint8_t *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    cr_assert_neq(bytes, MAP_FAILED);
-    uint8_t *at = bytes;
-    size_t left = (size_t)info.st_size;
-    for (;;) {
-        uint8_t *found = memmem(at, left, word, strlen(word));
-        if (found == NULL) {
-            break;
-        }
-        *found ^= 1;
-        changed++;
-        left -= (size_t)(found + 1 - at);
-        at = found + 1;
-    }
-    cr_assert_eq(munmap(bytes, (size_t)info.st_size), 0);
-    (void)close(fd);
-    cr_assert_geq(changed, 1, "%s is in the file", word);
-    kit_reopen(&kit);
-}
-
 Test(verify, finds_a_changed_byte_in_a_payload)
 {
     kit_append(&kit, "a", 1);
@@ -183,9 +136,9 @@ Test(verify, finds_a_changed_byte_in_a_payload)
     event.payload = kit_block(&kit, "{\"word\":\"somewhere-unique\"}");
     kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
 
-    damage_file("somewhere-unique");
+    kit_damage(&kit, "somewhere-unique", 0);
 
-    struct findings findings = assert_finds("position 2: the payload does not hash");
+    struct kit_findings findings = assert_finds("position 2: the payload does not hash");
     cr_assert_eq(findings.first_position, 2);
 }
 
@@ -196,7 +149,7 @@ Test(verify, finds_a_changed_byte_in_an_envelope)
     event.meta = kit_block(&kit, "{\"word\":\"somewhere-unique\"}");
     kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
 
-    damage_file("somewhere-unique");
+    kit_damage(&kit, "somewhere-unique", 0);
 
     assert_finds("position 2: the envelope does not hash");
 }
@@ -211,8 +164,8 @@ Test(verify, finds_an_envelope_that_is_none_any_more_and_goes_on)
     event.payload = kit_block(&kit, "{\"word\":\"xx-elsewhere-unique\"}");
     kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
 
-    damage_file("elsewhere-unique");
-    damage_file("somewhere-unique");
+    kit_damage(&kit, "elsewhere-unique", 0);
+    kit_damage(&kit, "somewhere-unique", 0);
 
     assert_finds("position 2: ");
     assert_finds("position 3: the payload does not hash");
@@ -325,7 +278,7 @@ Test(verify, finds_a_gap_in_the_numbers_of_its_own_source)
 {
     kit_append(&kit, "a", 1);
     append_changed(1, skip_a_number, false);
-    struct findings findings = assert_finds("expected 2, found 7");
+    struct kit_findings findings = assert_finds("expected 2, found 7");
     cr_assert_not_null(strstr(findings.text, "counts 1 events of its own, the log has 7"), "%s",
                        findings.text);
 }
@@ -462,7 +415,7 @@ Test(verify, finds_a_payload_that_hashes_but_is_not_dag_cbor)
     kit_assert_ok(&kit, identity_row_put(txn, &row, &kit.err));
     kit_assert_ok(&kit, quipu_txn_commit(&txn, &kit.err));
 
-    struct findings findings = assert_finds("position 2: payload: ");
+    struct kit_findings findings = assert_finds("position 2: payload: ");
     cr_assert_eq(findings.count, 1, "%s", findings.text);
     quipu_buf_release(&block);
     kit_foreign_release(&copy);
@@ -536,7 +489,7 @@ Test(verify, finds_receipts_that_cannot_be)
     assert_finds("receipts for positions beyond the log's end");
     put_at(TABLE_RECEIPTS, 3, quipu_slice(two, 10));
     put_at(TABLE_RECEIPTS, 2, two_receipts);
-    struct findings findings = assert_finds("position 3: has two receipts");
+    struct kit_findings findings = assert_finds("position 3: has two receipts");
     cr_assert_not_null(strstr(findings.text, "position 2: is a dead letter and has a receipt"),
                        "%s", findings.text);
     put_at(TABLE_RECEIPTS, 2, quipu_slice_text("\1"));
@@ -575,7 +528,7 @@ Test(verify, finds_projections_and_quarantine_that_cannot_be)
     kit_assert_ok(&kit, quipu_txn_commit(&txn, &kit.err));
     put_row(TABLE_QUARANTINE, quipu_slice_text("no CID"), quipu_slice_text("x"));
 
-    struct findings findings = assert_finds("projection late: its checkpoint is beyond");
+    struct kit_findings findings = assert_finds("projection late: its checkpoint is beyond");
     cr_assert_not_null(strstr(findings.text, "projection strange: its row names table 3"));
     cr_assert_not_null(strstr(findings.text, "quarantine"));
     put_row(TABLE_PROJECTIONS, quipu_slice_text("short"), quipu_slice_text("x"));

@@ -27,23 +27,6 @@ static void teardown(void)
 
 TestSuite(verify_pages, .init = setup, .fini = teardown);
 
-/* All findings, one a line. */
-struct findings {
-    char text[2048];
-    uint64_t count;
-    uint64_t first_position;
-};
-
-static void note_problem(void *ctx, uint64_t position, const char *line)
-{
-    struct findings *findings = ctx;
-    size_t used = strlen(findings->text);
-    (void)snprintf(findings->text + used, sizeof findings->text - used, "%s\n", line);
-    if (findings->count++ == 0) {
-        findings->first_position = position;
-    }
-}
-
 #define PAGE_BYTES   4096
 #define NODES_AT     12 /* in a page's header: how far its pointers to nodes go */
 #define PAGES_EVENTS 400
@@ -72,15 +55,15 @@ static uint64_t pages_of_file(void)
 
 /* Damage one page after the other until verify says these words of it; the kit's store is closed.
  * The page is left damaged. */
-static struct findings damage_page(const char *words, struct quipu_verify_report *report)
+static struct kit_findings damage_page(const char *words, struct quipu_verify_report *report)
 {
-    struct findings findings = {.count = 0};
+    struct kit_findings findings = {.count = 0};
     struct quipu_verify_options options = QUIPU_VERIFY_OPTIONS_INIT;
-    options.problem = note_problem;
+    options.problem = kit_note_problem;
     options.ctx = &findings;
     uint64_t pages = pages_of_file();
     for (uint64_t page = 2; page < pages; page++) {
-        findings = (struct findings){.count = 0};
+        findings = (struct kit_findings){.count = 0};
         flip(page * PAGE_BYTES + NODES_AT, 0x10);
         if (quipu_store_open(kit.path, NULL, &kit.store, NULL) == QUIPU_OK) {
             kit_assert_ok(&kit, quipu_engine_open(kit.store, NULL, &kit.engine, &kit.err));
@@ -104,7 +87,7 @@ Test(verify_pages, finds_a_damaged_page_of_the_log_before_anything_reads_over_it
     kit_shut(&kit);
 
     struct quipu_verify_report report = {.events = 99};
-    struct findings findings = damage_page(" of log, positions ", &report);
+    struct kit_findings findings = damage_page(" of log, positions ", &report);
 
     cr_assert_eq(strncmp(findings.text, "position ", 9), 0, "%s", findings.text);
     cr_assert_not_null(strstr(findings.text, "was not looked at"), "%s", findings.text);

@@ -86,21 +86,15 @@ Test(watch, each_commit_of_another_process_wakes)
 {
     struct kit kit;
     kit_open(&kit);
-    kit_shut(&kit);
     struct writer writers[2];
-    for (int i = 0; i < 2; i++) {
-        writer_start(&writers[i], kit.path, NULL);
-    }
-    kit_reopen(&kit);
+    writers_start(writers, &kit, 0);
     struct quipu_watch *watch = NULL;
     kit_assert_ok(&kit, quipu_watch_open(kit.store, &watch, &kit.err));
     for (uint64_t i = 0; i < 1500; i++) {
         writer_order(&writers[i % 2], 1);
         watch_until(&kit, watch, i + 1);
     }
-    for (int i = 0; i < 2; i++) {
-        cr_assert_eq(writer_end(&writers[i]), 0);
-    }
+    writers_end(writers);
     quipu_watch_close(&watch);
     kit_close(&kit);
 }
@@ -129,12 +123,8 @@ Test(watch, threads_and_processes_at_once)
 {
     struct kit kit;
     kit_open(&kit);
-    kit_shut(&kit);
     struct writer writers[2];
-    for (int i = 0; i < 2; i++) {
-        writer_start(&writers[i], kit.path, NULL);
-    }
-    kit_reopen(&kit);
+    writers_start(writers, &kit, 0);
     struct quipu_watch *watch = NULL;
     kit_assert_ok(&kit, quipu_watch_open(kit.store, &watch, &kit.err));
     struct appender appender = {&kit, 300};

@@ -84,3 +84,22 @@ int writer_end(struct writer *writer)
     cr_assert_eq(waitpid(writer->pid, &how, 0), writer->pid);
     return how;
 }
+
+void writers_start(struct writer writers[2], struct kit *kit, unsigned count)
+{
+    kit_shut(kit);
+    for (int i = 0; i < 2; i++) {
+        writer_start(&writers[i], kit->path, NULL);
+        if (count > 0) {
+            writer_order(&writers[i], count);
+        }
+    }
+    kit_reopen(kit);
+}
+
+void writers_end(struct writer writers[2])
+{
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(writer_end(&writers[i]), 0);
+    }
+}
