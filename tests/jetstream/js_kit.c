@@ -8,10 +8,12 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "quipu/event_json.h"
@@ -20,6 +22,7 @@
 #define AGGREGATES 10
 /* What a test flushes above this is more than one message of its server. */
 #define LONG_PAYLOAD_BYTES 60000
+#define FIGURE_PATIENCE_S  30
 
 static void must(enum quipu_status status, const struct quipu_error *err, const char *what)
 {
@@ -131,6 +134,33 @@ struct quipu_outbox_status js_store_outbox(struct js_store *store)
 }
 
 /* ------------------------------------------------------------------ server */
+
+/* Of all figures, which are few. */
+static pthread_mutex_t figures_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t figures_changed = PTHREAD_COND_INITIALIZER;
+
+void js_figure_add(uint64_t *figure, uint64_t by)
+{
+    (void)pthread_mutex_lock(&figures_mutex);
+    *figure += by;
+    (void)pthread_cond_broadcast(&figures_changed);
+    (void)pthread_mutex_unlock(&figures_mutex);
+}
+
+void js_figure_await(const uint64_t *figure, uint64_t at_least)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += FIGURE_PATIENCE_S;
+    int error = 0;
+    (void)pthread_mutex_lock(&figures_mutex);
+    while (*figure < at_least && error == 0) {
+        error = pthread_cond_timedwait(&figures_changed, &figures_mutex, &until);
+    }
+    uint64_t is = *figure;
+    (void)pthread_mutex_unlock(&figures_mutex);
+    cr_assert_geq(is, at_least);
+}
 
 struct quipu_nats *js_connect(const struct nats_fixture *server)
 {

@@ -43,6 +43,11 @@ void js_store_copy(struct js_store *from, struct js_store *into);
 
 struct quipu_outbox_status js_store_outbox(struct js_store *store);
 
+/* Raise a figure, from whichever thread; wait until it has come to `at_least`. Nothing is judged by
+ * how long that takes, but where it never does, the test fails. */
+void js_figure_add(uint64_t *figure, uint64_t by);
+void js_figure_await(const uint64_t *figure, uint64_t at_least);
+
 /* A connection to the fixture, with timeouts that suit a test. */
 struct quipu_nats *js_connect(const struct nats_fixture *server);
 

@@ -21,7 +21,7 @@ static void *run(void *ctx)
     return NULL;
 }
 
-void served_run(struct served *served, const struct quipu_service_options *given)
+void served_begin(struct served *served, const struct quipu_service_options *given)
 {
     struct quipu_error err;
     struct quipu_nats_options nats = QUIPU_NATS_OPTIONS_INIT;
@@ -40,7 +40,13 @@ void served_run(struct served *served, const struct quipu_service_options *given
         quipu_service_open(served->store.engine, &options, &served->service, &err);
     cr_assert_eq(status, QUIPU_OK, "%s", err.message);
     cr_assert_eq(pthread_create(&served->thread, NULL, run, served), 0);
-    status = quipu_service_wait_ready(served->service, PATIENCE_US, &err);
+}
+
+void served_run(struct served *served, const struct quipu_service_options *options)
+{
+    struct quipu_error err;
+    served_begin(served, options);
+    enum quipu_status status = quipu_service_wait_ready(served->service, PATIENCE_US, &err);
     cr_assert_eq(status, QUIPU_OK, "%s", err.message);
 }
 
@@ -70,6 +76,24 @@ void served_release(struct served *served)
     natsConnection_Destroy(served->peer);
     js_store_release(&served->store);
     nats_fixture_stop(&served->server);
+}
+
+static enum quipu_status wait_at(void *ctx, struct quipu_request *request, struct quipu_error *err)
+{
+    struct gate *gate = ctx;
+    (void)request;
+    (void)err;
+    (void)sem_post(&gate->entered);
+    (void)sem_wait(&gate->may_go);
+    return QUIPU_OK;
+}
+
+struct quipu_service_command gate_command(struct gate *gate)
+{
+    struct quipu_service_command command = {.name = "wait", .run = wait_at, .ctx = gate};
+    cr_assert_eq(sem_init(&gate->entered, 0, 0), 0);
+    cr_assert_eq(sem_init(&gate->may_go, 0, 0), 0);
+    return command;
 }
 
 natsMsg *served_ask(natsConnection *peer, const struct ask *ask)

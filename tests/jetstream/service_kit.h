@@ -9,6 +9,7 @@
 
 #include <nats/nats.h>
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "js_kit.h"
 #include "quipu/service.h"
@@ -30,10 +31,22 @@ struct served {
 void served_start(struct served *served, const struct quipu_service_options *options);
 /* The same on a server and a store that are there already. */
 void served_run(struct served *served, const struct quipu_service_options *options);
+/* And without waiting until it stands. */
+void served_begin(struct served *served, const struct quipu_service_options *options);
 /* Stop the run and wait for it; it must have ended well. */
 void served_stop(struct served *served);
 /* Stop what runs, and remove everything. */
 void served_release(struct served *served);
+
+/* What the command "wait" waits at: each request says that it has entered, and is answered, with
+ * nothing, as soon as one more may go. */
+struct gate {
+    sem_t entered;
+    sem_t may_go;
+};
+/* The gate must stay where it is. */
+struct quipu_service_command gate_command(struct gate *gate);
+#define GATE_SUBJECT "svc.cim.keys.cmd.wait"
 
 struct ask {
     const char *subject;

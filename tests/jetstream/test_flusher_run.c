@@ -7,19 +7,14 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include "js_kit.h"
-
-#define WAIT_S 30 /* for what must come; nothing is judged by how long it takes */
 
 static struct nats_fixture server;
 static struct js_store store;
 static struct quipu_nats *nats;
 
 /* What the callbacks have said. */
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static uint64_t published;
 static uint64_t failures;
 static enum quipu_status last_failure;
@@ -47,36 +42,18 @@ static void after(void *ctx, enum quipu_status status, const struct quipu_flush_
 {
     (void)ctx;
     cr_assert_eq(err == NULL, status == QUIPU_OK || status == QUIPU_STOPPED);
-    (void)pthread_mutex_lock(&mutex);
-    published += report->published;
-    failures += err != NULL;
-    last_failure = err != NULL ? status : last_failure;
-    (void)pthread_cond_broadcast(&changed);
-    (void)pthread_mutex_unlock(&mutex);
+    if (err != NULL) {
+        last_failure = status;
+        js_figure_add(&failures, 1);
+    }
+    js_figure_add(&published, report->published);
 }
 
 static void live(void *ctx, const struct quipu_flush_live *now)
 {
     (void)ctx;
     cr_assert_leq(now->in_flight, 64);
-    (void)pthread_mutex_lock(&mutex);
-    lives++;
-    (void)pthread_mutex_unlock(&mutex);
-}
-
-static void wait_for(const uint64_t *figure, uint64_t at_least)
-{
-    struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += WAIT_S;
-    int error = 0;
-    (void)pthread_mutex_lock(&mutex);
-    while (*figure < at_least && error == 0) {
-        error = pthread_cond_timedwait(&changed, &mutex, &until);
-    }
-    uint64_t is = *figure;
-    (void)pthread_mutex_unlock(&mutex);
-    cr_assert_geq(is, at_least);
+    js_figure_add(&lives, 1);
 }
 
 static void *run(void *arg)
@@ -110,11 +87,11 @@ Test(flusher_run, publishes_what_was_there_and_what_comes)
     struct quipu_error err;
     js_store_fill(&store, 100, 100, JS_PAYLOADS_UNIQUE);
     begin(&err);
-    wait_for(&published, 100);
+    js_figure_await(&published, 100);
     js_store_fill(&store, 30, 100, JS_PAYLOADS_SHARED);
-    wait_for(&published, 130);
+    js_figure_await(&published, 130);
     js_store_fill(&store, 1, 100, JS_PAYLOADS_SHARED);
-    wait_for(&published, 131);
+    js_figure_await(&published, 131);
     end();
 
     cr_assert_eq(ended, QUIPU_OK, "%s", err.message);
@@ -129,11 +106,11 @@ Test(flusher_run, waits_for_a_server_that_is_away_and_goes_on_when_it_is_back)
     begin(&err);
     nats_fixture_kill(&server);
     js_store_fill(&store, 200, 100, JS_PAYLOADS_UNIQUE);
-    wait_for(&failures, 2);
+    js_figure_await(&failures, 2);
     cr_assert(last_failure == QUIPU_OFFLINE || last_failure == QUIPU_TIMEOUT, "%s",
               quipu_status_name(last_failure));
     nats_fixture_restart(&server);
-    wait_for(&published, 200);
+    js_figure_await(&published, 200);
     end();
 
     cr_assert_eq(ended, QUIPU_OK, "%s", err.message);

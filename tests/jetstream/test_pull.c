@@ -11,29 +11,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "js_kit.h"
+#include "pull_kit.h"
 #include "quipu/event_json.h"
 #include "quipu/forks.h"
 #include "quipu/verify.h"
 
-static struct nats_fixture server;
-static struct js_store here;
-static struct js_store there;
-static struct quipu_nats *nats;
-
-static void start(void)
-{
-    js_start(&server, &here, &nats);
-    js_store_open(&there);
-}
-
-static void stop(void)
-{
-    js_store_release(&there);
-    js_stop(&server, &here, &nats);
-}
-
-TestSuite(pull, .init = start, .fini = stop, .timeout = 100);
+TestSuite(pull, .init = pull_kit_start, .fini = pull_kit_stop, .timeout = 100);
 
 /* ------------------------------------------------------------------ what comes in */
 

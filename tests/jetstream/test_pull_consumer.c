@@ -12,15 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "js_kit.h"
 #include "jwt_kit.h"
+#include "pull_kit.h"
 
 #define EVENTS 20
 
-static struct nats_fixture server;
-static struct js_store here;
-static struct js_store there;
-static struct quipu_nats *nats;
 static natsConnection *side;
 static jsCtx *js;
 static char consumer[QUIPU_SOURCE_TEXT_BYTES + 8];
@@ -29,10 +25,7 @@ static void start(void)
 {
     struct quipu_error err;
     char source[QUIPU_SOURCE_TEXT_BYTES];
-    nats_fixture_start(&server, NULL);
-    js_store_open(&here);
-    js_store_open(&there);
-    nats = js_connect(&server);
+    pull_kit_start();
     js_provision(nats, 0);
     js_side_open(&server, &side, &js);
     cr_assert_eq(quipu_identity_ensure(here.engine, &err), QUIPU_OK, "%s", err.message);
@@ -43,10 +36,7 @@ static void start(void)
 static void stop(void)
 {
     js_side_close(&side, &js);
-    quipu_nats_close(&nats);
-    js_store_release(&here);
-    js_store_release(&there);
-    nats_fixture_stop(&server);
+    pull_kit_stop();
 }
 
 TestSuite(pull_consumer, .init = start, .fini = stop, .timeout = 100);

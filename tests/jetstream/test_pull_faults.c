@@ -9,27 +9,10 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "js_kit.h"
+#include "pull_kit.h"
 #include "quipu/ingest.h"
 
-static struct nats_fixture server;
-static struct js_store here;
-static struct js_store there;
-static struct quipu_nats *nats;
-
-static void start(void)
-{
-    js_start(&server, &here, &nats);
-    js_store_open(&there);
-}
-
-static void stop(void)
-{
-    js_store_release(&there);
-    js_stop(&server, &here, &nats);
-}
-
-TestSuite(pull_faults, .init = start, .fini = stop, .timeout = 100);
+TestSuite(pull_faults, .init = pull_kit_start, .fini = pull_kit_stop, .timeout = 100);
 
 /* ------------------------------------------------------------------ what is said */
 

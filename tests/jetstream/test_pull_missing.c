@@ -12,16 +12,12 @@
 #include <string.h>
 
 #include "internal/bytes.h"
-#include "js_kit.h"
+#include "pull_kit.h"
 #include "pull_retries.h"
 #include "quipu/clock.h"
 
 #define EVENTS 30
 
-static struct nats_fixture server;
-static struct js_store here;
-static struct js_store there;
-static struct quipu_nats *nats;
 static natsConnection *side;
 static jsCtx *js;
 static natsSubscription *ears;
@@ -39,10 +35,7 @@ static void on_request(natsConnection *connection, natsSubscription *subscriptio
 
 static void start(void)
 {
-    nats_fixture_start(&server, NULL);
-    js_store_open(&here);
-    js_store_open(&there);
-    nats = js_connect(&server);
+    pull_kit_start();
     js_provision(nats, 0);
     js_side_open(&server, &side, &js);
     js_store_fill(&there, EVENTS, 100, JS_PAYLOADS_UNIQUE);
@@ -53,10 +46,7 @@ static void stop(void)
 {
     natsSubscription_Destroy(ears);
     js_side_close(&side, &js);
-    quipu_nats_close(&nats);
-    js_store_release(&here);
-    js_store_release(&there);
-    nats_fixture_stop(&server);
+    pull_kit_stop();
 }
 
 TestSuite(pull_missing, .init = start, .fini = stop, .timeout = 60);

@@ -8,22 +8,14 @@
 #include <nats/nats.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
-#include "js_kit.h"
+#include "pull_kit.h"
 
-#define WAIT_S      30 /* for what must come; nothing is judged by how long it takes */
 #define INTERVAL_US 20000
 
-static struct nats_fixture server;
-static struct js_store here;
-static struct js_store there;
-static struct quipu_nats *nats;  /* pulls */
 static struct quipu_nats *other; /* flushes */
 
 /* What the callback has said. */
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static uint64_t added;
 static uint64_t failures;
 
@@ -34,21 +26,15 @@ static struct quipu_error ended_err;
 
 static void start(void)
 {
-    nats_fixture_start(&server, NULL);
-    js_store_open(&here);
-    js_store_open(&there);
-    nats = js_connect(&server);
+    pull_kit_start();
     other = js_connect(&server);
     js_provision(other, 0);
 }
 
 static void stop(void)
 {
-    quipu_nats_close(&nats);
     quipu_nats_close(&other);
-    js_store_release(&here);
-    js_store_release(&there);
-    nats_fixture_stop(&server);
+    pull_kit_stop();
 }
 
 TestSuite(puller_run, .init = start, .fini = stop, .timeout = 100);
@@ -58,26 +44,8 @@ static void after(void *ctx, enum quipu_status status, const struct quipu_pull_r
 {
     (void)ctx;
     cr_assert_eq(err == NULL, status == QUIPU_OK || status == QUIPU_STOPPED);
-    (void)pthread_mutex_lock(&mutex);
-    added += report->events.added;
-    failures += err != NULL;
-    (void)pthread_cond_broadcast(&changed);
-    (void)pthread_mutex_unlock(&mutex);
-}
-
-static void wait_for(const uint64_t *figure, uint64_t at_least)
-{
-    struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += WAIT_S;
-    int error = 0;
-    (void)pthread_mutex_lock(&mutex);
-    while (*figure < at_least && error == 0) {
-        error = pthread_cond_timedwait(&changed, &mutex, &until);
-    }
-    uint64_t is = *figure;
-    (void)pthread_mutex_unlock(&mutex);
-    cr_assert_geq(is, at_least);
+    js_figure_add(&added, report->events.added);
+    js_figure_add(&failures, err != NULL ? 1 : 0);
 }
 
 static void *run(void *ctx)
@@ -110,17 +78,17 @@ Test(puller_run, takes_in_what_is_published_while_it_runs)
     cr_assert_eq(js_flush(&there, other).published, 20);
     open_puller();
     cr_assert_eq(pthread_create(&thread, NULL, run, NULL), 0);
-    wait_for(&added, 20);
+    js_figure_await(&added, 20);
     js_store_fill(&there, 10, 100, JS_PAYLOADS_UNIQUE);
     cr_assert_eq(js_flush(&there, other).published, 10);
-    wait_for(&added, 30);
+    js_figure_await(&added, 30);
 
     nats_fixture_kill(&server);
-    wait_for(&failures, 1);
+    js_figure_await(&failures, 1);
     nats_fixture_restart(&server);
     js_store_fill(&there, 5, 100, JS_PAYLOADS_UNIQUE);
     cr_assert_eq(js_flush(&there, other).published, 5);
-    wait_for(&added, 35);
+    js_figure_await(&added, 35);
 
     quipu_puller_stop(puller);
     join();

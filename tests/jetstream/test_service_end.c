@@ -14,24 +14,13 @@
 
 #include "service_kit.h"
 
-#define WAIT "svc.cim.keys.cmd.wait"
-
 TestSuite(service_end, .timeout = 100);
-
-static void *run(void *ctx)
-{
-    struct served *served = ctx;
-    struct quipu_error err;
-    served->ended = quipu_service_run(served->service, &err);
-    return NULL;
-}
 
 /* ------------------------------------------------------------------ without a server */
 
 /* A service that is to connect to a port of 127.0.0.1, in a run of its own. */
 static void run_at(struct served *served, int port)
 {
-    struct quipu_error err;
     struct quipu_nats_options nats = QUIPU_NATS_OPTIONS_INIT;
     struct quipu_service_options options = QUIPU_SERVICE_OPTIONS_INIT;
     char url[64];
@@ -41,9 +30,7 @@ static void run_at(struct served *served, int port)
     nats.connect_timeout_us = 20 * INT64_C(1000000);
     options.nats = &nats;
     js_store_open(&served->store);
-    cr_assert_eq(quipu_service_open(served->store.engine, &options, &served->service, &err),
-                 QUIPU_OK);
-    cr_assert_eq(pthread_create(&served->thread, NULL, run, served), 0);
+    served_begin(served, &options);
 }
 
 Test(service_end, that_never_had_a_server_is_at_once)
@@ -91,21 +78,6 @@ Test(service_end, of_which_the_server_is_gone_is_at_once)
 
 /* ------------------------------------------------------------------ the last replies */
 
-struct gate {
-    sem_t entered;
-    sem_t may_go;
-};
-
-static enum quipu_status wait_at(void *ctx, struct quipu_request *request, struct quipu_error *err)
-{
-    struct gate *gate = ctx;
-    (void)request;
-    (void)err;
-    (void)sem_post(&gate->entered);
-    (void)sem_wait(&gate->may_go);
-    return QUIPU_OK;
-}
-
 /* Read the service's log until the line of an event. */
 static void await_line(FILE *log, const char *event)
 {
@@ -122,18 +94,17 @@ Test(service_end, is_not_well_before_the_server_has_the_replies)
     int ends[2];
     cr_assert_eq(pipe(ends), 0);
     struct quipu_log log = {.fd = ends[1], .clock = quipu_clock_system()};
-    struct quipu_service_command command = {.name = "wait", .run = wait_at, .ctx = &gate};
+    struct quipu_service_command command = gate_command(&gate);
     struct quipu_service_options options = QUIPU_SERVICE_OPTIONS_INIT;
-    cr_assert_eq(sem_init(&gate.entered, 0, 0), 0);
-    cr_assert_eq(sem_init(&gate.may_go, 0, 0), 0);
     options.commands = &command;
     options.command_count = 1;
     options.log = &log;
     served_start(&served, &options);
     FILE *lines = fdopen(ends[0], "r");
     cr_assert_not_null(lines);
-    cr_assert_eq(natsConnection_PublishRequestString(served.peer, WAIT, "_INBOX.nobody", ""),
-                 NATS_OK);
+    cr_assert_eq(
+        natsConnection_PublishRequestString(served.peer, GATE_SUBJECT, "_INBOX.nobody", ""),
+        NATS_OK);
     cr_assert_eq(sem_wait(&gate.entered), 0);
 
     quipu_service_stop(served.service);
@@ -197,7 +168,7 @@ Test(service_end, a_request_that_came_twice_at_once_is_answered_twice_with_the_s
 
     for (int i = 0; i < 2; i++) {
         natsMsg *request = NULL;
-        cr_assert_eq(natsMsg_Create(&request, WAIT, "_INBOX.twins", "{}", 2), NATS_OK);
+        cr_assert_eq(natsMsg_Create(&request, GATE_SUBJECT, "_INBOX.twins", "{}", 2), NATS_OK);
         cr_assert_eq(natsMsgHeader_Set(request, "X-Request-ID", "r1"), NATS_OK);
         cr_assert_eq(natsConnection_PublishMsg(served.peer, request), NATS_OK);
         natsMsg_Destroy(request);

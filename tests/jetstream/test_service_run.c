@@ -226,29 +226,12 @@ Test(service_run, request_and_reply_of_an_owner_space)
 
 /* ------------------------------------------------------------------ limits and the end */
 
-struct gate {
-    sem_t entered;
-    sem_t may_go;
-};
-
-static enum quipu_status wait_at(void *ctx, struct quipu_request *request, struct quipu_error *err)
-{
-    struct gate *gate = ctx;
-    (void)request;
-    (void)err;
-    (void)sem_post(&gate->entered);
-    (void)sem_wait(&gate->may_go);
-    return QUIPU_OK;
-}
-
 Test(service_run, refuses_at_once_what_may_not_wait_and_answers_the_rest_at_the_end)
 {
     struct served served;
     struct gate gate;
-    struct quipu_service_command command = {.name = "wait", .run = wait_at, .ctx = &gate};
+    struct quipu_service_command command = gate_command(&gate);
     struct quipu_service_options options = QUIPU_SERVICE_OPTIONS_INIT;
-    cr_assert_eq(sem_init(&gate.entered, 0, 0), 0);
-    cr_assert_eq(sem_init(&gate.may_go, 0, 0), 0);
     options.commands = &command;
     options.command_count = 1;
     options.workers = 1;
@@ -258,9 +241,9 @@ Test(service_run, refuses_at_once_what_may_not_wait_and_answers_the_rest_at_the_
     cr_assert_eq(natsConnection_SubscribeSync(&inbox, served.peer, "_INBOX.answers"), NATS_OK);
 
     for (int i = 0; i < 6; i++) {
-        cr_assert_eq(natsConnection_PublishRequestString(served.peer, "svc.cim.keys.cmd.wait",
-                                                         "_INBOX.answers", ""),
-                     NATS_OK);
+        cr_assert_eq(
+            natsConnection_PublishRequestString(served.peer, GATE_SUBJECT, "_INBOX.answers", ""),
+            NATS_OK);
         if (i == 0) {
             cr_assert_eq(sem_wait(&gate.entered), 0); /* the one worker is busy now */
         }
