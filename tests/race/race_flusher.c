@@ -14,14 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "jwt_kit.h"
-#include "nats_fixture.h"
 #include "quipu/flush.h"
 #include "quipu/metrics.h"
 #include "quipu/outbox.h"
 #include "race_kit.h"
+#include "race_server.h"
 
 #define EVENTS_DEFAULT 300
 #define WRITERS        3
@@ -29,18 +27,18 @@
 
 struct race {
     struct race_store store;
-    struct nats_fixture server;
-    struct jwt_realm realm;
+    struct race_server server;
     struct quipu_nats *nats; /* the flusher's */
     struct quipu_flusher *flusher;
     uint64_t events; /* of each writer */
     atomic_int writers_left;
     atomic_bool is_over;
     atomic_ullong appended;
-    atomic_ullong renewals;
     atomic_ullong states;
+    /* By both who flush. A receipt that a flush found written by another counts for both, so the
+     * outbox has the last word. */
+    struct race_count settled;
     pthread_mutex_t mutex;
-    pthread_cond_t changed;           /* something was settled */
     struct quipu_flush_totals totals; /* guarded by mutex */
 };
 
@@ -53,29 +51,21 @@ static void on_state(void *ctx, const struct quipu_nats_report *now)
     (void)atomic_fetch_add(&race->states, 1);
 }
 
-/* So little time is left of these that newer ones are asked for again and again. */
-static enum quipu_status refresh(void *ctx, struct quipu_buf *creds, struct quipu_error *err)
+static void settle(struct race *race, enum quipu_status status,
+                   const struct quipu_flush_report *report)
 {
-    struct race *race = ctx;
-    struct jwt_user user;
-    struct jwt_user_claims claims = {.expires_unix_s = (int64_t)time(NULL) + 1800};
-    (void)err;
-    (void)atomic_fetch_add(&race->renewals, 1);
-    jwt_user_make(&race->realm, &claims, &user);
-    jwt_creds_append(&user, user.jwt, creds);
-    return QUIPU_OK;
+    (void)pthread_mutex_lock(&race->mutex);
+    quipu_flush_totals_add(&race->totals, status, report, 1);
+    (void)pthread_mutex_unlock(&race->mutex);
+    race_count_add(&race->settled, report->published + report->duplicates);
 }
 
 static void after(void *ctx, enum quipu_status status, const struct quipu_flush_report *report,
                   const struct quipu_error *err)
 {
-    struct race *race = ctx;
     race_require((err == NULL) == (status == QUIPU_OK || status == QUIPU_STOPPED),
                  "a failure has its line");
-    (void)pthread_mutex_lock(&race->mutex);
-    quipu_flush_totals_add(&race->totals, status, report, 1);
-    (void)pthread_cond_broadcast(&race->changed);
-    (void)pthread_mutex_unlock(&race->mutex);
+    settle(ctx, status, report);
 }
 
 static void live(void *ctx, const struct quipu_flush_live *now)
@@ -107,27 +97,12 @@ static void *run_flusher(void *ctx)
     return NULL;
 }
 
-static struct quipu_nats *connect_to(struct race *race)
-{
-    struct quipu_error err;
-    struct quipu_nats *nats = NULL;
-    struct quipu_nats_options options = QUIPU_NATS_OPTIONS_INIT;
-    options.url = race->server.url;
-    options.refresh = refresh;
-    options.refresh_ctx = race;
-    options.on_state = on_state;
-    options.on_state_ctx = race;
-    options.request_timeout_us = 2000000;
-    race_must(quipu_nats_open(&options, &nats, &err), &err);
-    return nats;
-}
-
 /* Two flush one store: one has the lock, and the other is told. */
 static void *flush_too(void *ctx)
 {
     struct race *race = ctx;
     struct quipu_flush_options options = QUIPU_FLUSH_OPTIONS_INIT;
-    struct quipu_nats *nats = connect_to(race);
+    struct quipu_nats *nats = race_server_connect(&race->server, on_state, race);
     options.give_up_us = 200000;
     options.window = 16;
     while (!atomic_load(&race->is_over)) {
@@ -136,11 +111,7 @@ static void *flush_too(void *ctx)
         race_require(status == QUIPU_OK || status == QUIPU_BUSY || status == QUIPU_OFFLINE ||
                          status == QUIPU_TIMEOUT,
                      "a flush beside another says how it went");
-        (void)pthread_mutex_lock(&race->mutex);
-        race->totals.published += report.published;
-        race->totals.duplicates += report.duplicates;
-        (void)pthread_cond_broadcast(&race->changed);
-        (void)pthread_mutex_unlock(&race->mutex);
+        settle(race, status, &report);
         race_pause_ms(2);
     }
     quipu_nats_close(&nats);
@@ -174,19 +145,11 @@ static void *look(void *ctx)
 static void prepare(struct race *race)
 {
     struct quipu_error err;
-    struct quipu_provision_report report;
     struct quipu_flusher_options options = QUIPU_FLUSHER_OPTIONS_INIT;
-    char config[4 * JWT_BYTES];
-    race_require(pthread_mutex_init(&race->mutex, NULL) == 0 &&
-                     pthread_cond_init(&race->changed, NULL) == 0,
-                 "a mutex");
-    jwt_realm_make(&race->realm);
-    jwt_realm_config(&race->realm, config, sizeof config);
-    nats_fixture_start(&race->server, config);
+    race_server_start(&race->server);
     race_store_open(&race->store);
-    race->nats = connect_to(race);
-    race_must(quipu_provision(race->nats, NULL, &report, &err), &err);
-    quipu_buf_release(&report.drift);
+    race->nats = race_server_connect(&race->server, on_state, race);
+    (void)race_server_provision(race->nats);
     options.flush.window = 32;
     options.flush.give_up_us = 300000;
     options.flush.live = live;
@@ -194,22 +157,6 @@ static void prepare(struct race *race)
     options.after = after;
     race_must(quipu_flusher_open(race->store.engine, race->nats, &options, &race->flusher, &err),
               &err);
-}
-
-static uint64_t settled(const struct race *race)
-{
-    return race->totals.published + race->totals.duplicates;
-}
-
-/* Waits until so many events are settled. A receipt that a flush found written by another counts
- * for both, so the outbox has the last word. */
-static void wait_settled(struct race *race, uint64_t at_least)
-{
-    (void)pthread_mutex_lock(&race->mutex);
-    while (settled(race) < at_least) {
-        (void)pthread_cond_wait(&race->changed, &race->mutex);
-    }
-    (void)pthread_mutex_unlock(&race->mutex);
 }
 
 static uint64_t pending(struct race *race)
@@ -224,18 +171,15 @@ static uint64_t pending(struct race *race)
 /* Asks the server itself, as another client. */
 static uint64_t stream_messages(struct race *race)
 {
-    struct quipu_error err;
-    struct quipu_provision_report report;
-    struct quipu_nats *nats = connect_to(race);
-    race_must(quipu_provision(nats, NULL, &report, &err), &err);
-    quipu_buf_release(&report.drift);
+    struct quipu_nats *nats = race_server_connect(&race->server, NULL, NULL);
+    uint64_t messages = race_server_provision(nats);
     quipu_nats_close(&nats);
-    return report.stream_messages;
+    return messages;
 }
 
 int main(int argc, char **argv)
 {
-    static struct race race;
+    static struct race race = {.settled = RACE_COUNT_INIT, .mutex = PTHREAD_MUTEX_INITIALIZER};
     pthread_t threads[WRITERS];
     race.events = argc > 1 ? strtoull(argv[1], NULL, 10) : EVENTS_DEFAULT;
     race.writers_left = WRITERS;
@@ -248,9 +192,8 @@ int main(int argc, char **argv)
     }
     uint64_t all = WRITERS * race.events;
     for (uint64_t i = 1; i <= RESTARTS; i++) {
-        wait_settled(&race, all * i / (RESTARTS + 2));
-        nats_fixture_kill(&race.server);
-        nats_fixture_restart(&race.server);
+        race_count_await(&race.settled, all * i / (RESTARTS + 2));
+        race_server_restart(&race.server);
     }
     for (int i = 0; i < WRITERS; i++) {
         race_end(threads[i]);
@@ -268,12 +211,13 @@ int main(int argc, char **argv)
     uint64_t messages = stream_messages(&race);
     race_require(race_events(&race.store) == all && messages == all,
                  "each event lies in the stream once");
-    race_require(atomic_load(&race.renewals) > 2 && atomic_load(&race.states) > 2 * RESTARTS,
+    race_require(atomic_load(&race.server.renewals) > 2 && atomic_load(&race.states) > 2 * RESTARTS,
                  "there was something to race for");
     (void)printf("%" PRIu64 " events in the stream, %" PRIu64 " settled, %llu renewals, %llu "
                  "states\n",
-                 messages, settled(&race), atomic_load(&race.renewals), atomic_load(&race.states));
+                 messages, race.settled.value, atomic_load(&race.server.renewals),
+                 atomic_load(&race.states));
     race_store_close(&race.store);
-    nats_fixture_stop(&race.server);
+    race_server_stop(&race.server);
     return EXIT_SUCCESS;
 }

@@ -14,13 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "jwt_kit.h"
-#include "nats_fixture.h"
 #include "quipu/flush.h"
 #include "quipu/jetstream.h"
 #include "race_kit.h"
+#include "race_server.h"
 
 #define EVENTS_DEFAULT 300
 #define RESTARTS       2
@@ -29,49 +27,25 @@
 struct race {
     struct race_store here;
     struct race_store there;
-    struct nats_fixture server;
-    struct jwt_realm realm;
+    struct race_server server;
     struct quipu_nats *nats; /* the puller's */
     struct quipu_puller *puller;
     uint64_t events;
     atomic_bool is_over;
     atomic_ullong published;
-    atomic_ullong renewals;
     atomic_ullong shown;
-    pthread_mutex_t mutex;
-    pthread_cond_t changed; /* something came in */
-    uint64_t taken;         /* guarded by mutex; by both who pull */
+    struct race_count taken; /* by both who pull */
 };
 
 /* ------------------------------------------------------------------ callbacks */
 
-/* So little time is left of these that newer ones are asked for again and again. */
-static enum quipu_status refresh(void *ctx, struct quipu_buf *creds, struct quipu_error *err)
-{
-    struct race *race = ctx;
-    struct jwt_user user;
-    struct jwt_user_claims claims = {.expires_unix_s = (int64_t)time(NULL) + 1800};
-    (void)err;
-    (void)atomic_fetch_add(&race->renewals, 1);
-    jwt_user_make(&race->realm, &claims, &user);
-    jwt_creds_append(&user, user.jwt, creds);
-    return QUIPU_OK;
-}
-
-static void take(struct race *race, const struct quipu_pull_report *report)
-{
-    (void)pthread_mutex_lock(&race->mutex);
-    race->taken += report->events.added;
-    (void)pthread_cond_broadcast(&race->changed);
-    (void)pthread_mutex_unlock(&race->mutex);
-}
-
 static void after(void *ctx, enum quipu_status status, const struct quipu_pull_report *report,
                   const struct quipu_error *err)
 {
+    struct race *race = ctx;
     race_require((err == NULL) == (status == QUIPU_OK || status == QUIPU_STOPPED),
                  "a failure has its line");
-    take(ctx, report);
+    race_count_add(&race->taken, report->events.added);
 }
 
 static void progress(void *ctx, uint64_t done, uint64_t total)
@@ -83,23 +57,6 @@ static void progress(void *ctx, uint64_t done, uint64_t total)
 
 /* ------------------------------------------------------------------ threads */
 
-static struct quipu_nats *connect_to(struct race *race)
-{
-    struct quipu_error err;
-    struct quipu_nats *nats = NULL;
-    struct quipu_nats_options options = QUIPU_NATS_OPTIONS_INIT;
-    options.url = race->server.url;
-    options.refresh = refresh;
-    options.refresh_ctx = race;
-    options.request_timeout_us = 2000000;
-    enum quipu_status status = QUIPU_OFFLINE;
-    while (status == QUIPU_OFFLINE || status == QUIPU_TIMEOUT) { /* it is being restarted */
-        status = quipu_nats_open(&options, &nats, &err);
-    }
-    race_must(status, &err);
-    return nats;
-}
-
 static bool is_passing(enum quipu_status status)
 {
     return status == QUIPU_OK || status == QUIPU_OFFLINE || status == QUIPU_TIMEOUT ||
@@ -109,7 +66,7 @@ static bool is_passing(enum quipu_status status)
 static void *publish(void *ctx)
 {
     struct race *race = ctx;
-    struct quipu_nats *nats = connect_to(race);
+    struct quipu_nats *nats = race_server_connect(&race->server, NULL, NULL);
     while (atomic_load(&race->published) < race->events) {
         for (int i = 0; i < CHUNK; i++) {
             race_append(race->there.engine, i % 3 == 0 ? "shared" : "there");
@@ -141,13 +98,13 @@ static void *pull_too(void *ctx)
 {
     struct race *race = ctx;
     struct quipu_pull_options options = QUIPU_PULL_OPTIONS_INIT;
-    struct quipu_nats *nats = connect_to(race);
+    struct quipu_nats *nats = race_server_connect(&race->server, NULL, NULL);
     options.batch = 7;
     while (!atomic_load(&race->is_over)) {
         struct quipu_pull_report report = {.last_sequence = 0};
         enum quipu_status status = quipu_pull(race->here.engine, nats, &options, &report, NULL);
         race_require(is_passing(status), "a pull beside another says how it went");
-        take(race, &report);
+        race_count_add(&race->taken, report.events.added);
         race_pause_ms(2);
     }
     quipu_nats_close(&nats);
@@ -178,20 +135,12 @@ static void *run_puller(void *ctx)
 static void prepare(struct race *race)
 {
     struct quipu_error err;
-    struct quipu_provision_report report;
     struct quipu_puller_options options = QUIPU_PULLER_OPTIONS_INIT;
-    char config[4 * JWT_BYTES];
-    race_require(pthread_mutex_init(&race->mutex, NULL) == 0 &&
-                     pthread_cond_init(&race->changed, NULL) == 0,
-                 "a mutex");
-    jwt_realm_make(&race->realm);
-    jwt_realm_config(&race->realm, config, sizeof config);
-    nats_fixture_start(&race->server, config);
+    race_server_start(&race->server);
     race_store_open(&race->here);
     race_store_open(&race->there);
-    race->nats = connect_to(race);
-    race_must(quipu_provision(race->nats, NULL, &report, &err), &err);
-    quipu_buf_release(&report.drift);
+    race->nats = race_server_connect(&race->server, NULL, NULL);
+    (void)race_server_provision(race->nats);
     options.interval_us = 5000;
     options.pull.batch = 11;
     options.pull.progress = progress;
@@ -201,18 +150,9 @@ static void prepare(struct race *race)
               &err);
 }
 
-static void wait_taken(struct race *race, uint64_t at_least)
-{
-    (void)pthread_mutex_lock(&race->mutex);
-    while (race->taken < at_least) {
-        (void)pthread_cond_wait(&race->changed, &race->mutex);
-    }
-    (void)pthread_mutex_unlock(&race->mutex);
-}
-
 int main(int argc, char **argv)
 {
-    static struct race race;
+    static struct race race = {.taken = RACE_COUNT_INIT};
     race.events = argc > 1 ? strtoull(argv[1], NULL, 10) : EVENTS_DEFAULT;
     prepare(&race);
     pthread_t pulling = race_begin(run_puller, &race);
@@ -221,12 +161,11 @@ int main(int argc, char **argv)
     pthread_t appending = race_begin(append_here, &race);
     pthread_t publishing = race_begin(publish, &race);
     for (uint64_t i = 1; i <= RESTARTS; i++) {
-        wait_taken(&race, race.events * i / (RESTARTS + 2));
-        nats_fixture_kill(&race.server);
-        nats_fixture_restart(&race.server);
+        race_count_await(&race.taken, race.events * i / (RESTARTS + 2));
+        race_server_restart(&race.server);
     }
     race_end(publishing);
-    wait_taken(&race, race_events(&race.there));
+    race_count_await(&race.taken, race_events(&race.there));
     quipu_puller_stop(race.puller);
     race_end(pulling);
     atomic_store(&race.is_over, true);
@@ -234,14 +173,15 @@ int main(int argc, char **argv)
     race_end(looking);
     race_end(appending);
 
-    race_require(race.taken == race_events(&race.there), "each event came in once");
-    race_require(atomic_load(&race.renewals) > 1, "credentials were renewed");
+    race_require(race.taken.value == race_events(&race.there), "each event came in once");
+    race_require(atomic_load(&race.server.renewals) > 1, "credentials were renewed");
     race_require(atomic_load(&race.shown) > 0, "progress was shown");
-    printf("%" PRIu64 " events taken in, %llu renewals\n", race.taken, atomic_load(&race.renewals));
+    printf("%" PRIu64 " events taken in, %llu renewals\n", race.taken.value,
+           atomic_load(&race.server.renewals));
     quipu_puller_close(&race.puller);
     quipu_nats_close(&race.nats);
     race_store_close(&race.here);
     race_store_close(&race.there);
-    nats_fixture_stop(&race.server);
+    race_server_stop(&race.server);
     return 0;
 }
