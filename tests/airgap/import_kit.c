@@ -6,7 +6,11 @@
 #include "import_kit.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
+
+#include "quipu/event_lines.h"
 
 struct temp_dir dir;
 struct store_kit vault;
@@ -24,6 +28,38 @@ static void tear_down(void)
 }
 
 TestSuite(import_steps, .init = set_up, .fini = tear_down, .timeout = 300);
+
+void export_as(enum carrier carrier)
+{
+    cr_assert(unlink(path) == 0 || errno == ENOENT);
+    if (carrier == LINES) {
+        store_kit_export_lines(&vault, path);
+    } else {
+        store_kit_export(&vault, path, NULL);
+    }
+}
+
+enum quipu_status open_as(enum carrier carrier, const struct quipu_import_options *options,
+                          struct quipu_import **out, struct quipu_error *err)
+{
+    struct quipu_import_options given = QUIPU_IMPORT_OPTIONS_INIT;
+    given = options == NULL ? given : *options;
+    given.takes_unproven = given.takes_unproven || carrier == LINES;
+    return carrier == LINES ? quipu_import_open_lines(office.engine, path, &given, out, err)
+                            : quipu_import_open(office.engine, path, &given, out, err);
+}
+
+enum quipu_status import_as(enum carrier carrier, const struct quipu_import_options *options,
+                            struct quipu_error *err)
+{
+    struct quipu_import *import = NULL;
+    enum quipu_status status = open_as(carrier, options, &import, err);
+    if (status == QUIPU_OK) {
+        status = quipu_import_accept(import, office.engine, NULL, err);
+    }
+    quipu_import_close(&import);
+    return status;
+}
 
 void must_be_the_same(void)
 {

@@ -16,6 +16,21 @@ extern struct store_kit vault;
 extern struct store_kit office;
 extern char path[PATH_BYTES]; /* of a bundle that may be written */
 
+/* What events travel in. Both are imports of the same kind, and promise the same. */
+enum carrier { BUNDLE, LINES };
+
+/* Write all of the vault to `path`, anew. */
+void export_as(enum carrier carrier);
+
+/* The first step of importing `path` into the office, with these options (NULL: none); lines on
+ * whose word it may be. */
+enum quipu_status open_as(enum carrier carrier, const struct quipu_import_options *options,
+                          struct quipu_import **out, struct quipu_error *err);
+
+/* All steps, in one transaction. */
+enum quipu_status import_as(enum carrier carrier, const struct quipu_import_options *options,
+                            struct quipu_error *err);
+
 /* Assert that both stores hold the same events. */
 void must_be_the_same(void);
 
