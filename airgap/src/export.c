@@ -24,27 +24,11 @@
 #include "export_run.h"
 #include "internal/failpoint.h"
 #include "quipu/alloc.h"
-#include "quipu/text.h"
+#include "said.h"
 
 #define EXPORT_LOCK "export"
 
 /* ------------------------------------------------------------------ 1: which */
-
-static enum quipu_status check_said(const char *field, const char *text, size_t bytes_max,
-                                    struct quipu_error *err)
-{
-    struct quipu_slice slice = quipu_slice_text(text);
-    if (text == NULL) {
-        return QUIPU_OK;
-    }
-    if (slice.len == 0 || slice.len > bytes_max || !quipu_text_is_printable(slice)) {
-        return quipu_error_set(err, QUIPU_INVALID,
-                               "%s: expected 1 to %zu bytes of text without control characters, "
-                               "found %zu bytes",
-                               field, bytes_max, slice.len);
-    }
-    return QUIPU_OK;
-}
 
 /* Does it leave events between its ends out? */
 static bool filter_chooses(const struct quipu_filter *filter)
@@ -76,9 +60,9 @@ static enum quipu_status check_options(const struct quipu_export_options *option
                                "selection out");
     }
     enum quipu_status status =
-        check_said("operator", options->operator_name, QUIPU_BUNDLE_OPERATOR_BYTES_MAX, err);
+        quipu_said_check("operator", options->operator_name, QUIPU_BUNDLE_OPERATOR_BYTES_MAX, err);
     if (status == QUIPU_OK) {
-        status = check_said("reason", options->reason, QUIPU_BUNDLE_REASON_BYTES_MAX, err);
+        status = quipu_said_check("reason", options->reason, QUIPU_BUNDLE_REASON_BYTES_MAX, err);
     }
     return status;
 }

@@ -15,23 +15,9 @@
 #include "jsonl.h"
 #include "quipu/alloc.h"
 #include "quipu/event_lines.h"
-#include "quipu/text.h"
+#include "said.h"
 
 /* ------------------------------------------------------------------ options */
-
-static enum quipu_status check_said(const char *field, const char *text, size_t bytes_max,
-                                    struct quipu_error *err)
-{
-    struct quipu_slice slice = quipu_slice_text(text);
-    if (text != NULL &&
-        (slice.len == 0 || slice.len > bytes_max || !quipu_text_is_printable(slice))) {
-        return quipu_error_set(err, QUIPU_INVALID,
-                               "%s: expected 1 to %zu bytes of text without control characters, "
-                               "found %zu bytes",
-                               field, bytes_max, slice.len);
-    }
-    return QUIPU_OK;
-}
 
 static enum quipu_status check_options(const struct quipu_import_options *options,
                                        struct quipu_error *err)
@@ -40,11 +26,11 @@ static enum quipu_status check_options(const struct quipu_import_options *option
         return quipu_error_set(err, QUIPU_MISUSE, "import options of %zu bytes, not %zu",
                                options->size, sizeof *options);
     }
-    enum quipu_status status =
-        check_said("reason of the gap", options->accept_gap, QUIPU_BUNDLE_REASON_BYTES_MAX, err);
+    enum quipu_status status = quipu_said_check("reason of the gap", options->accept_gap,
+                                                QUIPU_BUNDLE_REASON_BYTES_MAX, err);
     if (status == QUIPU_OK) {
-        status =
-            check_said("operator", options->operator_name, QUIPU_BUNDLE_OPERATOR_BYTES_MAX, err);
+        status = quipu_said_check("operator", options->operator_name,
+                                  QUIPU_BUNDLE_OPERATOR_BYTES_MAX, err);
     }
     return status;
 }

@@ -20,8 +20,8 @@
 #include "quipu/operations.h"
 #include "quipu/outbox.h"
 #include "quipu/sshsig.h"
-#include "quipu/text.h"
 #include "receipts_codec.h"
+#include "said.h"
 
 #define SNAPSHOT_EVENTS 4096u
 #define COPY_BYTES      65536u
@@ -295,25 +295,21 @@ static enum quipu_status prepare(struct sending *run, const char *path,
                                  const struct quipu_receipts_export_options *options,
                                  struct quipu_error *err)
 {
-    struct quipu_slice said = quipu_slice_text(options->operator_name);
     if (options->size != sizeof *options) {
         return quipu_error_set(err, QUIPU_MISUSE, "options of %zu bytes, not %zu", options->size,
                                sizeof *options);
     }
-    if (options->operator_name != NULL &&
-        (said.len == 0 || said.len > QUIPU_BUNDLE_OPERATOR_BYTES_MAX ||
-         !quipu_text_is_printable(said))) {
-        return quipu_error_set(err, QUIPU_INVALID,
-                               "operator: expected 1 to %d bytes of text without control "
-                               "characters, found %zu bytes",
-                               QUIPU_BUNDLE_OPERATOR_BYTES_MAX, said.len);
+    enum quipu_status status =
+        quipu_said_check("operator", options->operator_name, QUIPU_BUNDLE_OPERATOR_BYTES_MAX, err);
+    if (status != QUIPU_OK) {
+        return status;
     }
     run->clock = options->clock == NULL ? quipu_clock_system() : *options->clock;
     run->items = quipu_alloc(QUIPU_RECEIPTS_CHUNK, sizeof *run->items);
     if (run->items == NULL) {
         return quipu_error_set(err, QUIPU_NO_MEMORY, "no memory for a chunk of receipts");
     }
-    enum quipu_status status = quipu_identity_ensure_first(run->engine, err);
+    status = quipu_identity_ensure_first(run->engine, err);
     if (status == QUIPU_PERMISSION) {
         status = QUIPU_OK; /* it cannot be written: then there is a key already, or none */
     }
@@ -329,7 +325,7 @@ static enum quipu_status prepare(struct sending *run, const char *path,
     }
     run->statement.tool = quipu_slice_text("quipu " QUIPU_VERSION_TEXT);
     run->statement.source = quipu_slice_text(run->source);
-    run->statement.operator_name = said;
+    run->statement.operator_name = quipu_slice_text(options->operator_name);
     run->statement.created_unix_us = run->clock.unix_us(run->clock.ctx);
     return status;
 }

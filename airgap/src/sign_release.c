@@ -24,7 +24,7 @@
 #include "internal/failpoint.h"
 #include "quipu/alloc.h"
 #include "quipu/operations.h"
-#include "quipu/text.h"
+#include "said.h"
 #include "sign_parts.h"
 
 struct release {
@@ -42,20 +42,6 @@ struct release {
 };
 
 /* ------------------------------------------------------------------ options */
-
-static enum quipu_status check_said(const char *field, const char *text, size_t bytes_max,
-                                    struct quipu_error *err)
-{
-    struct quipu_slice slice = quipu_slice_text(text);
-    if (text != NULL &&
-        (slice.len == 0 || slice.len > bytes_max || !quipu_text_is_printable(slice))) {
-        return quipu_error_set(err, QUIPU_INVALID,
-                               "%s: expected 1 to %zu bytes of text without control characters, "
-                               "found %zu bytes",
-                               field, bytes_max, slice.len);
-    }
-    return QUIPU_OK;
-}
 
 static enum quipu_status check_options(const struct release *run, struct quipu_error *err)
 {
@@ -75,10 +61,10 @@ static enum quipu_status check_options(const struct release *run, struct quipu_e
                                "index");
     }
     enum quipu_status status =
-        check_said("operator", options->operator_name, QUIPU_BUNDLE_OPERATOR_BYTES_MAX, err);
+        quipu_said_check("operator", options->operator_name, QUIPU_BUNDLE_OPERATOR_BYTES_MAX, err);
     return status != QUIPU_OK
                ? status
-               : check_said("reason", options->reason, QUIPU_BUNDLE_REASON_BYTES_MAX, err);
+               : quipu_said_check("reason", options->reason, QUIPU_BUNDLE_REASON_BYTES_MAX, err);
 }
 
 /* ------------------------------------------------------------------ 1: who signed */
