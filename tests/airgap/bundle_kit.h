@@ -49,7 +49,7 @@ void store_kit_export(struct store_kit *kit, const char *path, struct quipu_expo
 void store_kit_export_lines(struct store_kit *kit, const char *path);
 
 /* Run `work` in a process of its own with a failpoint armed ("name:kill:2"; "none:fail": none); how
- * it ended: a status, or -signal. No store may be open here. */
+ * it ended: a status, or -signal. No store that `work` uses may be open here. */
 int store_kit_run_armed(const char *failpoint, enum quipu_status (*work)(struct quipu_error *err));
 
 /* ------------------------------------------------------------------ bundles */

@@ -1,5 +1,5 @@
 /*
- * The suite "import_steps".
+ * Two stores, compared, and what one of them has logged.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -17,17 +17,15 @@ struct store_kit vault;
 struct store_kit office;
 char path[PATH_BYTES];
 
-static void set_up(void)
+void import_set_up(void)
 {
     sides_open(&dir, &vault, &office, "out.car", path);
 }
 
-static void tear_down(void)
+void import_tear_down(void)
 {
     sides_close(&dir, &vault, &office);
 }
-
-TestSuite(import_steps, .init = set_up, .fini = tear_down, .timeout = 300);
 
 void export_as(enum carrier carrier)
 {

@@ -1,6 +1,5 @@
 /*
- * The suite "import_steps": a store to export from and one to import into, compared, and what the
- * operations log of one says.
+ * A store to export from and one to import into, compared, and what the operations log of one says.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -10,11 +9,14 @@
 #include "bundle_kit.h"
 #include "quipu/operations.h"
 
-/* Opened around each test of the suite, and closed behind it. */
+/* Opened and closed by what a suite begins and ends with. */
 extern struct temp_dir dir;
 extern struct store_kit vault;
 extern struct store_kit office;
 extern char path[PATH_BYTES]; /* of a bundle that may be written */
+
+void import_set_up(void);
+void import_tear_down(void);
 
 /* What events travel in. Both are imports of the same kind, and promise the same. */
 enum carrier { BUNDLE, LINES };

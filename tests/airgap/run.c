@@ -1,13 +1,15 @@
 /*
- * Running another program from a test, and whole files.
+ * Running another program from a test, whole files, names in folders.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "run.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -99,4 +101,19 @@ void free_file(struct quipu_slice *bytes)
 {
     free((void *)(uintptr_t)bytes->data);
     *bytes = (struct quipu_slice){0};
+}
+
+size_t count_names(const char *folder, const char *prefix)
+{
+    size_t count = 0;
+    DIR *opened = opendir(folder);
+    if (opened == NULL) {
+        die(folder);
+    }
+    for (struct dirent *entry = readdir(opened); entry != NULL; entry = readdir(opened)) {
+        bool is_itself = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+        count += !is_itself && strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    }
+    (void)closedir(opened); /* was only read */
+    return count;
 }

@@ -1,5 +1,5 @@
 /*
- * Running another program from a test, without a shell.
+ * Running another program from a test, without a shell; whole files; what is in a folder.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -7,6 +7,7 @@
 #define QUIPU_TESTS_RUN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "quipu/slice.h"
 
@@ -21,5 +22,8 @@ int run(const char *const argv[], const char *input);
 void write_file(const char *path, struct quipu_slice bytes);
 struct quipu_slice read_file(const char *path);
 void free_file(struct quipu_slice *bytes);
+
+/* How many names of a folder begin with `prefix`; "": all of them, without "." and "..". */
+size_t count_names(const char *folder, const char *prefix);
 
 #endif

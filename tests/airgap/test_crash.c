@@ -5,13 +5,13 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "bundle_kit.h"
+#include "run.h"
 
 #define EVENTS 80
 
@@ -37,14 +37,7 @@ TestSuite(crash, .init = fill_vault, .fini = remove_all, .timeout = 300);
 
 static size_t count_temporaries(void)
 {
-    size_t count = 0;
-    DIR *folder = opendir(dir.path);
-    cr_assert_not_null(folder);
-    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
-        count += strncmp(entry->d_name, ".quipu-export-", 14) == 0;
-    }
-    closedir(folder);
-    return count;
+    return count_names(dir.path, ".quipu-export-");
 }
 
 static enum quipu_status export_vault(struct quipu_error *err)

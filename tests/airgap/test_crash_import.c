@@ -6,12 +6,10 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "bundle_kit.h"
@@ -19,6 +17,7 @@
 #include "quipu/operations.h"
 #include "quipu/outbox.h"
 #include "quipu/receipts.h"
+#include "run.h"
 
 #define EVENTS 60
 
@@ -89,24 +88,11 @@ static void office_must_hold(uint64_t events, uint64_t operations, const char *a
     store_kit_close(&office);
 }
 
-/* Files of the folder whose names begin so. */
-static size_t count_files(const char *folder, const char *prefix)
-{
-    size_t count = 0;
-    DIR *opened = opendir(folder);
-    cr_assert_not_null(opened);
-    for (struct dirent *entry = readdir(opened); entry != NULL; entry = readdir(opened)) {
-        count += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
-    }
-    closedir(opened);
-    return count;
-}
-
 static size_t count_spools(void)
 {
     char folder[PATH_BYTES];
     temp_dir_join(&dir, "office", folder);
-    return count_files(folder, ".quipu-import-");
+    return count_names(folder, ".quipu-import-");
 }
 
 /* A failpoint, and which time it is reached. */
@@ -292,7 +278,7 @@ Test(crash_import, killed_export_of_receipts_leaves_no_file_and_blocks_nobody)
         (void)snprintf(failpoint, sizeof failpoint, "%s:kill", points[i]);
         cr_assert_eq(store_kit_run_armed(failpoint, export_receipts), -SIGKILL, "%s", failpoint);
         cr_assert_eq(access(receipts, F_OK), -1, "%s", failpoint);
-        cr_assert_leq(count_files(dir.path, ".quipu-export-"), 1u,
+        cr_assert_leq(count_names(dir.path, ".quipu-export-"), 1u,
                       "its own at most: the one before it is removed");
         (void)snprintf(failpoint, sizeof failpoint, "%s:fail", points[i]);
         cr_assert_eq(store_kit_run_armed(failpoint, export_receipts), QUIPU_IO, "%s", failpoint);
@@ -301,7 +287,7 @@ Test(crash_import, killed_export_of_receipts_leaves_no_file_and_blocks_nobody)
     }
     cr_assert_eq(store_kit_run_armed("none:fail", export_receipts), QUIPU_OK);
     office_must_hold(EVENTS, 2, "receipts are exported");
-    cr_assert_eq(count_files(dir.path, ".quipu-export-"), 0u);
+    cr_assert_eq(count_names(dir.path, ".quipu-export-"), 0u);
     cr_assert_eq(count_spools(), 0u);
     struct store_kit vault;
     struct quipu_receipts_report report;

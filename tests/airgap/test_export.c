@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -40,15 +39,7 @@ TestSuite(export, .init = set_up, .fini = tear_down, .timeout = 120);
 /* Names in the folder, the store's aside. */
 static size_t count_files(const char *folder)
 {
-    size_t count = 0;
-    DIR *opened = opendir(folder);
-    cr_assert_not_null(opened);
-    for (struct dirent *entry = readdir(opened); entry != NULL; entry = readdir(opened)) {
-        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-                 strcmp(entry->d_name, "vault") != 0;
-    }
-    closedir(opened);
-    return count;
+    return count_names(folder, "") - count_names(folder, "vault");
 }
 
 static enum quipu_status export_with(const struct quipu_export_options *options)

@@ -10,12 +10,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "bundle_kit.h"
 #include "faulty_disk.h"
 #include "quipu/verify.h"
+#include "run.h"
 
 #define EVENTS    12
 #define CALLS_MAX 400
@@ -60,11 +60,11 @@ static const struct failing failings[] = {
 typedef bool (*fault_run)(const struct failing *failing, long n);
 
 /* Run until no call is left that could fail; how many there were of each kind. */
-static void sweep(fault_run run, long writes_least, long syncs_least)
+static void sweep(fault_run attempt, long writes_least, long syncs_least)
 {
     for (size_t i = 0; i < sizeof failings / sizeof failings[0]; i++) {
         long n = 0;
-        while (run(&failings[i], n)) {
+        while (attempt(&failings[i], n)) {
             n++;
             cr_assert_lt(n, CALLS_MAX);
         }
@@ -82,18 +82,6 @@ static void assert_status(enum quipu_status status, const struct failing *failin
     bool is_said = status == QUIPU_IO || (status == QUIPU_NO_SPACE && may_be_full);
     cr_assert(status == QUIPU_OK || (failures > 0 && is_said), "kind %d, call %ld: %s: %s",
               (int)failing->kind, n, quipu_status_name(status), err->message);
-}
-
-static size_t count_files(const char *folder, const char *prefix)
-{
-    size_t count = 0;
-    DIR *opened = opendir(folder);
-    cr_assert_not_null(opened);
-    for (struct dirent *entry = readdir(opened); entry != NULL; entry = readdir(opened)) {
-        count += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
-    }
-    closedir(opened);
-    return count;
 }
 
 /* ------------------------------------------------------------------ export */
@@ -125,7 +113,7 @@ static bool run_export(const struct failing *failing, long n, uint64_t volume_by
     long failures = fault_disarm();
 
     assert_status(status, failing, n, failures, &err);
-    cr_assert_eq(count_files(dir.path, ".quipu-export-"), 0u, "kind %d, call %ld",
+    cr_assert_eq(count_names(dir.path, ".quipu-export-"), 0u, "kind %d, call %ld",
                  (int)failing->kind, n);
     if (status == QUIPU_OK) {
         cr_assert_eq(quipu_bundle_check(made, NULL, &err), QUIPU_OK, "%s", err.message);
@@ -176,8 +164,8 @@ static void assert_office(struct store_kit *office, enum quipu_status status,
     cr_assert(events == EVENTS || (events == 0 && status != QUIPU_OK),
               "kind %d, call %ld: %d events after %s", (int)failing->kind, n, (int)events,
               quipu_status_name(status));
-    cr_assert_eq(count_files(office->path, ".quipu-import-"), 0u);
-    cr_assert_eq(count_files(office->path, "create.tmp"), 0u);
+    cr_assert_eq(count_names(office->path, ".quipu-import-"), 0u);
+    cr_assert_eq(count_names(office->path, "create.tmp"), 0u);
     cr_assert_eq(quipu_import(office->engine, bundle, NULL, NULL, &err), QUIPU_OK, "%s",
                  err.message);
     cr_assert_eq(events_of(office), EVENTS);

@@ -13,34 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bundle_kit.h"
-#include "quipu/alloc.h"
+#include "failing_alloc.h"
+#include "import_kit.h"
 #include "quipu/forks.h"
 #include "quipu/verify.h"
 #include "run.h"
 
-static struct temp_dir dir;
-static struct store_kit vault;
-static struct store_kit office;
-static char path[PATH_BYTES];
-
-static void set_up(void)
-{
-    sides_open(&dir, &vault, &office, "out.car", path);
-}
-
-static void tear_down(void)
-{
-    sides_close(&dir, &vault, &office);
-}
-
-TestSuite(import, .init = set_up, .fini = tear_down, .timeout = 120);
-
-static uint64_t office_events(void)
-{
-    uint8_t digest[QUIPU_SHA256_BYTES];
-    return store_kit_digest(&office, digest);
-}
+TestSuite(import, .init = import_set_up, .fini = import_tear_down, .timeout = 120);
 
 Test(import, second_store_holds_the_same_events_and_again_adds_nothing)
 {
@@ -330,41 +309,24 @@ Test(import, file_that_becomes_another_bundle_meanwhile_is_refused)
 
 /* ------------------------------------------------------------------ out of memory */
 
-static long allocations_left;
-
-static void *failing_reallocate(void *ctx, void *pointer, size_t bytes)
-{
-    (void)ctx;
-    return allocations_left-- == 0 ? NULL : realloc(pointer, bytes);
-}
-
-static void failing_release(void *ctx, void *pointer)
-{
-    (void)ctx;
-    free(pointer);
-}
-
-static const struct quipu_allocator failing = {failing_reallocate, failing_release, NULL};
-
 Test(import, every_allocation_may_fail)
 {
     struct quipu_error err;
-    long n = 0;
+    size_t n = 0;
     enum quipu_status status = QUIPU_NO_MEMORY;
     store_kit_append(&vault, 20, 10);
     store_kit_export(&vault, path, NULL);
-    quipu_alloc_set(&failing);
     for (; status == QUIPU_NO_MEMORY; n++) {
-        allocations_left = n;
+        failing_alloc_arm(n);
         status = quipu_import(office.engine, path, NULL, NULL, &err);
         if (status == QUIPU_NO_MEMORY) {
-            allocations_left = -1;
+            failing_alloc_disarm();
             cr_assert_eq(office_events(), 0u);
         }
     }
     cr_assert_eq(status, QUIPU_OK, "%s", err.message);
     cr_assert_gt(n, 20);
-    allocations_left = -1;
+    failing_alloc_disarm();
     cr_assert_eq(office_events(), 20u);
 }
 
@@ -372,12 +334,11 @@ Test(import, every_allocation_of_an_export_may_fail)
 {
     struct quipu_error err;
     struct quipu_export_report report;
-    long n = 0;
+    size_t n = 0;
     enum quipu_status status = QUIPU_NO_MEMORY;
     store_kit_append(&vault, 20, 10);
-    quipu_alloc_set(&failing);
     for (; status == QUIPU_NO_MEMORY; n++) {
-        allocations_left = n;
+        failing_alloc_arm(n);
         status = quipu_export(vault.engine, path, NULL, &report, &err);
         if (status == QUIPU_NO_MEMORY) {
             cr_assert_eq(access(path, F_OK), -1);

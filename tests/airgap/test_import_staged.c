@@ -5,17 +5,13 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "import_kit.h"
 #include "quipu/verify.h"
@@ -42,17 +38,7 @@ static enum quipu_status import_alone(enum carrier carrier,
 
 static bool has_left_over(void)
 {
-    char store[PATH_BYTES];
-    bool has = false;
-    (void)snprintf(store, sizeof store, "%s", office.path);
-    DIR *folder = opendir(store);
-    cr_assert_not_null(folder);
-    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
-        has = has || strcmp(entry->d_name, "create.tmp") == 0 ||
-              strncmp(entry->d_name, ".quipu", 6) == 0;
-    }
-    closedir(folder);
-    return has;
+    return count_names(office.path, "create.tmp") > 0 || count_names(office.path, ".quipu") > 0;
 }
 
 static void several_slices(enum carrier carrier)
@@ -246,25 +232,23 @@ Test(import_steps, lines_that_are_known_need_no_memory_and_no_copy)
 
 /* ------------------------------------------------------------------ killed */
 
-/* In a process of its own; how it ended: a status, or -signal. */
+static enum carrier killed_carrier;
+
+static enum quipu_status import_in_office(struct quipu_error *err)
+{
+    store_kit_open(&office, &dir, "office");
+    enum quipu_status status = import_alone(killed_carrier, NULL, NULL, err);
+    store_kit_close(&office);
+    return status;
+}
+
 static int run_armed(enum carrier carrier, const char *failpoint)
 {
-    int state = 0;
+    killed_carrier = carrier;
     store_kit_close(&office);
-    (void)fflush(NULL);
-    pid_t child = fork();
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        struct quipu_error err;
-        setenv("QUIPU_FAILPOINT", failpoint, 1);
-        store_kit_open(&office, &dir, "office");
-        enum quipu_status status = import_alone(carrier, NULL, NULL, &err);
-        store_kit_close(&office);
-        _exit((int)status);
-    }
-    cr_assert_eq(waitpid(child, &state, 0), child);
+    int ended = store_kit_run_armed(failpoint, import_in_office);
     store_kit_open(&office, &dir, "office");
-    return WIFSIGNALED(state) ? -WTERMSIG(state) : WEXITSTATUS(state);
+    return ended;
 }
 
 static void killed_copies(enum carrier carrier)

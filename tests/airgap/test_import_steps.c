@@ -12,6 +12,9 @@
 #include "import_kit.h"
 #include "run.h"
 
+/* Its tests are in test_import_place.c and test_import_staged.c too. */
+TestSuite(import_steps, .init = import_set_up, .fini = import_tear_down, .timeout = 300);
+
 /* ------------------------------------------------------------------ where it comes from */
 
 Test(import_steps, from_a_source_that_is_read_once)

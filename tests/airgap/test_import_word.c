@@ -8,31 +8,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "bundle_kit.h"
+#include "import_kit.h"
 #include "quipu/verify.h"
 
-static struct temp_dir dir;
-static struct store_kit vault;
-static struct store_kit office;
-static char path[PATH_BYTES];
-
-static void set_up(void)
-{
-    sides_open(&dir, &vault, &office, "out.car", path);
-}
-
-static void tear_down(void)
-{
-    sides_close(&dir, &vault, &office);
-}
-
-TestSuite(import_word, .init = set_up, .fini = tear_down, .timeout = 120);
-
-static uint64_t office_events(void)
-{
-    uint8_t digest[QUIPU_SHA256_BYTES];
-    return store_kit_digest(&office, digest);
-}
+TestSuite(import_word, .init = import_set_up, .fini = import_tear_down, .timeout = 120);
 
 /* Anybody can write an event in another's name and sign the bundle with a key of his own. */
 Test(import_word, events_of_who_did_not_sign_want_a_signer_who_is_named_or_a_word)

@@ -6,9 +6,7 @@
  */
 #include <criterion/criterion.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bundle_kit.h"
@@ -388,21 +386,18 @@ Test(receipts, a_bundle_is_no_receipt_and_a_receipt_no_bundle)
 
 /* ------------------------------------------------------------------ killed */
 
+static enum quipu_status import_alone(struct quipu_error *err)
+{
+    store_kit_open(&vault, &dir, "vault");
+    return quipu_receipts_import(vault.engine, path, NULL, NULL, err);
+}
+
 static int run_armed(const char *failpoint)
 {
-    int state = 0;
     store_kit_close(&vault);
-    (void)fflush(NULL);
-    pid_t child = fork();
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        setenv("QUIPU_FAILPOINT", failpoint, 1);
-        store_kit_open(&vault, &dir, "vault");
-        _exit((int)quipu_receipts_import(vault.engine, path, NULL, NULL, NULL));
-    }
-    cr_assert_eq(waitpid(child, &state, 0), child);
+    int ended = store_kit_run_armed(failpoint, import_alone);
     store_kit_open(&vault, &dir, "vault");
-    return WIFSIGNALED(state) ? -WTERMSIG(state) : WEXITSTATUS(state);
+    return ended;
 }
 
 Test(receipts, a_killed_import_is_run_again)

@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "quipu/alloc.h"
 #include "report_kit.h"
@@ -244,35 +242,25 @@ Test(report_memory, the_file_is_the_page_and_what_is_there_is_not_touched)
     quipu_report_release(&report);
 }
 
-/* Save in a process of its own with a failpoint armed; its status. */
-static int save_armed(const struct quipu_report *report, const char *failpoint)
+static struct quipu_report report_to_save;
+
+static enum quipu_status save(struct quipu_error *err)
 {
-    int state = 0;
-    (void)fflush(NULL);
-    pid_t child = fork();
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        setenv("QUIPU_FAILPOINT", failpoint, 1);
-        _exit((int)quipu_report_save(report, QUIPU_REPORT_HTML, path, NULL, NULL));
-    }
-    cr_assert_eq(waitpid(child, &state, 0), child);
-    cr_assert(WIFEXITED(state));
-    return WEXITSTATUS(state);
+    return quipu_report_save(&report_to_save, QUIPU_REPORT_HTML, path, NULL, err);
 }
 
 Test(report_memory, a_failure_at_any_step_leaves_no_file)
 {
     static const char *const points[] = {"airgap.export.create:fail", "airgap.export.write:fail",
                                          "airgap.export.sync:fail", "airgap.export.rename:fail"};
-    struct quipu_report report;
     struct stat info;
     temp_dir_join(&dir, "page.html", path);
-    collect(&vault, &report);
+    collect(&vault, &report_to_save);
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
-        cr_assert_eq(save_armed(&report, points[i]), QUIPU_IO, "%s", points[i]);
+        cr_assert_eq(store_kit_run_armed(points[i], save), QUIPU_IO, "%s", points[i]);
         cr_assert_neq(lstat(path, &info), 0, "%s", points[i]);
     }
-    cr_assert_eq(save_armed(&report, "airgap.export.nowhere:fail"), QUIPU_OK);
+    cr_assert_eq(store_kit_run_armed("airgap.export.nowhere:fail", save), QUIPU_OK);
     cr_assert_eq(lstat(path, &info), 0);
-    quipu_report_release(&report);
+    quipu_report_release(&report_to_save);
 }

@@ -5,14 +5,11 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bundle_kit.h"
@@ -101,14 +98,7 @@ static bool same_bytes(const char *a, const char *b)
 
 static size_t count_temporaries(void)
 {
-    size_t count = 0;
-    DIR *folder = opendir(dir.path);
-    cr_assert_not_null(folder);
-    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
-        count += strncmp(entry->d_name, ".quipu-export-", 14) == 0;
-    }
-    closedir(folder);
-    return count;
+    return count_names(dir.path, ".quipu-export-");
 }
 
 /* ------------------------------------------------------------------ what goes well */
@@ -367,33 +357,18 @@ Test(sign, what_is_there_is_not_overwritten)
 /* ------------------------------------------------------------------ killed, failing, out of memory
  */
 
-static enum quipu_status sign_in_place(void)
+static enum quipu_status sign_in_place(struct quipu_error *err)
 {
     struct quipu_signing *signing = NULL;
-    enum quipu_status status = quipu_signing_open(bundle, &signing, NULL);
+    enum quipu_status status = quipu_signing_open(bundle, &signing, err);
     if (status == QUIPU_OK) {
-        status = quipu_signing_add(signing, signature_of(signing, 0), NULL);
+        status = quipu_signing_add(signing, signature_of(signing, 0), err);
     }
     if (status == QUIPU_OK) {
-        status = quipu_signing_write(signing, NULL, NULL, NULL);
+        status = quipu_signing_write(signing, NULL, NULL, err);
     }
     quipu_signing_close(&signing);
     return status;
-}
-
-/* In a process of its own with a failpoint armed; how it ended: a status, or -signal. */
-static int run_armed(const char *failpoint)
-{
-    int state = 0;
-    (void)fflush(NULL);
-    pid_t child = fork();
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        setenv("QUIPU_FAILPOINT", failpoint, 1);
-        _exit((int)sign_in_place());
-    }
-    cr_assert_eq(waitpid(child, &state, 0), child);
-    return WIFSIGNALED(state) ? -WTERMSIG(state) : WEXITSTATUS(state);
 }
 
 static uint64_t signatures_now(void)
@@ -424,8 +399,8 @@ Test(sign, killed_or_failing_anywhere_leaves_a_whole_bundle)
         static const char *const ways[] = {"kill", "fail"};
         for (int way = 0; way < 2; way++) {
             (void)snprintf(failpoint, sizeof failpoint, "%s:%s", steps[i].name, ways[way]);
-            cr_assert_eq(run_armed(failpoint), way == 0 ? -SIGKILL : (int)QUIPU_IO, "%s",
-                         failpoint);
+            cr_assert_eq(store_kit_run_armed(failpoint, sign_in_place),
+                         way == 0 ? -SIGKILL : (int)QUIPU_IO, "%s", failpoint);
             cr_assert_eq(signatures_now(), steps[i].is_behind ? 2u : 1u, "%s", failpoint);
             cr_assert(steps[i].is_behind || same_bytes(bundle, copy), "%s", failpoint);
             cr_assert_eq(count_temporaries(), way == 0 && !steps[i].is_behind ? 1u : 0u, "%s",
@@ -435,7 +410,7 @@ Test(sign, killed_or_failing_anywhere_leaves_a_whole_bundle)
             free_file(&bytes);
         }
     }
-    cr_assert_eq(run_armed("none:fail"), QUIPU_OK);
+    cr_assert_eq(store_kit_run_armed("none:fail", sign_in_place), QUIPU_OK);
     cr_assert_eq(signatures_now(), 2u);
     cr_assert_eq(count_temporaries(), 0u);
 }
@@ -452,7 +427,7 @@ Test(sign, failing_memory_is_told_and_changes_nothing)
     quipu_signing_close(&signing);
     for (;; failed++) {
         failing_alloc_arm(failed);
-        enum quipu_status status = sign_in_place();
+        enum quipu_status status = sign_in_place(NULL);
         failing_alloc_disarm();
         if (status == QUIPU_OK) {
             break;

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bundle_kit.h"
@@ -331,22 +330,14 @@ static enum quipu_status release_it(struct store_kit *kit)
     return quipu_release(kit->engine, bundle, out, &options, NULL, NULL);
 }
 
-static int run_armed(const char *failpoint)
+static enum quipu_status release_alone(struct quipu_error *err)
 {
-    int state = 0;
-    (void)fflush(NULL);
-    pid_t child = fork();
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        struct store_kit kit;
-        store_kit_open(&kit, &dir, "vault");
-        setenv("QUIPU_FAILPOINT", failpoint, 1);
-        enum quipu_status status = release_it(&kit);
-        store_kit_close(&kit);
-        _exit((int)status);
-    }
-    cr_assert_eq(waitpid(child, &state, 0), child);
-    return WIFSIGNALED(state) ? -WTERMSIG(state) : WEXITSTATUS(state);
+    struct store_kit kit;
+    (void)err;
+    store_kit_open(&kit, &dir, "vault");
+    enum quipu_status status = release_it(&kit);
+    store_kit_close(&kit);
+    return status;
 }
 
 /* How many rows there are now; what the last one says is in last_texts. */
@@ -378,7 +369,7 @@ Test(require, killed_or_failing_anywhere_nothing_leaves_without_a_row)
     store_kit_close(&vault); /* no process shares a store that it did not open itself */
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         (void)snprintf(failpoint, sizeof failpoint, "%s:kill", steps[i].name);
-        cr_assert_eq(run_armed(failpoint), -SIGKILL, "%s", failpoint);
+        cr_assert_eq(store_kit_run_armed(failpoint, release_alone), -SIGKILL, "%s", failpoint);
         cr_assert_eq(access(out, F_OK), -1, "%s", failpoint);
         rows += steps[i].is_behind ? 1 : 0;
         cr_assert_eq(look_at_rows(), rows, "%s", failpoint);
@@ -386,7 +377,7 @@ Test(require, killed_or_failing_anywhere_nothing_leaves_without_a_row)
             cr_assert_str_eq(last_texts[0], QUIPU_OPERATION_RELEASE);
         }
         (void)snprintf(failpoint, sizeof failpoint, "%s:fail", steps[i].name);
-        cr_assert_eq(run_armed(failpoint), QUIPU_IO, "%s", failpoint);
+        cr_assert_eq(store_kit_run_armed(failpoint, release_alone), QUIPU_IO, "%s", failpoint);
         cr_assert_eq(access(out, F_OK), -1, "%s", failpoint);
         rows += steps[i].is_behind ? 2 : 0;
         cr_assert_eq(look_at_rows(), rows, "%s", failpoint);

@@ -5,11 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "bundle_kit.h"
 #include "run.h"
@@ -36,19 +32,6 @@ static void tear_down(void)
 }
 
 TestSuite(unpack, .init = set_up, .fini = tear_down, .timeout = 120);
-
-/* Names in the temporary folder: the store, the bundle, and what else there is. */
-static size_t count_names(void)
-{
-    size_t count = 0;
-    DIR *opened = opendir(dir.path);
-    cr_assert_not_null(opened);
-    for (struct dirent *entry = readdir(opened); entry != NULL; entry = readdir(opened)) {
-        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-    }
-    closedir(opened);
-    return count;
-}
 
 static struct quipu_slice file_of(const char *name)
 {
@@ -78,7 +61,7 @@ Test(unpack, holds_the_bundle_its_manifest_and_every_event)
     }
     cr_assert_eq(lines, 60u);
     cr_assert_eq(report.events, 60u);
-    cr_assert_eq(count_names(), 3u);
+    cr_assert_eq(count_names(dir.path, ""), 3u);
     bundle_kit_release(&kit);
     free_file(&original);
     free_file(&car);
@@ -98,23 +81,12 @@ Test(unpack, what_is_there_is_not_touched_and_what_is_wrong_is_not_unpacked)
     write_file(bundle, quipu_slice(file.data, file.len - 1));
     cr_assert_eq(quipu_bundle_unpack(bundle, NULL, folder, NULL, NULL), QUIPU_CAR_TRUNCATED);
     free_file(&file);
-    cr_assert_eq(count_names(), 2u);
+    cr_assert_eq(count_names(dir.path, ""), 2u);
 }
 
-/* Unpack in a process of its own with a failpoint armed; its status. */
-static int unpack_armed(const char *failpoint)
+static enum quipu_status unpack(struct quipu_error *err)
 {
-    int state = 0;
-    (void)fflush(NULL);
-    pid_t child = fork();
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        setenv("QUIPU_FAILPOINT", failpoint, 1);
-        _exit((int)quipu_bundle_unpack(bundle, NULL, folder, NULL, NULL));
-    }
-    cr_assert_eq(waitpid(child, &state, 0), child);
-    cr_assert(WIFEXITED(state));
-    return WEXITSTATUS(state);
+    return quipu_bundle_unpack(bundle, NULL, folder, NULL, err);
 }
 
 Test(unpack, a_failure_at_any_step_leaves_no_folder)
@@ -123,16 +95,16 @@ Test(unpack, a_failure_at_any_step_leaves_no_folder)
     char failpoint[64];
     size_t syncs = 0;
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
-        cr_assert_eq(unpack_armed(points[i]), QUIPU_IO, "%s", points[i]);
-        cr_assert_eq(count_names(), 2u, "%s", points[i]);
+        cr_assert_eq(store_kit_run_armed(points[i], unpack), QUIPU_IO, "%s", points[i]);
+        cr_assert_eq(count_names(dir.path, ""), 2u, "%s", points[i]);
     }
     for (;; syncs++) {
         (void)snprintf(failpoint, sizeof failpoint, "airgap.export.sync:fail:%zu", syncs + 1);
-        if (unpack_armed(failpoint) == QUIPU_OK) {
+        if (store_kit_run_armed(failpoint, unpack) == QUIPU_OK) {
             break;
         }
-        cr_assert_eq(count_names(), 2u, "%s", failpoint);
+        cr_assert_eq(count_names(dir.path, ""), 2u, "%s", failpoint);
     }
     cr_assert_eq(syncs, 11u, "each of its files is synced");
-    cr_assert_eq(count_names(), 3u);
+    cr_assert_eq(count_names(dir.path, ""), 3u);
 }
