@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <nats/nats.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,13 +65,24 @@ struct flush_thread {
     struct quipu_flush_report report;
     enum quipu_status status;
     struct quipu_error err;
+    sem_t has_begun; /* or has ended */
 };
+
+/* Called for the first time when the streams have been asked about. */
+static void on_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    struct flush_thread *flush = ctx;
+    (void)done;
+    (void)total;
+    (void)sem_post(&flush->has_begun);
+}
 
 static void *run_flush(void *arg)
 {
     struct flush_thread *flush = arg;
     flush->status =
         quipu_flush(store.engine, flush->nats, &flush->options, &flush->report, &flush->err);
+    (void)sem_post(&flush->has_begun);
     return NULL;
 }
 
@@ -78,7 +90,11 @@ static void flush_under(struct flush_thread *flush, enum fault fault, int times,
 {
     pthread_t thread;
     flush->options.size = sizeof flush->options;
+    flush->options.progress = on_progress;
+    flush->options.ctx = flush;
+    cr_assert_eq(sem_init(&flush->has_begun, 0, 0), 0);
     cr_assert_eq(pthread_create(&thread, NULL, run_flush, flush), 0);
+    (void)sem_wait(&flush->has_begun); /* a server that is away before is another matter */
     for (int i = 0; i < times; i++) {
         sleep_ms(40);
         if (fault == FAULT_KILL) {
