@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#include "quipu/alloc.h"
+#include "no_memory.h"
 #include "quipu/cid.h"
 #include "quipu/multibase.h"
 #include "quipu/text.h"
@@ -177,29 +177,14 @@ Test(cid_text, long_texts_are_read_and_bounded)
     quipu_buf_release(&bytes);
 }
 
-static void *no_memory(void *ctx, void *pointer, size_t bytes)
-{
-    (void)ctx;
-    (void)pointer;
-    (void)bytes;
-    return NULL;
-}
-
-static void nothing_to_free(void *ctx, void *pointer)
-{
-    (void)ctx;
-    (void)pointer;
-}
-
 Test(cid_text, needs_no_memory_for_its_own_form_and_reports_its_lack_for_others)
 {
-    struct quipu_allocator none = {no_memory, nothing_to_free, NULL};
     struct quipu_buf storage = QUIPU_BUF_INIT;
     struct quipu_cid_view view;
     struct quipu_cid cid;
     char text[600];
     memset(text, '0', sizeof text);
-    quipu_alloc_set(&none);
+    quipu_alloc_set(&no_memory);
 
     cr_assert_eq(quipu_cid_parse(quipu_slice_text(EMPTY_MAP_TEXT), &cid, NULL), QUIPU_OK);
     cr_assert_eq(quipu_cid_parse(quipu_slice(text, sizeof text), &cid, NULL), QUIPU_NO_MEMORY);

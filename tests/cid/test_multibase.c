@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "quipu/alloc.h"
+#include "no_memory.h"
 #include "quipu/multibase.h"
 
 /* "yes mani !", the multibase specification's own example. */
@@ -306,26 +306,11 @@ Test(multibase, refuses_a_base_that_does_not_exist)
     cr_assert_eq(out.len, 0);
 }
 
-static void *no_memory(void *ctx, void *pointer, size_t bytes)
-{
-    (void)ctx;
-    (void)pointer;
-    (void)bytes;
-    return NULL;
-}
-
-static void nothing_to_free(void *ctx, void *pointer)
-{
-    (void)ctx;
-    (void)pointer;
-}
-
 Test(multibase, reports_that_memory_is_out)
 {
-    struct quipu_allocator none = {no_memory, nothing_to_free, NULL};
     struct quipu_buf out = QUIPU_BUF_INIT;
     struct quipu_error err = {0};
-    quipu_alloc_set(&none);
+    quipu_alloc_set(&no_memory);
 
     cr_assert_eq(quipu_multibase_encode(QUIPU_BASE_32, quipu_slice_text("a"), &out, &err),
                  QUIPU_NO_MEMORY);

@@ -101,6 +101,15 @@ refused() {
     has "quipu --json $*" "$(cat "$dir/err")" "\"exit\":$code,"
 }
 
+# refuses CODE WORDS COMMAND…: exit code and a part of the line on stderr.
+refuses() {
+    local code=$1 words=$2 found=0
+    shift 2
+    "$quipu" "$@" >"$dir/out" 2>"$dir/err" || found=$?
+    equal "exit code of $*: $(cat "$dir/err")" "$found" "$code"
+    has "$*" "$(cat "$dir/err")" "$words"
+}
+
 # start_server: nats-server with JetStream and ${server_options[@]} on a port that the system chooses;
 # sets $url.
 start_server() {

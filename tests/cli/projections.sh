@@ -7,15 +7,6 @@
 export QUIPU_STORE=$dir/store
 "$quipu" init >/dev/null
 
-# refuses CODE WORDS COMMAND…: exit code and a part of the line on stderr.
-refuses() {
-    local code=$1 words=$2 found=0
-    shift 2
-    "$quipu" "$@" >"$dir/out" 2>"$dir/err" || found=$?
-    equal "exit code of $*: $(cat "$dir/err")" "$found" "$code"
-    has "$*" "$(cat "$dir/err")" "$words"
-}
-
 equal "no projections yet" "$("$quipu" projections list)" ""
 event() { printf '{"aggregate_type":"key","aggregate_id":"%s","event_type":"key.generated","payload":{"name":"%s"}}\n' "$1" "$2"; }
 # A row of the inventory holds the name, and has at most 1 MiB.

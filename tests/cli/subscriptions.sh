@@ -7,15 +7,6 @@ export QUIPU_STORE=$dir/store
 printer=$2
 "$quipu" init >/dev/null
 
-# refuses CODE WORDS COMMAND…: exit code and a part of the line on stderr.
-refuses() {
-    local code=$1 words=$2 found=0
-    shift 2
-    "$quipu" "$@" >"$dir/out" 2>"$dir/err" || found=$?
-    equal "exit code of $*: $(cat "$dir/err")" "$found" "$code"
-    has "$*" "$(cat "$dir/err")" "$words"
-}
-
 equal "none yet" "$("$quipu" subscriptions)" ""
 refuses 5 "there is no subscription printer; \`quipu subscriptions list\`" subscriptions drop printer
 refuses 5 "there is no subscription printer" subscriptions reset printer

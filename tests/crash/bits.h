@@ -59,7 +59,6 @@ struct bits {
 };
 
 /* End the program where something is not so that must be. */
-void must(enum quipu_status status, const char *what, const struct quipu_error *err);
 void require(bool is_true, const char *what);
 
 /* Open the store in bits->path, or make it. */

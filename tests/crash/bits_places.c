@@ -19,14 +19,6 @@
 #define ACKS            7
 #define NUMBER_OF_STORE 2 /* even: small thresholds, so that 20 events have runs */
 
-void must(enum quipu_status status, const char *what, const struct quipu_error *err)
-{
-    if (status != QUIPU_OK) {
-        (void)fprintf(stderr, "%s: %s: %s\n", what, quipu_status_name(status), err->message);
-        exit(EXIT_FAILURE);
-    }
-}
-
 void require(bool is_true, const char *what)
 {
     if (!is_true) {
@@ -105,19 +97,20 @@ static void make_store(struct bits *bits)
     struct quipu_engine *engine = NULL;
     struct quipu_txn *txn = NULL;
     struct quipu_error err;
-    must(store_open(bits, &store, &engine, &err), "make", &err);
+    sample_must(store_open(bits, &store, &engine, &err), "make", &err);
     for (uint64_t number = 1; number <= EVENTS; number++) {
         sample_make(&sample, number);
-        must(quipu_append(engine, &sample.event, NULL, &err), "append", &err);
+        sample_must(quipu_append(engine, &sample.event, NULL, &err), "append", &err);
     }
     for (uint64_t i = 0; i < ACKS; i++) {
         acks[i] = (struct quipu_ack){i + 1, 100 + i, false, 0};
     }
-    must(quipu_outbox_acknowledge(engine, quipu_slice_text("EVENTS"), acks, ACKS, &err), "outbox",
-         &err);
-    must(quipu_replay(engine, &projection, QUIPU_REPLAY_CATCH_UP, NULL, &err), "replay", &err);
-    must(quipu_each_event(engine, NULL, remember, bits, &err), "scan", &err);
-    must(quipu_txn_begin_read(store, &txn, &err), "read", &err);
+    sample_must(quipu_outbox_acknowledge(engine, quipu_slice_text("EVENTS"), acks, ACKS, &err),
+                "outbox", &err);
+    sample_must(quipu_replay(engine, &projection, QUIPU_REPLAY_CATCH_UP, NULL, &err), "replay",
+                &err);
+    sample_must(quipu_each_event(engine, NULL, remember, bits, &err), "scan", &err);
+    sample_must(quipu_txn_begin_read(store, &txn, &err), "read", &err);
     bits->rows_hash = rows_hash(txn, 1);
     quipu_txn_abort(&txn);
     quipu_engine_close(&engine);

@@ -24,22 +24,6 @@
 #define CHECK_SECONDS_MAX 60
 #define APPENDS           40
 
-static void require(bool is_true, const char *what, uint64_t wanted, uint64_t found)
-{
-    if (!is_true) {
-        (void)fprintf(stderr, "%s: wanted %" PRIu64 ", found %" PRIu64 "\n", what, wanted, found);
-        exit(EXIT_FAILURE);
-    }
-}
-
-static void must(enum quipu_status status, const char *what, const struct quipu_error *err)
-{
-    if (status != QUIPU_OK) {
-        (void)fprintf(stderr, "%s: %s: %s\n", what, quipu_status_name(status), err->message);
-        exit(EXIT_FAILURE);
-    }
-}
-
 static void say_problem(void *ctx, uint64_t position, const char *line)
 {
     (void)ctx;
@@ -53,8 +37,8 @@ static uint64_t verify(struct quipu_engine *engine, const char *when)
     struct quipu_verify_report report = {0};
     struct quipu_error err;
     options.problem = say_problem;
-    must(quipu_verify(engine, &options, &report, &err), when, &err);
-    require(report.problems == 0, when, 0, report.problems);
+    sample_must(quipu_verify(engine, &options, &report, &err), when, &err);
+    sample_require(report.problems == 0, when, 0, report.problems);
     return report.events;
 }
 
@@ -71,12 +55,13 @@ static enum quipu_status scan_one(void *ctx, const struct quipu_event_view *even
 {
     struct scan *scan = ctx;
     (void)err;
-    require(event->position == scan->last + 1, "next position", scan->last + 1, event->position);
-    require(event->position <= scan->plan->events_max, "last position", scan->plan->events_max,
-            event->position);
-    require(quipu_cid_equal(&event->cid, &scan->plan->cids[event->position]),
-            "an event has another CID than was acknowledged; position", event->position,
-            event->position);
+    sample_require(event->position == scan->last + 1, "next position", scan->last + 1,
+                   event->position);
+    sample_require(event->position <= scan->plan->events_max, "last position",
+                   scan->plan->events_max, event->position);
+    sample_require(quipu_cid_equal(&event->cid, &scan->plan->cids[event->position]),
+                   "an event has another CID than was acknowledged; position", event->position,
+                   event->position);
     scan->last = event->position;
     scan->last_id = event->envelope.event_id;
     return QUIPU_OK;
@@ -87,10 +72,10 @@ static struct scan check_events(struct quipu_engine *engine, const struct check_
 {
     struct scan scan = {.plan = plan};
     struct quipu_error err;
-    must(quipu_each_event(engine, NULL, scan_one, &scan, &err), "scan", &err);
-    require(scan.last >= least, "acknowledged events", least, scan.last);
-    require(plan->is_boundary[scan.last], "a part of a transaction is there; events", least,
-            scan.last);
+    sample_must(quipu_each_event(engine, NULL, scan_one, &scan, &err), "scan", &err);
+    sample_require(scan.last >= least, "acknowledged events", least, scan.last);
+    sample_require(plan->is_boundary[scan.last], "a part of a transaction is there; events", least,
+                   scan.last);
     return scan;
 }
 
@@ -98,9 +83,9 @@ static void check_outbox(struct quipu_engine *engine, const struct check_plan *p
 {
     struct quipu_outbox_status status;
     struct quipu_error err;
-    must(quipu_outbox_status(engine, &status, &err), "outbox", &err);
-    require(status.cursor >= plan->least.cursor, "outbox cursor", plan->least.cursor,
-            status.cursor);
+    sample_must(quipu_outbox_status(engine, &status, &err), "outbox", &err);
+    sample_require(status.cursor >= plan->least.cursor, "outbox cursor", plan->least.cursor,
+                   status.cursor);
 }
 
 /* The signing key is the one that the events are signed as: another would be another source. */
@@ -111,7 +96,7 @@ static void check_source(struct quipu_engine *engine, const struct check_plan *p
     if (plan->least.source[0] == 0) {
         return;
     }
-    must(quipu_identity_source(engine, source, &err), "source", &err);
+    sample_must(quipu_identity_source(engine, source, &err), "source", &err);
     if (strcmp(source, plan->least.source) != 0) {
         (void)fprintf(stderr, "source: wanted %s, found %s\n", plan->least.source, source);
         exit(EXIT_FAILURE);
@@ -125,13 +110,16 @@ static void check_projection(struct quipu_engine *engine, const struct check_pla
     struct quipu_replay_report further;
     struct quipu_replay_report anew;
     struct quipu_error err;
-    must(quipu_replay(engine, &projection, QUIPU_REPLAY_CATCH_UP, &further, &err), "replay", &err);
+    sample_must(quipu_replay(engine, &projection, QUIPU_REPLAY_CATCH_UP, &further, &err), "replay",
+                &err);
     uint64_t checkpoint = further.position - further.applied;
-    require(checkpoint >= plan->least.checkpoint, "checkpoint", plan->least.checkpoint, checkpoint);
-    require(further.position == events, "replayed events", events, further.position);
-    must(quipu_replay(engine, &projection, QUIPU_REPLAY_REBUILD, &anew, &err), "rebuild", &err);
-    require(memcmp(further.digest, anew.digest, sizeof anew.digest) == 0,
-            "a rebuild gives other rows; rows", anew.rows, further.rows);
+    sample_require(checkpoint >= plan->least.checkpoint, "checkpoint", plan->least.checkpoint,
+                   checkpoint);
+    sample_require(further.position == events, "replayed events", events, further.position);
+    sample_must(quipu_replay(engine, &projection, QUIPU_REPLAY_REBUILD, &anew, &err), "rebuild",
+                &err);
+    sample_require(memcmp(further.digest, anew.digest, sizeof anew.digest) == 0,
+                   "a rebuild gives other rows; rows", anew.rows, further.rows);
 }
 
 /* The last event again is a duplicate of itself; new ones go behind it. */
@@ -146,19 +134,19 @@ static void check_appends(struct quipu_engine *engine, const struct scan *scan)
     }
     if (scan->last > 0 && known > 0) {
         sample_make(sample, known);
-        must(quipu_append(engine, &sample->event, &appended, &err), "append again", &err);
-        require(appended.was_duplicate && appended.position == scan->last, "a duplicate; position",
-                scan->last, appended.position);
+        sample_must(quipu_append(engine, &sample->event, &appended, &err), "append again", &err);
+        sample_require(appended.was_duplicate && appended.position == scan->last,
+                       "a duplicate; position", scan->last, appended.position);
     }
     for (uint64_t i = 1; i <= APPENDS; i++) {
         sample_make(sample, SAMPLE_FRESH + i);
-        must(quipu_append(engine, &sample->event, &appended, &err), "append", &err);
-        require(!appended.was_duplicate && appended.position == scan->last + i, "appended at",
-                scan->last + i, appended.position);
+        sample_must(quipu_append(engine, &sample->event, &appended, &err), "append", &err);
+        sample_require(!appended.was_duplicate && appended.position == scan->last + i,
+                       "appended at", scan->last + i, appended.position);
     }
     free(sample);
-    require(verify(engine, "verify after appends") == scan->last + APPENDS, "events after appends",
-            scan->last + APPENDS, 0);
+    sample_require(verify(engine, "verify after appends") == scan->last + APPENDS,
+                   "events after appends", scan->last + APPENDS, 0);
 }
 
 static void open_both(const struct check_plan *plan, const char *path, bool is_old,
@@ -168,8 +156,8 @@ static void open_both(const struct check_plan *plan, const char *path, bool is_o
     struct quipu_error err;
     options.durability = plan->durability;
     options.create = is_old ? QUIPU_STORE_OPEN_EXISTING : QUIPU_STORE_CREATE_IF_MISSING;
-    must(sample_store_open(path, &options, plan->number, store, &err), "open", &err);
-    must(quipu_engine_open(*store, NULL, engine, &err), "open the engine", &err);
+    sample_must(sample_store_open(path, &options, plan->number, store, &err), "open", &err);
+    sample_must(quipu_engine_open(*store, NULL, engine, &err), "open the engine", &err);
 }
 
 static bool is_store(const char *path)
@@ -181,7 +169,7 @@ static bool is_store(const char *path)
     enum quipu_status status = sample_store_open(path, &options, 0, &store, &err);
     quipu_store_close(&store);
     if (status != QUIPU_NOT_FOUND && status != QUIPU_NOT_A_STORE) {
-        must(status, "open what is left of a backup", &err);
+        sample_must(status, "open what is left of a backup", &err);
     }
     return status == QUIPU_OK;
 }
@@ -196,11 +184,12 @@ static void check_backup(const struct check_plan *plan, const struct check_backu
     (void)snprintf(path, sizeof path, "%s/%s", plan->root, backup->name);
     if (!backup->is_saved && !is_store(path)) {
         /* Cut short: what is there does not pass for a store, and the copy can be made again. */
-        must(quipu_store_backup(source, path, &err), "back up again", &err);
+        sample_must(quipu_store_backup(source, path, &err), "back up again", &err);
     }
     open_both(plan, path, true, &store, &engine);
-    require(verify(engine, "verify a backup") == check_events(engine, plan, backup->events).last,
-            "events of a backup", backup->events, 0);
+    sample_require(verify(engine, "verify a backup") ==
+                       check_events(engine, plan, backup->events).last,
+                   "events of a backup", backup->events, 0);
     quipu_engine_close(&engine);
     quipu_store_close(&store);
 }
@@ -214,7 +203,7 @@ static void check(const struct check_plan *plan)
     open_both(plan, path, plan->least.events > 0, &store, &engine);
     uint64_t verified = verify(engine, "verify");
     struct scan scan = check_events(engine, plan, plan->least.events);
-    require(verified == scan.last, "verified events", scan.last, verified);
+    sample_require(verified == scan.last, "verified events", scan.last, verified);
     check_source(engine, plan);
     check_outbox(engine, plan);
     check_projection(engine, plan, scan.last);

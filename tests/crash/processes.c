@@ -58,27 +58,11 @@ struct work {
     uint64_t writer; /* which one it is */
 };
 
-static void require(bool is_true, const char *what, uint64_t wanted, uint64_t found)
-{
-    if (!is_true) {
-        (void)fprintf(stderr, "%s: wanted %" PRIu64 ", found %" PRIu64 "\n", what, wanted, found);
-        exit(EXIT_FAILURE);
-    }
-}
-
-static void must(enum quipu_status status, const char *what, const struct quipu_error *err)
-{
-    if (status != QUIPU_OK) {
-        (void)fprintf(stderr, "%s: %s: %s\n", what, quipu_status_name(status), err->message);
-        exit(EXIT_FAILURE);
-    }
-}
-
 static void open_both(struct work *work)
 {
     struct quipu_error err;
-    must(sample_store_open(work->path, NULL, SMALL_SIZES, &work->store, &err), "open", &err);
-    must(quipu_engine_open(work->store, NULL, &work->engine, &err), "open the engine", &err);
+    sample_must(sample_store_open(work->path, NULL, SMALL_SIZES, &work->store, &err), "open", &err);
+    sample_must(quipu_engine_open(work->store, NULL, &work->engine, &err), "open the engine", &err);
 }
 
 static void close_both(struct work *work)
@@ -91,7 +75,7 @@ static uint64_t last_position(struct work *work)
 {
     struct quipu_txn *txn = NULL;
     struct quipu_error err;
-    must(quipu_txn_begin_read(work->store, &txn, &err), "read", &err);
+    sample_must(quipu_txn_begin_read(work->store, &txn, &err), "read", &err);
     uint64_t last = quipu_txn_last_position(txn);
     quipu_txn_abort(&txn);
     return last;
@@ -107,7 +91,7 @@ static uint64_t own_events(struct work *work)
     struct quipu_record record;
     struct quipu_error err;
     uint64_t count = atomic_load(&work->board->written[work->writer]);
-    must(quipu_txn_begin_read(work->store, &txn, &err), "read", &err);
+    sample_must(quipu_txn_begin_read(work->store, &txn, &err), "read", &err);
     for (;; count++) {
         sample_make(&sample, work->writer * WRITER_EVENTS + count + 1);
         enum quipu_status status =
@@ -115,7 +99,7 @@ static uint64_t own_events(struct work *work)
         if (status == QUIPU_NOT_FOUND) {
             break; /* all that was acknowledged is behind this, or the readers will tell */
         }
-        must(status, "find an event of one's own", &err);
+        sample_must(status, "find an event of one's own", &err);
     }
     quipu_txn_abort(&txn);
     return count;
@@ -137,19 +121,20 @@ static void write_events(struct work *work)
     uint64_t acknowledged = atomic_load(&work->board->events);
     uint64_t last = last_position(work);
     uint64_t own = own_events(work);
-    require(last >= acknowledged, "events after a kill", acknowledged, last);
+    sample_require(last >= acknowledged, "events after a kill", acknowledged, last);
     for (;;) {
         size_t count = (size_t)(1 + sample_random(&work->random) % BATCH_MAX);
         for (size_t i = 0; i < count; i++) {
             sample_make(&samples[i], work->writer * WRITER_EVENTS + own + 1 + i);
             events[i] = samples[i].event;
         }
-        must(quipu_append_batch(work->engine, events, count, appended, NULL, &err), "append", &err);
-        require(!appended[0].was_duplicate, "an event that is there, number", 0, own + 1);
-        require(appended[0].position > last, "appended behind", last, appended[0].position);
+        sample_must(quipu_append_batch(work->engine, events, count, appended, NULL, &err), "append",
+                    &err);
+        sample_require(!appended[0].was_duplicate, "an event that is there, number", 0, own + 1);
+        sample_require(appended[0].position > last, "appended behind", last, appended[0].position);
         last = appended[count - 1].position;
-        require(last == appended[0].position + count - 1, "end of a batch",
-                appended[0].position + count - 1, last);
+        sample_require(last == appended[0].position + count - 1, "end of a batch",
+                       appended[0].position + count - 1, last);
         own += count;
         atomic_store(&work->board->written[work->writer], own);
         board_raise(&work->board->events, last);
@@ -177,19 +162,19 @@ static void flush_events(struct work *work)
         struct quipu_outbox_status status;
         struct acks acks = {.len = 0};
         uint64_t acknowledged = atomic_load(&work->board->cursor);
-        must(quipu_outbox_status(work->engine, &status, &err), "outbox", &err);
-        require(status.cursor >= acknowledged, "outbox cursor", acknowledged, status.cursor);
-        must(quipu_outbox_each_pending(work->engine, 0, ACKS_MAX, gather, &acks, NULL, &err),
-             "pending", &err);
+        sample_must(quipu_outbox_status(work->engine, &status, &err), "outbox", &err);
+        sample_require(status.cursor >= acknowledged, "outbox cursor", acknowledged, status.cursor);
+        sample_must(quipu_outbox_each_pending(work->engine, 0, ACKS_MAX, gather, &acks, NULL, &err),
+                    "pending", &err);
         if (acks.len == 0) {
             (void)usleep(1000); /* woken early: looks again early */
             continue;
         }
-        require(acks.at[0].position == status.cursor + 1, "first that waits", status.cursor + 1,
-                acks.at[0].position);
-        must(quipu_outbox_acknowledge(work->engine, quipu_slice_text("EVENTS"), acks.at, acks.len,
-                                      &err),
-             "acknowledge", &err);
+        sample_require(acks.at[0].position == status.cursor + 1, "first that waits",
+                       status.cursor + 1, acks.at[0].position);
+        sample_must(quipu_outbox_acknowledge(work->engine, quipu_slice_text("EVENTS"), acks.at,
+                                             acks.len, &err),
+                    "acknowledge", &err);
         atomic_store(&work->board->cursor, acks.at[acks.len - 1].position);
     }
 }
@@ -204,17 +189,18 @@ static enum quipu_status scan_one(void *ctx, const struct quipu_event_view *even
                                   struct quipu_error *err)
 {
     struct scan *scan = ctx;
-    require(event->position == scan->last + 1, "next position", scan->last + 1, event->position);
+    sample_require(event->position == scan->last + 1, "next position", scan->last + 1,
+                   event->position);
     uint64_t number = sample_number(&event->envelope.event_id);
     uint64_t writer = number / WRITER_EVENTS;
-    require(writer < WRITERS, "writer of an event", WRITERS - 1, writer);
-    require(number % WRITER_EVENTS == scan->own[writer] + 1, "next event of a writer",
-            scan->own[writer] + 1, number % WRITER_EVENTS);
+    sample_require(writer < WRITERS, "writer of an event", WRITERS - 1, writer);
+    sample_require(number % WRITER_EVENTS == scan->own[writer] + 1, "next event of a writer",
+                   scan->own[writer] + 1, number % WRITER_EVENTS);
     scan->own[writer]++;
     sample_make(&scan->sample, number);
-    require(quipu_uuid_equal(event->envelope.event_id, scan->sample.event.event_id) &&
-                quipu_slice_equal(event->payload, scan->sample.event.payload),
-            "another event than was appended; position", event->position, event->position);
+    sample_require(quipu_uuid_equal(event->envelope.event_id, scan->sample.event.event_id) &&
+                       quipu_slice_equal(event->payload, scan->sample.event.payload),
+                   "another event than was appended; position", event->position, event->position);
     scan->last = event->position;
     (void)err;
     return QUIPU_OK;
@@ -236,9 +222,9 @@ static void read_events(struct work *work)
         if (filter.after == 0) {
             memset(scan.own, 0, sizeof scan.own);
         }
-        must(quipu_each_event(work->engine, &filter, scan_one, &scan, &err), "scan", &err);
-        require(scan.last >= acknowledged && scan.last >= before, "a scan's end", acknowledged,
-                scan.last);
+        sample_must(quipu_each_event(work->engine, &filter, scan_one, &scan, &err), "scan", &err);
+        sample_require(scan.last >= acknowledged && scan.last >= before, "a scan's end",
+                       acknowledged, scan.last);
         before = scan.last;
         atomic_fetch_add(&work->board->scans, 1);
     }
@@ -259,8 +245,8 @@ static void verify_store(struct quipu_engine *engine, const char *what, uint64_t
     (void)snprintf(name, sizeof name, "%s", what);
     options.problem = note_problem;
     options.ctx = name;
-    must(quipu_verify(engine, &options, &report, &err), what, &err);
-    require(report.events >= acknowledged, what, acknowledged, report.events);
+    sample_must(quipu_verify(engine, &options, &report, &err), what, &err);
+    sample_require(report.events >= acknowledged, what, acknowledged, report.events);
 }
 
 /* A copy ends where the log ended as it was made: at what was acknowledged by then, or behind it.
@@ -274,7 +260,7 @@ static void back_up(struct work *work)
         uint64_t acknowledged = atomic_load(&work->board->events);
         (void)snprintf(folder, sizeof folder, "%s-copy-%llu", work->path,
                        atomic_fetch_add(&work->board->folders, 1));
-        must(quipu_store_backup(work->store, folder, &err), "backup", &err);
+        sample_must(quipu_store_backup(work->store, folder, &err), "backup", &err);
         open_both(&copy);
         verify_store(copy.engine, "verify of a copy", acknowledged);
         close_both(&copy);
@@ -364,14 +350,16 @@ static void check_all(struct work *work)
     uint64_t cursor = atomic_load(&work->board->cursor);
     open_both(work);
     verify_store(work->engine, "verify at the end", events);
-    must(quipu_each_event(work->engine, NULL, scan_one, &scan, &err), "scan", &err);
+    sample_must(quipu_each_event(work->engine, NULL, scan_one, &scan, &err), "scan", &err);
     for (size_t i = 0; i < WRITERS; i++) {
         uint64_t written = atomic_load(&work->board->written[i]);
-        require(written > 0 && scan.own[i] >= written, "events of a writer", written, scan.own[i]);
+        sample_require(written > 0 && scan.own[i] >= written, "events of a writer", written,
+                       scan.own[i]);
     }
-    require(scan.last == last_position(work), "scanned at the end", last_position(work), scan.last);
-    must(quipu_outbox_status(work->engine, &status, &err), "outbox", &err);
-    require(status.cursor >= cursor, "outbox cursor at the end", cursor, status.cursor);
+    sample_require(scan.last == last_position(work), "scanned at the end", last_position(work),
+                   scan.last);
+    sample_must(quipu_outbox_status(work->engine, &status, &err), "outbox", &err);
+    sample_require(status.cursor >= cursor, "outbox cursor at the end", cursor, status.cursor);
     close_both(work);
 }
 
@@ -380,8 +368,8 @@ int main(int argc, char **argv)
     struct temp_dir dir;
     char path[2 * TEMP_DIR_BYTES];
     uint64_t milliseconds = argc > 1 ? strtoull(argv[1], NULL, 10) : MILLISECONDS;
-    require(milliseconds > 0 && milliseconds <= MILLISECONDS_MAX, "milliseconds", MILLISECONDS,
-            milliseconds);
+    sample_require(milliseconds > 0 && milliseconds <= MILLISECONDS_MAX, "milliseconds",
+                   MILLISECONDS, milliseconds);
     temp_dir_init(&dir);
     struct work work = {.path = temp_dir_join(&dir, "store", path),
                         .random = argc > 2 ? strtoull(argv[2], NULL, 10) : 1};
@@ -399,11 +387,12 @@ int main(int argc, char **argv)
                  kills, atomic_load(&work.board->events), atomic_load(&work.board->cursor),
                  atomic_load(&work.board->scans), atomic_load(&work.board->starts),
                  atomic_load(&work.board->backups), atomic_load(&work.board->verified));
-    require(atomic_load(&work.board->events) >= 20 && atomic_load(&work.board->cursor) >= 1 &&
-                atomic_load(&work.board->scans) >= 5 && kills >= 10,
-            "work done; kills", 10, kills);
-    require(atomic_load(&work.board->backups) >= 1, "backups", 1, 0);
-    require(atomic_load(&work.board->verified) >= 1, "times verified", 1, 0);
+    sample_require(atomic_load(&work.board->events) >= 20 &&
+                       atomic_load(&work.board->cursor) >= 1 &&
+                       atomic_load(&work.board->scans) >= 5 && kills >= 10,
+                   "work done; kills", 10, kills);
+    sample_require(atomic_load(&work.board->backups) >= 1, "backups", 1, 0);
+    sample_require(atomic_load(&work.board->verified) >= 1, "times verified", 1, 0);
     (void)munmap(board, sizeof *work.board); /* the process ends */
     temp_dir_release(&dir);
     return EXIT_SUCCESS;

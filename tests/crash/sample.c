@@ -1,11 +1,13 @@
 /*
- * The events of the crash tests.
+ * The events of the crash tests, and claims that end a program.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sample.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal/bytes.h"
@@ -123,4 +125,20 @@ enum quipu_status sample_store_open(const char *path, const struct quipu_store_o
         given.map_bytes = UINT64_C(1) << 30;
     }
     return quipu_store_open_tuned(path, &given, &tuning, out, err);
+}
+
+void sample_require(bool is_true, const char *what, uint64_t wanted, uint64_t found)
+{
+    if (!is_true) {
+        (void)fprintf(stderr, "%s: wanted %" PRIu64 ", found %" PRIu64 "\n", what, wanted, found);
+        exit(EXIT_FAILURE);
+    }
+}
+
+void sample_must(enum quipu_status status, const char *what, const struct quipu_error *err)
+{
+    if (status != QUIPU_OK) {
+        (void)fprintf(stderr, "%s: %s: %s\n", what, quipu_status_name(status), err->message);
+        exit(EXIT_FAILURE);
+    }
 }

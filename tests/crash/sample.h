@@ -7,6 +7,7 @@
 #ifndef QUIPU_TESTS_CRASH_SAMPLE_H
 #define QUIPU_TESTS_CRASH_SAMPLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "quipu/engine.h"
@@ -24,6 +25,10 @@ struct sample {
  * workload appends. */
 #define SAMPLE_FOREIGN (UINT64_C(1) << 32)
 #define SAMPLE_FRESH   (UINT64_C(1) << 31)
+
+/* End the program where it is not so, or the call did not go well; `what` begins the line. */
+void sample_require(bool is_true, const char *what, uint64_t wanted, uint64_t found);
+void sample_must(enum quipu_status status, const char *what, const struct quipu_error *err);
 
 /* Fill it in; must not move afterwards. `expected` is "any" and may be changed. */
 void sample_make(struct sample *sample, uint64_t number);

@@ -13,6 +13,7 @@
 #include "quipu/outbox.h"
 #include "quipu/projection.h"
 #include "quipu/verify.h"
+#include "race_kit.h"
 #include "temp_dir.h"
 
 enum { WRITERS = 4, ROUNDS = 100 };
@@ -21,14 +22,6 @@ struct race {
     struct quipu_engine *engine;
     atomic_int writers_left;
 };
-
-static void must(enum quipu_status status, const struct quipu_error *err)
-{
-    if (status != QUIPU_OK) {
-        (void)fprintf(stderr, "%s: %s\n", quipu_status_name(status), err->message);
-        abort();
-    }
-}
 
 static void *write_events(void *ctx)
 {
@@ -44,24 +37,10 @@ static void *write_events(void *ctx)
                 .payload = quipu_slice(payload, sizeof payload),
             };
         }
-        must(quipu_append_batch(race->engine, events, 3, NULL, NULL, &err), &err);
+        race_must(quipu_append_batch(race->engine, events, 3, NULL, NULL, &err), &err);
     }
     atomic_fetch_sub(&race->writers_left, 1);
     return NULL;
-}
-
-struct acks {
-    struct quipu_ack acks[64];
-    size_t len;
-};
-
-static enum quipu_status gather(void *ctx, const struct quipu_event_view *event,
-                                struct quipu_error *err)
-{
-    struct acks *acks = ctx;
-    (void)err;
-    acks->acks[acks->len++] = (struct quipu_ack){event->position, event->position, false, 0};
-    return QUIPU_OK;
 }
 
 static enum quipu_status count_event(void *ctx, struct quipu_rows *rows,
@@ -80,13 +59,9 @@ static void *flush_and_project(void *ctx)
     bool is_last = false;
     while (!is_last) {
         is_last = atomic_load(&race->writers_left) == 0;
-        struct acks acks = {.len = 0};
-        must(quipu_outbox_each_pending(race->engine, 0, 64, gather, &acks, NULL, &err), &err);
-        must(quipu_outbox_acknowledge(race->engine, quipu_slice_text("EVENTS"), acks.acks, acks.len,
-                                      &err),
-             &err);
-        must(quipu_replay(race->engine, &projection, QUIPU_REPLAY_CATCH_UP, NULL, &err), &err);
-        is_last = is_last && acks.len == 0;
+        size_t acknowledged = race_acknowledge(race->engine);
+        race_must(quipu_replay(race->engine, &projection, QUIPU_REPLAY_CATCH_UP, NULL, &err), &err);
+        is_last = is_last && acknowledged == 0;
     }
     return NULL;
 }
@@ -103,7 +78,7 @@ static void *read_events(void *ctx)
     struct race *race = ctx;
     struct quipu_error err;
     while (atomic_load(&race->writers_left) > 0) {
-        must(quipu_each_event(race->engine, NULL, check_hash, NULL, &err), &err);
+        race_must(quipu_each_event(race->engine, NULL, check_hash, NULL, &err), &err);
     }
     return NULL;
 }
@@ -117,8 +92,8 @@ int main(void)
     struct race race = {.writers_left = WRITERS};
     pthread_t threads[WRITERS + 2];
     temp_dir_init(&dir);
-    must(quipu_store_open(temp_dir_join(&dir, "store", path), NULL, &store, &err), &err);
-    must(quipu_engine_open(store, NULL, &race.engine, &err), &err);
+    race_must(quipu_store_open(temp_dir_join(&dir, "store", path), NULL, &store, &err), &err);
+    race_must(quipu_engine_open(store, NULL, &race.engine, &err), &err);
     int failed = 0;
     for (size_t i = 0; i < WRITERS; i++) {
         failed |= pthread_create(&threads[i], NULL, write_events, &race);
@@ -130,8 +105,8 @@ int main(void)
     }
     struct quipu_verify_report report = {0};
     struct quipu_outbox_status status = {0};
-    must(quipu_verify(race.engine, NULL, &report, &err), &err);
-    must(quipu_outbox_status(race.engine, &status, &err), &err);
+    race_must(quipu_verify(race.engine, NULL, &report, &err), &err);
+    race_must(quipu_outbox_status(race.engine, &status, &err), &err);
     quipu_engine_close(&race.engine);
     quipu_store_close(&store);
     temp_dir_release(&dir);

@@ -18,6 +18,7 @@
 #include "quipu/outbox.h"
 #include "quipu/projection.h"
 #include "quipu/verify.h"
+#include "race_kit.h"
 #include "temp_dir.h"
 #include "tuning.h"
 
@@ -25,7 +26,6 @@
 #define SHARED         4
 #define ROUNDS_DEFAULT 8
 #define ROUNDS_MAX     1000
-#define ACKS_MAX       64
 
 struct race {
     struct quipu_store *store;
@@ -46,22 +46,6 @@ struct writer {
     unsigned number;
 };
 
-static void require(bool is_true, const char *what)
-{
-    if (!is_true) {
-        (void)fprintf(stderr, "not so: %s\n", what);
-        abort();
-    }
-}
-
-static void must(enum quipu_status status, const struct quipu_error *err)
-{
-    if (status != QUIPU_OK) {
-        (void)fprintf(stderr, "%s: %s\n", quipu_status_name(status), err->message);
-        abort();
-    }
-}
-
 /* ------------------------------------------------------------------ appending */
 
 static uint64_t version_of(struct race *race, const char *id)
@@ -70,10 +54,10 @@ static uint64_t version_of(struct race *race, const char *id)
     struct quipu_head head = {.version = 0};
     struct quipu_error err;
     struct quipu_aggregate aggregate = {quipu_slice_text("thing"), quipu_slice_text(id)};
-    must(quipu_txn_begin_read(race->store, &txn, &err), &err);
+    race_must(quipu_txn_begin_read(race->store, &txn, &err), &err);
     enum quipu_status status = quipu_txn_head(txn, aggregate, &head, &err);
     if (status != QUIPU_NOT_FOUND) {
-        must(status, &err);
+        race_must(status, &err);
     }
     quipu_txn_abort(&txn);
     return head.version;
@@ -95,9 +79,9 @@ static enum quipu_status append_one(struct race *race, const char *id, uint64_t 
     if (status == QUIPU_VERSION_CONFLICT) {
         return status;
     }
-    must(status, &err);
-    require(appended.version == version + 1 && !appended.was_duplicate,
-            "an exact append gives the next version");
+    race_must(status, &err);
+    race_require(appended.version == version + 1 && !appended.was_duplicate,
+                 "an exact append gives the next version");
     pthread_mutex_lock(&race->appended_mutex);
     race->appended[race->written++] = appended;
     pthread_mutex_unlock(&race->appended_mutex);
@@ -113,7 +97,7 @@ static void *write_events(void *ctx)
     (void)snprintf(own, sizeof own, "own-%u", writer->number);
     (void)snprintf(shared, sizeof shared, "shared-%u", writer->number % SHARED);
     for (uint64_t i = 0; i < race->rounds; i++) {
-        require(append_one(race, own, i) == QUIPU_OK, "nobody else appends to one's own");
+        race_require(append_one(race, own, i) == QUIPU_OK, "nobody else appends to one's own");
         while (append_one(race, shared, version_of(race, shared)) != QUIPU_OK) {
             atomic_fetch_add(&race->conflicts, 1);
         }
@@ -128,7 +112,7 @@ static enum quipu_status scan_one(void *ctx, const struct quipu_event_view *even
                                   struct quipu_error *err)
 {
     uint64_t *last = ctx;
-    require(event->position == *last + 1, "a scan sees every position once");
+    race_require(event->position == *last + 1, "a scan sees every position once");
     *last = event->position;
     return quipu_event_view_verify(event, err);
 }
@@ -140,8 +124,8 @@ static void *scan_events(void *ctx)
     uint64_t before = 0;
     while (atomic_load(&race->writers_left) > 0) {
         uint64_t last = 0;
-        must(quipu_each_event(race->engine, NULL, scan_one, &last, &err), &err);
-        require(last >= before, "a later scan sees no less");
+        race_must(quipu_each_event(race->engine, NULL, scan_one, &last, &err), &err);
+        race_require(last >= before, "a later scan sees no less");
         before = last;
         atomic_fetch_add(&race->scans, 1);
     }
@@ -154,12 +138,13 @@ static void find_one(struct race *race, const struct quipu_appended *wanted)
     struct quipu_record record;
     struct quipu_error err;
     enum quipu_block_kind kind;
-    must(quipu_txn_begin_read(race->store, &txn, &err), &err);
-    must(quipu_txn_find_cid(txn, &wanted->cid, &record, &kind, &err), &err);
-    require(record.position == wanted->position && kind == QUIPU_BLOCK_ENVELOPE,
-            "found by its CID where it was appended");
-    must(quipu_txn_find_event_id(txn, wanted->event_id, &record, &err), &err);
-    require(record.position == wanted->position, "found by its event_id where it was appended");
+    race_must(quipu_txn_begin_read(race->store, &txn, &err), &err);
+    race_must(quipu_txn_find_cid(txn, &wanted->cid, &record, &kind, &err), &err);
+    race_require(record.position == wanted->position && kind == QUIPU_BLOCK_ENVELOPE,
+                 "found by its CID where it was appended");
+    race_must(quipu_txn_find_event_id(txn, wanted->event_id, &record, &err), &err);
+    race_require(record.position == wanted->position,
+                 "found by its event_id where it was appended");
     quipu_txn_abort(&txn);
 }
 
@@ -202,38 +187,18 @@ static void *replay_events(void *ctx)
     bool is_last = false;
     while (!is_last) {
         is_last = atomic_load(&race->writers_left) == 0;
-        must(quipu_replay(race->engine, &projection, QUIPU_REPLAY_CATCH_UP, NULL, &err), &err);
+        race_must(quipu_replay(race->engine, &projection, QUIPU_REPLAY_CATCH_UP, NULL, &err), &err);
     }
     return NULL;
-}
-
-struct acks {
-    struct quipu_ack at[ACKS_MAX];
-    size_t len;
-};
-
-static enum quipu_status gather(void *ctx, const struct quipu_event_view *event,
-                                struct quipu_error *err)
-{
-    struct acks *acks = ctx;
-    (void)err;
-    acks->at[acks->len++] = (struct quipu_ack){event->position, event->position, false, 0};
-    return QUIPU_OK;
 }
 
 static void *flush_events(void *ctx)
 {
     struct race *race = ctx;
-    struct quipu_error err;
     bool is_last = false;
     while (!is_last) {
-        struct acks acks = {.len = 0};
         is_last = atomic_load(&race->writers_left) == 0;
-        must(quipu_outbox_each_pending(race->engine, 0, ACKS_MAX, gather, &acks, NULL, &err), &err);
-        must(quipu_outbox_acknowledge(race->engine, quipu_slice_text("EVENTS"), acks.at, acks.len,
-                                      &err),
-             &err);
-        is_last = is_last && acks.len == 0;
+        is_last = race_acknowledge(race->engine) == 0 && is_last;
     }
     return NULL;
 }
@@ -247,15 +212,15 @@ static enum quipu_status count_version(void *ctx, const struct quipu_event_view 
     char id[24] = {0};
     unsigned number = 0;
     (void)err;
-    require(event->envelope.aggregate_id.len < sizeof id, "ids are short");
+    race_require(event->envelope.aggregate_id.len < sizeof id, "ids are short");
     memcpy(id, event->envelope.aggregate_id.data, event->envelope.aggregate_id.len);
     if (sscanf(id, "shared-%u", &number) == 1) {
         number += WRITERS;
     } else {
-        require(sscanf(id, "own-%u", &number) == 1, "ids are ours");
+        race_require(sscanf(id, "own-%u", &number) == 1, "ids are ours");
     }
-    require(event->envelope.version == versions[number] + 1,
-            "versions of an aggregate are gap-free");
+    race_require(event->envelope.version == versions[number] + 1,
+                 "versions of an aggregate are gap-free");
     versions[number]++;
     return QUIPU_OK;
 }
@@ -266,22 +231,22 @@ static void check_all(struct race *race)
     struct quipu_verify_report report = {0};
     struct quipu_outbox_status outbox = {0};
     struct quipu_error err;
-    must(quipu_verify(race->engine, NULL, &report, &err), &err);
-    must(quipu_each_event(race->engine, NULL, count_version, versions, &err), &err);
-    must(quipu_outbox_status(race->engine, &outbox, &err), &err);
+    race_must(quipu_verify(race->engine, NULL, &report, &err), &err);
+    race_must(quipu_each_event(race->engine, NULL, count_version, versions, &err), &err);
+    race_must(quipu_outbox_status(race->engine, &outbox, &err), &err);
     for (size_t i = 0; i < race->written; i++) {
         find_one(race, &race->appended[i]);
     }
     for (size_t i = 0; i < WRITERS; i++) {
-        require(versions[i] == race->rounds, "every event of an own aggregate is there");
+        race_require(versions[i] == race->rounds, "every event of an own aggregate is there");
     }
     for (size_t i = 0; i < SHARED; i++) {
-        require(versions[WRITERS + i] == race->rounds * WRITERS / SHARED,
-                "every event of a shared aggregate is there");
+        race_require(versions[WRITERS + i] == race->rounds * WRITERS / SHARED,
+                     "every event of a shared aggregate is there");
     }
-    require(report.events == 2 * WRITERS * race->rounds && race->written == report.events,
-            "as many events as were acknowledged");
-    require(outbox.pending == 0 && outbox.cursor == report.events, "the outbox is empty");
+    race_require(report.events == 2 * WRITERS * race->rounds && race->written == report.events,
+                 "as many events as were acknowledged");
+    race_require(outbox.pending == 0 && outbox.cursor == report.events, "the outbox is empty");
 }
 
 int main(int argc, char **argv)
@@ -299,27 +264,29 @@ int main(int argc, char **argv)
     pthread_t threads[WRITERS + OTHERS];
     if (argc > 1) {
         race.rounds = strtoull(argv[1], NULL, 10);
-        require(race.rounds > 0 && race.rounds <= ROUNDS_MAX, "1 to 1,000 rounds");
+        race_require(race.rounds > 0 && race.rounds <= ROUNDS_MAX, "1 to 1,000 rounds");
     }
     tuning.tail_events = 16;
     tuning.fan_out = 2;
     tuning.segment_entries = 64;
     race.appended = calloc((size_t)(2 * WRITERS * race.rounds), sizeof *race.appended);
-    require(race.appended != NULL && pthread_mutex_init(&race.appended_mutex, NULL) == 0, "memory");
+    race_require(race.appended != NULL && pthread_mutex_init(&race.appended_mutex, NULL) == 0,
+                 "memory");
     temp_dir_init(&dir);
-    must(quipu_store_open_tuned(temp_dir_join(&dir, "store", path), NULL, &tuning, &race.store,
-                                &err),
-         &err);
-    must(quipu_engine_open(race.store, NULL, &race.engine, &err), &err);
+    race_must(quipu_store_open_tuned(temp_dir_join(&dir, "store", path), NULL, &tuning, &race.store,
+                                     &err),
+              &err);
+    race_must(quipu_engine_open(race.store, NULL, &race.engine, &err), &err);
     for (unsigned i = 0; i < WRITERS; i++) {
         writers[i] = (struct writer){&race, i};
-        require(pthread_create(&threads[i], NULL, write_events, &writers[i]) == 0, "a thread");
+        race_require(pthread_create(&threads[i], NULL, write_events, &writers[i]) == 0, "a thread");
     }
     for (size_t i = 0; i < OTHERS; i++) {
-        require(pthread_create(&threads[WRITERS + i], NULL, others[i], &race) == 0, "a thread");
+        race_require(pthread_create(&threads[WRITERS + i], NULL, others[i], &race) == 0,
+                     "a thread");
     }
     for (size_t i = 0; i < WRITERS + OTHERS; i++) {
-        require(pthread_join(threads[i], NULL) == 0, "a thread ends");
+        race_require(pthread_join(threads[i], NULL) == 0, "a thread ends");
     }
     check_all(&race);
     (void)printf("%zu events by %d threads, %llu version conflicts, %llu scans, %llu lookups\n",

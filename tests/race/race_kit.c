@@ -10,6 +10,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "quipu/outbox.h"
+
+#define ACKS_MAX 64
+
 void race_require(bool is_true, const char *what)
 {
     if (!is_true) {
@@ -74,6 +78,30 @@ void race_append(struct quipu_engine *engine, const char *id)
         .payload = quipu_slice(payload, sizeof payload),
     };
     race_must(quipu_append(engine, &event, &appended, &err), &err);
+}
+
+struct acks {
+    struct quipu_ack at[ACKS_MAX];
+    size_t len;
+};
+
+static enum quipu_status gather(void *ctx, const struct quipu_event_view *event,
+                                struct quipu_error *err)
+{
+    struct acks *acks = ctx;
+    (void)err;
+    acks->at[acks->len++] = (struct quipu_ack){event->position, event->position, false, 0};
+    return QUIPU_OK;
+}
+
+size_t race_acknowledge(struct quipu_engine *engine)
+{
+    struct quipu_error err;
+    struct acks acks = {.len = 0};
+    race_must(quipu_outbox_each_pending(engine, 0, ACKS_MAX, gather, &acks, NULL, &err), &err);
+    race_must(quipu_outbox_acknowledge(engine, quipu_slice_text("EVENTS"), acks.at, acks.len, &err),
+              &err);
+    return acks.len;
 }
 
 uint64_t race_events(struct race_store *store)

@@ -1,5 +1,5 @@
 /*
- * What the programs of many threads beside a server share. They are plain programs, because the
+ * What the programs of many threads share. They are plain programs, because the
  * thread sanitizer and Criterion do not get on; a claim that does not hold aborts.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "quipu/engine.h"
@@ -38,6 +39,9 @@ void race_store_close(struct race_store *store);
 
 /* Append one event to aggregate "thing/<id>". */
 void race_append(struct quipu_engine *engine, const char *id);
+
+/* Acknowledge what waits in the outbox, up to 64 events, as a flusher does; how many it were. */
+size_t race_acknowledge(struct quipu_engine *engine);
 
 /* Position of the last event. */
 uint64_t race_events(struct race_store *store);

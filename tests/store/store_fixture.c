@@ -74,6 +74,17 @@ void small_disk_unmount(const char *path)
     }
 }
 
+void small_disk_run(const char *size, void (*use)(const struct temp_dir *disk))
+{
+    struct temp_dir disk;
+    temp_dir_init(&disk);
+    if (small_disk_mount(disk.path, size)) {
+        use(&disk);
+        small_disk_unmount(disk.path);
+    }
+    temp_dir_release(&disk);
+}
+
 /* SplitMix64: one number to another, one to one. */
 static uint64_t scatter(uint64_t x)
 {

@@ -31,6 +31,9 @@ struct fixture {
 bool small_disk_mount(const char *path, const char *size);
 void small_disk_unmount(const char *path);
 
+/* Run `use` with a folder that is such a disk, unless there can be none. */
+void small_disk_run(const char *size, void (*use)(const struct temp_dir *disk));
+
 /* A new store in `<dir>/store`; aborts the test where that fails. */
 void fixture_init(struct fixture *fixture, const struct quipu_store_tuning *tuning);
 void fixture_reopen(struct fixture *fixture, const struct quipu_store_tuning *tuning);

@@ -338,13 +338,5 @@ static void compact_on_a_full_disk(const struct temp_dir *disk)
 
 Test(store_compact, a_full_disk_is_said_and_loses_nothing)
 {
-    struct temp_dir disk;
-    temp_dir_init(&disk);
-    if (!small_disk_mount(disk.path, "size=16m")) {
-        temp_dir_release(&disk);
-        return;
-    }
-    compact_on_a_full_disk(&disk);
-    small_disk_unmount(disk.path);
-    temp_dir_release(&disk);
+    small_disk_run("size=16m", compact_on_a_full_disk);
 }

@@ -496,61 +496,44 @@ static void use_small_disk(const struct temp_dir *disk)
 
 Test(store_space, says_disk_full_reads_on_and_writes_again_when_there_is_space)
 {
-    struct temp_dir disk;
-    temp_dir_init(&disk);
-    if (!small_disk_mount(disk.path, "size=3m")) {
-        temp_dir_release(&disk);
-        return;
-    }
-    use_small_disk(&disk);
-    small_disk_unmount(disk.path);
-    temp_dir_release(&disk);
+    small_disk_run("size=3m", use_small_disk);
 }
 
-Test(store_space, says_disk_full_where_a_store_is_to_be_made_on_a_full_disk)
+static void make_on_full_disk(const struct temp_dir *disk)
 {
-    struct temp_dir disk;
     char path[2 * TEMP_DIR_BYTES];
     struct quipu_store *store = NULL;
     struct quipu_error err;
-    temp_dir_init(&disk);
-    if (!small_disk_mount(disk.path, "size=256k")) {
-        temp_dir_release(&disk);
-        return;
-    }
     char ballast[2 * TEMP_DIR_BYTES];
-    fill_disk(temp_dir_join(&disk, "ballast", ballast));
+    fill_disk(temp_dir_join(disk, "ballast", ballast));
 
-    temp_dir_join(&disk, "store", path);
+    temp_dir_join(disk, "store", path);
     cr_assert_eq(quipu_store_open(path, NULL, &store, &err), QUIPU_NO_SPACE, "%s", err.message);
     cr_assert_eq(unlink(ballast), 0);
     cr_assert_eq(quipu_store_open(path, NULL, &store, &err), QUIPU_OK, "%s", err.message);
     quipu_store_close(&store);
-    small_disk_unmount(disk.path);
-    temp_dir_release(&disk);
+}
+
+Test(store_space, says_disk_full_where_a_store_is_to_be_made_on_a_full_disk)
+{
+    small_disk_run("size=256k", make_on_full_disk);
 }
 
 /* LMDB writes lock.mdb through a map: a full disk must be said, and not be a SIGBUS. */
-Test(store_space, says_disk_full_where_there_is_no_room_for_the_lock_file)
+static void open_without_lock_file(const struct temp_dir *disk)
 {
-    struct temp_dir disk;
     char path[2 * TEMP_DIR_BYTES];
     char lock[2 * TEMP_DIR_BYTES];
     char ballast[2 * TEMP_DIR_BYTES];
     struct quipu_store *store = NULL;
     struct quipu_error err;
-    temp_dir_init(&disk);
-    if (!small_disk_mount(disk.path, "size=3m")) {
-        temp_dir_release(&disk);
-        return;
-    }
-    temp_dir_join(&disk, "store", path);
-    temp_dir_join(&disk, "store/lock.mdb", lock);
+    temp_dir_join(disk, "store", path);
+    temp_dir_join(disk, "store/lock.mdb", lock);
     cr_assert_eq(quipu_store_open(path, NULL, &store, &err), QUIPU_OK, "%s", err.message);
     samples_commit(store, 0, 20, 5);
     quipu_store_close(&store);
     cr_assert_eq(unlink(lock), 0); /* as where a backup was copied back */
-    fill_disk(temp_dir_join(&disk, "ballast", ballast));
+    fill_disk(temp_dir_join(disk, "ballast", ballast));
 
     cr_assert_eq(quipu_store_open(path, NULL, &store, &err), QUIPU_NO_SPACE, "%s", err.message);
 
@@ -558,6 +541,9 @@ Test(store_space, says_disk_full_where_there_is_no_room_for_the_lock_file)
     cr_assert_eq(quipu_store_open(path, NULL, &store, &err), QUIPU_OK, "%s", err.message);
     cr_assert_eq(last_position_of(store), 20);
     quipu_store_close(&store);
-    small_disk_unmount(disk.path);
-    temp_dir_release(&disk);
+}
+
+Test(store_space, says_disk_full_where_there_is_no_room_for_the_lock_file)
+{
+    small_disk_run("size=3m", open_without_lock_file);
 }
