@@ -539,20 +539,21 @@ const struct cli_verb cli_verb_import = {
     .name = "import",
     .arguments = "FILE|-",
     .summary = "Take a bundle's events in, all or none",
-    .details =
-        "Every block, the manifest, the signatures and every event's place are checked first; then "
-        "what is\n"
-        "new is shown, by type and aggregate, and taken in where it is accepted. FILE is a bundle, "
-        "an age\n"
-        "file with one inside, the folder of its volumes, or - for standard input. Importing the "
-        "same\n"
-        "bundle again adds nothing. Without --trust and --allowed-signers any signature that holds "
-        "is\n"
-        "accepted for the signer's own events, and the signer is named; events of others come in "
-        "with\n"
-        "--unproven only. A fork is refused unless it is to be kept, and a bundle that is missing "
-        "before\n"
-        "this one unless that is accepted. Each import is in `quipu operations`.",
+    .details = "Every block, the manifest, the signatures and every event's place are checked "
+               "first; then what is\n"
+               "new is shown, by type and aggregate, and taken in where it is accepted. FILE is a "
+               "bundle, an age\n"
+               "file with one inside, the folder of its volumes, or - for standard input; with "
+               "--format jsonl it\n"
+               "holds lines, which go the same way. Importing the same events again adds nothing. "
+               "Without --trust\n"
+               "and --allowed-signers any signature that holds is accepted for the signer's own "
+               "events, and the\n"
+               "signer is named; events of others, and lines, come in with --unproven only. A fork "
+               "is refused\n"
+               "unless it is to be kept, and a bundle that is missing before this one unless that "
+               "is accepted. Each\n"
+               "import is in `quipu operations`.",
     .example = "age -d -i key.txt ceremony.age | quipu import --yes --trust UDOBVPEE… -",
     .options = options,
     .option_count = sizeof options / sizeof options[0],

@@ -1,8 +1,9 @@
 /*
  * A disk that fails, or gets full, at the n-th write, sync, change of a name, or opening, once or
- * from then on, for every n, while a bundle is exported, in a file and in volumes, and imported,
- * from a file, from a pipe and into a copy of the store. Each says so; nothing half done is there
- * afterwards, nothing temporary stays, and the same call goes well once the disk does.
+ * from then on, for every n, while a bundle is exported, in a file and in volumes, and while it, or
+ * the same events as lines, are imported, from a file, from a pipe and into a copy of the store.
+ * Each says so; nothing half done is there afterwards, nothing temporary stays, and the same call
+ * goes well once the disk does.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -14,6 +15,7 @@
 
 #include "bundle_kit.h"
 #include "faulty_disk.h"
+#include "quipu/event_lines.h"
 #include "quipu/verify.h"
 #include "run.h"
 
@@ -23,6 +25,7 @@
 static struct temp_dir dir;
 static struct store_kit vault;
 static char bundle[PATH_BYTES]; /* that is imported */
+static char lines[PATH_BYTES];  /* the same */
 static char made[PATH_BYTES];   /* that is exported */
 static int offices;
 
@@ -34,6 +37,8 @@ static void set_up(void)
     store_kit_open(&vault, &dir, "vault");
     store_kit_append(&vault, EVENTS, 12000);
     store_kit_export(&vault, bundle, NULL);
+    temp_dir_join(&dir, "events.jsonl", lines);
+    store_kit_export_lines(&vault, lines);
 }
 
 static void tear_down(void)
@@ -179,18 +184,39 @@ static void open_office(struct store_kit *office)
     store_kit_open(office, &dir, name);
 }
 
-static bool run_import(const struct failing *failing, long n, bool is_pipe)
+/* How events come in. */
+struct carrier {
+    bool is_lines;
+    bool is_pipe;
+};
+
+static enum quipu_status open_import(const struct carrier *carrier, struct store_kit *office,
+                                     const struct quipu_source *pipe, struct quipu_import **out,
+                                     struct quipu_error *err)
 {
     struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
+    options.source = pipe;
+    options.takes_unproven = carrier->is_lines;
+    return carrier->is_lines ? quipu_import_open_lines(office->engine, lines, &options, out, err)
+                             : quipu_import_open(office->engine, bundle, &options, out, err);
+}
+
+static bool run_import(const struct failing *failing, long n, const struct carrier *carrier)
+{
+    struct quipu_import *import = NULL;
     struct store_kit office;
     struct quipu_error err;
-    int fd = open(bundle, O_RDONLY | O_CLOEXEC);
-    struct quipu_source source = quipu_source_fd(&fd);
+    int fd = open(carrier->is_lines ? lines : bundle, O_RDONLY | O_CLOEXEC);
+    struct quipu_source pipe = quipu_source_fd(&fd);
     offices++;
     open_office(&office);
-    options.source = is_pipe ? &source : NULL;
     fault_arm(failing->kind, n, failing->is_lasting);
-    enum quipu_status status = quipu_import(office.engine, bundle, &options, NULL, &err);
+    enum quipu_status status =
+        open_import(carrier, &office, carrier->is_pipe ? &pipe : NULL, &import, &err);
+    if (status == QUIPU_OK) {
+        status = quipu_import_accept(import, office.engine, NULL, &err);
+    }
+    quipu_import_close(&import);
     long failures = fault_disarm();
     (void)close(fd); /* was only read */
     assert_status(status, failing, n, failures, &err);
@@ -201,12 +227,22 @@ static bool run_import(const struct failing *failing, long n, bool is_pipe)
 
 static bool run_import_file(const struct failing *failing, long n)
 {
-    return run_import(failing, n, false);
+    return run_import(failing, n, &(struct carrier){.is_lines = false});
 }
 
 static bool run_import_pipe(const struct failing *failing, long n)
 {
-    return run_import(failing, n, true);
+    return run_import(failing, n, &(struct carrier){.is_pipe = true});
+}
+
+static bool run_import_lines(const struct failing *failing, long n)
+{
+    return run_import(failing, n, &(struct carrier){.is_lines = true});
+}
+
+static bool run_import_lines_pipe(const struct failing *failing, long n)
+{
+    return run_import(failing, n, &(struct carrier){.is_lines = true, .is_pipe = true});
 }
 
 Test(faults, import_survives_every_failure_of_the_disk)
@@ -219,7 +255,17 @@ Test(faults, import_from_a_pipe_survives_every_failure_of_the_disk)
     sweep(run_import_pipe, 4, 1);
 }
 
-static bool run_import_alone(const struct failing *failing, long n)
+Test(faults, import_of_lines_survives_every_failure_of_the_disk)
+{
+    sweep(run_import_lines, 2, 1);
+}
+
+Test(faults, import_of_lines_from_a_pipe_survives_every_failure_of_the_disk)
+{
+    sweep(run_import_lines_pipe, 4, 1);
+}
+
+static bool run_alone(const struct failing *failing, long n, bool is_lines)
 {
     struct quipu_import *import = NULL;
     struct store_kit office;
@@ -228,7 +274,8 @@ static bool run_import_alone(const struct failing *failing, long n)
     offices++;
     open_office(&office);
     (void)snprintf(store, sizeof store, "%s", office.path);
-    cr_assert_eq(quipu_import_open(office.engine, bundle, NULL, &import, &err), QUIPU_OK);
+    cr_assert_eq(open_import(&(struct carrier){.is_lines = is_lines}, &office, NULL, &import, &err),
+                 QUIPU_OK);
     store_kit_close(&office);
     fault_arm(failing->kind, n, failing->is_lasting);
     enum quipu_status status = quipu_import_accept_alone(import, store, NULL, &err);
@@ -241,7 +288,22 @@ static bool run_import_alone(const struct failing *failing, long n)
     return failures > 0;
 }
 
+static bool run_import_alone(const struct failing *failing, long n)
+{
+    return run_alone(failing, n, false);
+}
+
+static bool run_import_lines_alone(const struct failing *failing, long n)
+{
+    return run_alone(failing, n, true);
+}
+
 Test(faults, import_into_a_copy_survives_every_failure_of_the_disk)
 {
     sweep(run_import_alone, 3, 2);
+}
+
+Test(faults, import_of_lines_into_a_copy_survives_every_failure_of_the_disk)
+{
+    sweep(run_import_lines_alone, 3, 2);
 }

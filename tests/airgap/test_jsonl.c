@@ -207,3 +207,130 @@ Test(jsonl, a_dry_run_and_wrong_options)
         QUIPU_MISUSE);
     quipu_buf_release(&lines);
 }
+
+/* ------------------------------------------------------------------ in steps */
+
+/* A file of them in the folder; the caller's path. */
+static void write_lines(struct store_kit *kit, char path[PATH_BYTES])
+{
+    temp_dir_join(&dir, "events.jsonl", path);
+    store_kit_export_lines(kit, path);
+}
+
+static struct quipu_import *open_must(const char *path, const struct quipu_import_options *options)
+{
+    struct quipu_import *import = NULL;
+    struct quipu_error err;
+    cr_assert_eq(quipu_import_open_lines(office.engine, path, options, &import, &err), QUIPU_OK,
+                 "%s", err.message);
+    return import;
+}
+
+static enum quipu_status note_row(void *ctx, const struct quipu_import_row *row,
+                                  struct quipu_error *err)
+{
+    uint64_t *rows = ctx;
+    (void)err;
+    rows[row->kind]++;
+    return QUIPU_OK;
+}
+
+Test(jsonl, they_are_compared_before_they_are_accepted)
+{
+    struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
+    struct quipu_import_report report;
+    struct quipu_import_diff diff;
+    struct quipu_error err;
+    char path[PATH_BYTES];
+    uint64_t rows[2] = {0};
+    store_kit_append(&vault, 70, 50);
+    write_lines(&vault, path);
+    options.takes_unproven = true;
+    struct quipu_import *import = open_must(path, &options);
+    cr_assert_eq(quipu_import_bundle(import)->events, 70u);
+    cr_assert_eq(quipu_import_bundle(import)->unproven, 70u);
+    cr_assert_eq(quipu_import_compare(import, office.engine, note_row, rows, &diff, &err), QUIPU_OK,
+                 "%s", err.message);
+    cr_assert_eq(diff.added, 70u);
+    cr_assert_eq(diff.known + diff.conflicting + diff.missing, 0u);
+    cr_assert_eq(rows[QUIPU_IMPORT_BY_TYPE], 3u);
+    cr_assert_eq(rows[QUIPU_IMPORT_BY_AGGREGATE], 7u);
+    cr_assert_eq(office_events(), 0u);
+    cr_assert_eq(quipu_import_accept(import, office.engine, &report, &err), QUIPU_OK, "%s",
+                 err.message);
+    cr_assert_eq(report.events.added, 70u);
+    cr_assert_eq(report.operation, 1u);
+    must_be_the_same();
+    cr_assert_eq(quipu_import_compare(import, office.engine, NULL, NULL, &diff, &err), QUIPU_OK);
+    cr_assert_eq(diff.known, 70u);
+    quipu_import_close(&import);
+}
+
+Test(jsonl, nothing_is_taken_in_of_what_changed_since_the_check)
+{
+    struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
+    struct quipu_import_diff diff;
+    struct quipu_error err;
+    char path[PATH_BYTES];
+    store_kit_append(&vault, 20, 50);
+    write_lines(&vault, path);
+    options.takes_unproven = true;
+    struct quipu_import *import = open_must(path, &options);
+    store_kit_append(&vault, 1, 50);
+    write_lines(&vault, path);
+    cr_assert_eq(quipu_import_accept(import, office.engine, NULL, &err), QUIPU_BUNDLE, "%s",
+                 err.message);
+    cr_assert_not_null(strstr(err.message, "changed between"), "%s", err.message);
+    cr_assert_eq(quipu_import_compare(import, office.engine, NULL, NULL, &diff, &err),
+                 QUIPU_BUNDLE);
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    cr_assert_geq(fputs("no line\n", file), 0);
+    cr_assert_eq(fclose(file), 0);
+    cr_assert_eq(quipu_import_accept(import, office.engine, NULL, &err), QUIPU_BUNDLE, "%s",
+                 err.message);
+    quipu_import_close(&import);
+    cr_assert_eq(office_events(), 0u);
+}
+
+Test(jsonl, nobody_signs_them_so_they_come_in_on_the_callers_word_only)
+{
+    struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
+    struct quipu_import *import = NULL;
+    struct quipu_error err;
+    char path[PATH_BYTES];
+    char folder[PATH_BYTES];
+    store_kit_append(&vault, 2, 50);
+    write_lines(&vault, path);
+    cr_assert_eq(quipu_import_open_lines(office.engine, path, NULL, &import, &err), QUIPU_UNTRUSTED,
+                 "%s", err.message);
+    options.is_dry_run = true;
+    import = open_must(path, &options);
+    quipu_import_close(&import);
+    options.takes_unproven = true;
+    options.accept_gap = "none there is";
+    cr_assert_eq(quipu_import_open_lines(office.engine, path, &options, &import, &err),
+                 QUIPU_INVALID);
+    options.accept_gap = NULL;
+    options.required_signers = 1;
+    cr_assert_eq(quipu_import_open_lines(office.engine, path, &options, &import, &err),
+                 QUIPU_INVALID);
+    options.required_signers = 0;
+    (void)snprintf(folder, sizeof folder, "%s", dir.path);
+    cr_assert_eq(quipu_import_open_lines(office.engine, folder, &options, &import, &err),
+                 QUIPU_INVALID, "%s", err.message);
+    cr_assert_null(import);
+}
+
+Test(jsonl, nothing_is_recorded_of_a_file_without_events)
+{
+    struct quipu_lines_report report;
+    struct quipu_error err;
+    cr_assert_eq(take(quipu_slice_text("\n \n"), &report, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(report.lines, 0u);
+    cr_assert_eq(report.operation, 0u);
+    cr_assert_eq(take(quipu_slice_text(""), &report, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(report.operation, 0u);
+    cr_assert_eq(take(quipu_slice_text("age-encryption.org/v1\n"), &report, &err),
+                 QUIPU_AGE_NO_MATCH);
+}

@@ -115,7 +115,27 @@ refused 2 '--yes' INVALID import --unproven --format jsonl "$dir/all.jsonl"
 refused 2 '--unproven' INVALID import --yes --format jsonl "$dir/all.jsonl"
 refused 2 'neither signed' INVALID import --yes --format jsonl --trust "$source" "$dir/all.jsonl"
 "$quipu" init --store "$dir/three" >/dev/null
+before=$(digest "$dir/three")
+look=$("$quipu" import --store "$dir/three" --dry-run --format jsonl "$dir/all.jsonl")
+has "a look at lines" "$look" "lines   3 events"
+has "a look at lines" "$look" "sha256  $(sha256sum <"$dir/all.jsonl" | cut -d ' ' -f 1)"
+has "a look at lines by type" "$look" "        3         0           0  note.written"
+has "a look at lines by aggregate" "$look" "        1         0           0  note/a"
+has "a look at lines as JSON" "$("$quipu" import --store "$dir/three" --dry-run --json --format jsonl - <"$dir/all.jsonl")" \
+    '"types":[{"name":"note.written","added":3,"known":0,"conflicting":0}],"aggregates":[{"name":"note/a"'
+head -c -10 "$dir/all.jsonl" >"$dir/cut"
+input=$dir/cut
+refused 3 'line 3' JSON --store "$dir/three" import --yes --unproven --format jsonl -
+input=/dev/null
+equal "the store after looks" "$(digest "$dir/three")" "$before"
 has "lines" "$("$quipu" import --store "$dir/three" --yes --unproven --format jsonl - <"$dir/all.jsonl")" "3 added, 0 known already"
+has "lines of a named pipe" "$("$quipu" import --store "$dir/three" --yes --unproven --json --format jsonl <(cat "$dir/all.jsonl"))" \
+    '"added":0,"forks":0,"known":3,"dry_run":false,"events":3,"signer":null,"operation":2,'
+has "the row of lines" "$("$quipu" operations --store "$dir/three" --json | head -n 1)" '"kind":"import-lines","events":3,"added":3,"known":0'
+printf 'age-encryption.org/v1\n' >"$dir/sealed"
+refused 3 'decrypt it first' AGE_NO_MATCH import --yes --unproven --format jsonl "$dir/sealed"
+"$quipu" export --store "$one" --format jsonl - | grep fifth >"$dir/fifth.jsonl"
+refused 4 'quipu export all.car' GAP --store "$dir/three" import --yes --unproven --format jsonl "$dir/fifth.jsonl"
 equal "the same CIDs" "$("$quipu" log --json | member cid | sort)" "$("$quipu" log --store "$dir/three" --json | member cid | sort)"
 sed 's/second/2nd/' "$dir/all.jsonl" >"$dir/changed.jsonl"
 refused 6 'line ' CID_MISMATCH import --yes --unproven --format jsonl "$dir/changed.jsonl"

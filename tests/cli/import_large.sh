@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Import of more than a small transaction takes: into a copy of the store; not into a copy where
-# little of it is new, nor where somebody has the store open.
+# Import of more than a small transaction takes, of a bundle and of lines: into a copy of the store;
+# not into a copy where little of it is new, nor where somebody has the store open; in little memory.
 #   import_large.sh QUIPU
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -71,5 +71,41 @@ wait_for 241 "$dir/followed"
 kill -INT "$reader"
 wait "$reader"
 has "verify" "$("$quipu" verify --store "$three")" "intact: 241 events"
+
+# Lines the same way, from a file and from standard input.
+"$quipu" export --store "$one" --format jsonl "$dir/all.jsonl" >/dev/null
+take_lines() {
+    "$quipu" import --yes --unproven --format jsonl "$@"
+}
+for name in "$dir/all.jsonl" -; do
+    rm -rf "$dir/four"
+    "$quipu" init --store "$dir/four" >/dev/null
+    before=$(inode "$dir/four")
+    has "lines from $name" "$(take_lines --store "$dir/four" "$name" <"$dir/all.jsonl" 2>"$dir/said")" \
+        "243 added, 0 known already"
+    has "said of lines" "$(cat "$dir/said")" "into a copy of the store"
+    [ "$(inode "$dir/four")" != "$before" ] || fail "the file is the same: there was no copy"
+    before=$(inode "$dir/four")
+    has "lines again from $name" "$(take_lines --store "$dir/four" "$name" <"$dir/all.jsonl" 2>"$dir/said")" \
+        "0 added, 243 known already"
+    equal "said of known lines" "$(cat "$dir/said")" ""
+    equal "the file after known lines" "$(inode "$dir/four")" "$before"
+done
+has "verify lines" "$("$quipu" verify --store "$dir/four")" "intact: 243 events"
+
+# 48 MB of events in 48 MiB of memory, all but mapped files: one transaction would not fit.
+within() {
+    (ulimit -d 49152 && "$quipu" "$@")
+}
+if within status --store "$one" >/dev/null 2>&1; then
+    for carrier in "$dir/1.car" "--unproven --format jsonl $dir/all.jsonl"; do
+        rm -rf "$dir/four"
+        "$quipu" init --store "$dir/four" >/dev/null
+        # shellcheck disable=SC2086 # options and a path without spaces
+        has "in little memory" "$(within import --store "$dir/four" --yes --json $carrier 2>/dev/null)" '"added":24'
+    done
+    equal "lines in little memory" "$(within export --store "$one" --format jsonl - | sha256sum)" \
+        "$(sha256sum <"$dir/all.jsonl")"
+fi
 has "verify the copy" "$("$quipu" verify --store "$two")" "intact: 243 events"
 passed

@@ -98,6 +98,18 @@ asked 'n\n' -i "$dir/one.car" -- -
 equal "exit code of no, from a pipe" "$code" 1
 is_untouched "no, from a pipe"
 
+# Lines, too: from a file, and from a pipe.
+"$quipu" export --store "$dir/vault" --format jsonl "$dir/all.jsonl" >/dev/null
+asked 'n\n' -- --unproven --format jsonl "$dir/all.jsonl"
+equal "exit code of no, lines" "$code" 1
+has "lines" "$seen" "lines   3 events"
+has "lines" "$seen" "signed  by nobody: these are lines"
+has "lines" "$seen" "        3         0           0  note.written"
+is_untouched "no, lines"
+asked 'n\n' -i "$dir/all.jsonl" -- --unproven --format jsonl -
+equal "exit code of no, lines from a pipe" "$code" 1
+is_untouched "no, lines from a pipe"
+
 # Yes.
 asked 'yes\n' -i "$dir/one.car" -- -
 equal "exit code of yes, from a pipe: $seen" "$code" 0
@@ -113,4 +125,12 @@ asked 'y\n' -- "$dir/one.car"
 equal "exit code of y: $seen" "$code" 0
 has "y" "$seen" "3 added, 0 known already"
 has "the same bundle again" "$("$quipu" import --yes "$dir/one.car")" "0 added, 3 known already"
+
+rm -rf "${dir:?}/office"
+"$quipu" init >/dev/null
+before=$(digest "$QUIPU_STORE")
+sed -i "s/= \".*\" \]/= \"$before\" ]/" "$dir/untouched"
+asked 'y\n' -i "$dir/all.jsonl" -- --unproven --format jsonl -
+equal "exit code of y to lines: $seen" "$code" 0
+has "y to lines" "$seen" "3 added, 0 known already"
 passed
