@@ -12,10 +12,12 @@
 #include "operation_line.h"
 #include "print.h"
 #include "quipu/report.h"
+#include "quipu/trust.h"
 
 struct report_values {
     const char *html;
     struct cli_number after;
+    const char *allowed_signers;
 };
 
 /* ------------------------------------------------------------------ JSON lines */
@@ -91,6 +93,20 @@ static void say_forks(struct cli_json *json, const struct quipu_report *report)
     cli_json_close(json, ']');
 }
 
+static void say_signers(struct cli_json *json, const struct quipu_report *report)
+{
+    cli_json_list(json, "signers");
+    for (size_t i = 0; i < report->signer_count; i++) {
+        const struct quipu_report_signer *signer = &report->signers[i];
+        cli_json_item(json);
+        cli_json_text(json, "name", quipu_slice_text(signer->name));
+        cli_json_text(json, "principals", signer->principals);
+        cli_json_number(json, "operations", signer->operations);
+        cli_json_close(json, '}');
+    }
+    cli_json_close(json, ']');
+}
+
 static enum quipu_status say_summary(struct cli_json *json, const struct quipu_report *report,
                                      struct quipu_error *err)
 {
@@ -121,6 +137,7 @@ static enum quipu_status say_summary(struct cli_json *json, const struct quipu_r
     counts(json, "by_aggregate", &report->by_aggregate, false);
     counts(json, "sources", &report->sources, false);
     counts(json, "operators", &report->operators, false);
+    say_signers(json, report);
     counts(json, "kinds", &report->kinds, false);
     cli_json_number(json, "after", report->after);
     cli_json_number(json, "operations", report->last_operation - report->after);
@@ -209,22 +226,21 @@ static enum quipu_status show(const struct cli *cli, const struct report_values 
                         : quipu_report_write(report, QUIPU_REPORT_TEXT, sink, err);
 }
 
-static int run(struct cli *cli, const void *values, int argc, char **argv)
+static int run_with(struct cli *cli, const struct report_values *values,
+                    const struct quipu_trust *trust)
 {
-    const struct report_values *report_values = values;
     struct quipu_report_options options = QUIPU_REPORT_OPTIONS_INIT;
     struct quipu_report report = {0};
     struct quipu_error err = {0};
-    (void)argc;
-    (void)argv;
-    options.after = report_values->after.value;
+    options.after = values->after.value;
+    options.trust = trust;
     int code = cli_open(cli);
     if (code != 0) {
         return code;
     }
     enum quipu_status status = quipu_report_collect(cli->engine, &options, &report, &err);
     if (status == QUIPU_OK) {
-        status = show(cli, report_values, &report, &err);
+        status = show(cli, values, &report, &err);
     }
     quipu_report_release(&report);
     if (status == QUIPU_OK) {
@@ -234,11 +250,31 @@ static int run(struct cli *cli, const void *values, int argc, char **argv)
                     status == QUIPU_NOT_FOUND ? "make its folder first, or choose another" : NULL);
 }
 
+static int run(struct cli *cli, const void *values, int argc, char **argv)
+{
+    const struct report_values *report_values = values;
+    struct quipu_trust *trust = NULL;
+    struct quipu_error err = {0};
+    (void)argc;
+    (void)argv;
+    if (report_values->allowed_signers != NULL) {
+        enum quipu_status status = quipu_trust_load(report_values->allowed_signers, &trust, &err);
+        if (status != QUIPU_OK) {
+            return cli_fail(cli, status, &err, "name a file of allowed signers");
+        }
+    }
+    int code = run_with(cli, report_values, trust);
+    quipu_trust_free(&trust);
+    return code;
+}
+
 static const struct cli_option options[] = {
     {"html", CLI_TEXT, offsetof(struct report_values, html), "FILE",
      "write one HTML file that needs nothing else, for screen and paper (- for stdout)"},
     {"after", CLI_NUMBER, offsetof(struct report_values, after), "N",
      "only operations with a number greater than N"},
+    {"allowed-signers", CLI_TEXT, offsetof(struct report_values, allowed_signers), "FILE",
+     "say whose the keys are that signed, as ssh-keygen's allowed_signers has them"},
 };
 
 const struct cli_verb cli_verb_report = {

@@ -5,7 +5,7 @@
  *   2. every event, in slices of a transaction each: both blocks are hashed again, events counted
  *      under their names, the tree over what the source has recorded grown leaf by leaf
  *   3. the source's last bundle, receipts, conflicts, quarantine
- *   4. the operations log, for its kinds and operators
+ *   4. the operations log, for its kinds, operators and the keys that signed
  *   5. counts become tables, whose names lie in one buffer
  *
  * Only reads, and holds what does not grow with the store.
@@ -23,8 +23,10 @@
 #include "export_record.h"
 #include "merkle.h"
 #include "quipu/alloc.h"
+#include "quipu/bundle.h"
 #include "quipu/ingest.h"
 #include "quipu/operations.h"
+#include "quipu/receipts.h"
 #include "tally.h"
 
 #define SLICE_EVENTS 1024u /* of one read transaction */
@@ -288,11 +290,90 @@ static enum quipu_status collect_state(struct collecting *run, struct quipu_erro
 
 /* ------------------------------------------------------------------ 4: operations */
 
+/* An NKey or a fingerprint: what may stand under a number instead of itself. */
+static bool is_key_name(struct quipu_slice name)
+{
+    static const char begin[] = "SHA256:";
+    char text[QUIPU_SOURCE_TEXT_BYTES];
+    uint8_t key[QUIPU_PUBLIC_KEY_BYTES];
+    if (name.len >= sizeof text) {
+        return false;
+    }
+    if (name.len == QUIPU_SSH_FINGERPRINT_BYTES - 1 &&
+        memcmp(name.data, begin, sizeof begin - 1) == 0) {
+        return true;
+    }
+    return quipu_source_public_key(name, key, NULL) == QUIPU_OK;
+}
+
+static void count_signer(struct quipu_report *report, struct quipu_slice name)
+{
+    if (quipu_slice_equal(name, quipu_slice_text(report->source))) {
+        return;
+    }
+    for (size_t i = 0; i < report->signer_count; i++) {
+        if (quipu_slice_equal(name, quipu_slice_text(report->signers[i].name))) {
+            report->signers[i].operations++;
+            return;
+        }
+    }
+    if (report->signer_count == QUIPU_REPORT_SIGNERS_MAX || !is_key_name(name)) {
+        return;
+    }
+    struct quipu_report_signer *signer = &report->signers[report->signer_count++];
+    memcpy(signer->name, name.data, name.len);
+    signer->name[name.len] = 0;
+    signer->operations = 1;
+}
+
+/* Spaces stand between the names. */
+static void count_signers(struct quipu_report *report, struct quipu_slice names)
+{
+    size_t from = 0;
+    for (size_t i = 0; i <= names.len; i++) {
+        if (i < names.len && names.data[i] != ' ') {
+            continue;
+        }
+        if (i > from) {
+            count_signer(report, quipu_slice(names.data + from, i - from));
+        }
+        from = i + 1;
+    }
+}
+
+/* By a line for bundles or receipts, whenever it holds: whose key it is, not what it may. */
+static bool does_name(const struct quipu_trust_signer *line, const char *name)
+{
+    char named[QUIPU_SOURCE_TEXT_BYTES];
+    int64_t unix_us = line->valid_before_unix_us;
+    if (!quipu_trust_signer_may(line, QUIPU_BUNDLE_NAMESPACE, unix_us) &&
+        !quipu_trust_signer_may(line, QUIPU_RECEIPTS_NAMESPACE, unix_us)) {
+        return false;
+    }
+    quipu_ssh_key_name(line->key, named);
+    return strcmp(named, name) == 0;
+}
+
+static void name_signers(struct quipu_report *report, const struct quipu_trust *trust)
+{
+    size_t lines = trust == NULL ? 0 : quipu_trust_count(trust);
+    for (size_t i = 0; i < report->signer_count; i++) {
+        struct quipu_report_signer *signer = &report->signers[i];
+        for (size_t at = 0; at < lines && signer->principals.len == 0; at++) {
+            const struct quipu_trust_signer *line = quipu_trust_signer_at(trust, at);
+            if (does_name(line, signer->name)) {
+                signer->principals = line->principals;
+            }
+        }
+    }
+}
+
 static enum quipu_status count_operation(void *ctx, const struct quipu_operation *operation,
                                          struct quipu_error *err)
 {
     struct collecting *run = ctx;
     run->report->last_operation = operation->number;
+    count_signers(run->report, operation->signers);
     enum quipu_status status = count_one(&run->kinds, operation->kind, err);
     if (status == QUIPU_OK && operation->operator_name.len > 0) {
         status = count_one(&run->operators, operation->operator_name, err);
@@ -400,7 +481,8 @@ static enum quipu_status make_tables(struct collecting *run, struct quipu_error 
 
 /* ------------------------------------------------------------------ all of it */
 
-static enum quipu_status collect(struct collecting *run, struct quipu_error *err)
+static enum quipu_status collect(struct collecting *run, const struct quipu_trust *trust,
+                                 struct quipu_error *err)
 {
     enum quipu_status status = collect_who(run, err);
     if (status == QUIPU_OK) {
@@ -412,6 +494,7 @@ static enum quipu_status collect(struct collecting *run, struct quipu_error *err
     if (status == QUIPU_OK) {
         status = quipu_each_operation(run->engine, run->report->after, count_operation, run, err);
     }
+    name_signers(run->report, trust);
     return status == QUIPU_OK ? make_tables(run, err) : status;
 }
 
@@ -448,7 +531,7 @@ enum quipu_status quipu_report_collect(struct quipu_engine *engine,
         .kinds = {.names_max = QUIPU_REPORT_NAMES_MAX},
         .operators = {.names_max = QUIPU_REPORT_OPERATORS_MAX},
     };
-    enum quipu_status status = collect(&run, err);
+    enum quipu_status status = collect(&run, options->trust, err);
     struct counted *all[] = {&run.types,   &run.aggregate_types, &run.firsts,   &run.by_aggregate,
                              &run.sources, &run.kinds,           &run.operators};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {

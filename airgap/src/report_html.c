@@ -13,7 +13,8 @@
 
 #include "report_parts.h"
 
-#define BLANK_LINES 2u /* to sign on, for those whom no operation names */
+#define BLANK_LINES  2u  /* to sign on, for those whom no operation names */
+#define ROWS_IN_LINE 24u /* of a table: so many stand in a line on paper, more in a column */
 
 static const char style[] =
     ":root{color-scheme:light dark;--ink:#1a1a1a;--soft:#595959;--line:#c9c9c4;--paper:#fff;"
@@ -52,16 +53,69 @@ static const char style[] =
     ".sign tbody tr{height:3.4rem}\n"
     ".sign tbody th,.sign tbody td{vertical-align:bottom}\n"
     ".sign .name{width:36%}\n"
-    ".sign .date{width:20%}\n"
-    "@page{margin:12mm 15mm}\n"
-    "@media "
-    "print{:root{font-size:9pt;color-scheme:light;--ink:#000;--soft:#444;--line:#999;--paper:#fff;"
+    ".sign .date{width:20%}\n";
+
+/* On paper: what a ceremony of a dozen operations says fits on one side of A4 or Letter, with no
+ * type below 7.5 points, and 7 for digests; what is more flows on. */
+static const char print_style[] =
+    "@media print{\n"
+    ":root{font-size:7.5pt;color-scheme:light;--ink:#000;--soft:#444;--line:#999;--paper:#fff;"
     "--tint:#fff;--alarm:#000}\n"
-    "body{font-size:1rem;line-height:1.3}main{max-width:none;padding:0}\n"
-    "h1{font-size:1.4rem}h2{font-size:1.05rem;margin:.7rem 0 .3rem}h3{margin:.5rem 0 .1rem}"
-    "dl div{padding:0}.sign tbody "
-    "tr{height:2.7rem}#worth~p{font-size:.9rem}h2,h3,caption{break-after:avoid}\n"
-    "dl div,tr,.sign{break-inside:avoid}.alarm{text-decoration:underline}}\n";
+    "body{font:1rem/1.06 Arial,Helvetica,'Liberation Sans','DejaVu Sans Condensed',sans-serif}\n"
+    "main{max-width:none;padding:0}\n"
+    "code,.keys{font:7pt/1 Consolas,'DejaVu Sans Mono',Menlo,monospace}\n"
+    ".words{font-size:7pt}\n"
+    ".alarm{text-decoration:underline}\n"
+    "h1{font-size:11pt;line-height:1.1}\n"
+    "header *{display:inline;margin:0 .6rem 0 0}\n"
+    /* Titles stand in front of what they are titles of. */
+    "main>section{border-top:.75pt solid #000;margin-top:2pt;padding-top:1.5pt}\n"
+    "h2,h3{float:left;border:0;padding:0;margin:0 .9em 0 0;font-size:1rem;line-height:inherit}\n"
+    "h2{font-size:8.5pt;line-height:1}\n"
+    "p{margin:0;orphans:2;widows:2}\n"
+    "#worth~p{display:inline}\n"
+    /* Facts run on in a line, each behind its name; what is one thing is not broken. */
+    "dl,dl div,dt,dd{display:inline;padding:0}\n"
+    "dl{display:block}\n"
+    "dt{white-space:nowrap}dt::after{content:'\\a0'}\n"
+    "dd{margin-right:.9em}\n"
+    "dd code,[aria-labelledby=who] dl div{display:inline-block;max-width:100%}\n"
+    /* What others wrote is underlined to its end, so none of it can pass for the next fact. */
+    ".said{text-decoration:underline dotted .5pt;text-underline-offset:1pt;"
+    "text-decoration-skip-ink:none}\n"
+    "[aria-labelledby=worth]::after{content:'What others wrote is underlined with dots.'}\n"
+    /* An operation is not broken across sides. */
+    "section section{break-inside:avoid;clear:left;border-top:.4pt solid #999;"
+    "margin:.5pt 0 0;padding:.5pt 0}\n"
+    /* Short tables run on in a line, long ones say their heads again on each side. */
+    "table{display:table;margin:0 0 3pt}\n"
+    "caption{padding:0}\n"
+    "th,td{padding:0 .9em 0 0}\n"
+    "thead{display:table-header-group}\n"
+    "tr{break-inside:avoid}\n"
+    ".line{display:inline;margin:0}\n"
+    ".line caption{display:inline;white-space:normal;font-weight:400;color:var(--soft)}\n"
+    ".line caption::after{content:': '}\n"
+    ".line thead{display:none}\n"
+    ".line tbody,.line tr,.line th,.line td{display:inline;padding:0}\n"
+    ".line tr{margin-right:1em}\n"
+    ".line .count::after{content:' \\d7  '}\n"
+    ".line .sum::after{content:' event(s) in '}\n"
+    /* Two to sign beside each other. */
+    ".sign,.sign tbody{display:block;width:auto;margin:0;clear:left}\n"
+    ".sign caption,.sign thead{display:none}\n"
+    ".sign tbody{columns:2;column-gap:4mm}\n"
+    ".sign tbody tr{display:table;width:100%;height:9.5mm;table-layout:fixed;"
+    "border-collapse:separate;border-spacing:0}\n"
+    ".sign tbody th{width:34%}.sign tbody td:last-child{width:20%}\n"
+    ".sign tbody th,.sign tbody td{padding:0 .4em 1pt 0;border-bottom:.75pt solid #000}\n"
+    ".sign th::before,.sign td::before{content:'name ';color:#444}\n"
+    ".sign td::before{content:'signature'}.sign td:last-child::before{content:'date'}\n"
+    "}\n"
+    /* Sides that belong together say so. */
+    "@page{margin:8mm 10mm 9mm;@bottom-left{font:7.5pt Arial,sans-serif;vertical-align:top;"
+    "padding-top:1mm}@bottom-right{content:'side ' counter(page) ' of ' counter(pages);"
+    "font:7.5pt Arial,sans-serif;vertical-align:top;padding-top:1mm}}\n";
 
 /* ------------------------------------------------------------------ text */
 
@@ -133,6 +187,7 @@ static void put_value(struct report_out *out, struct quipu_slice value, enum rep
 static void html_begin(struct report_out *out, const struct quipu_report *report,
                        const char *printed)
 {
+    char store[QUIPU_UUID_TEXT_BYTES];
     put(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
              "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
              "style-src 'unsafe-inline'\"/>\n"
@@ -142,6 +197,11 @@ static void html_begin(struct report_out *out, const struct quipu_report *report
     put(out, printed);
     put(out, "</title>\n<style>\n");
     put(out, style);
+    put(out, print_style);
+    quipu_uuid_format(report->store, store);
+    quipu_buf_printf(&out->buf,
+                     "@page{@bottom-left{content:'Ceremony report of store %s, printed %s'}}\n",
+                     store, printed);
     put(out, "</style>\n</head>\n<body>\n<main>\n<header>\n<h1>Ceremony report</h1>\n");
     quipu_buf_printf(&out->buf, "<p>printed <time datetime=\"%s\">%s</time> by %s</p>\n</header>\n",
                      printed, printed, report->tool);
@@ -161,9 +221,14 @@ static void html_section_end(struct report_out *out)
 
 static void html_item(struct report_out *out, const char *title)
 {
-    put(out, "<h3>");
+    put(out, "<section>\n<h3>");
     put_escaped(out, quipu_slice_text(title));
     put(out, "</h3>\n");
+}
+
+static void html_item_end(struct report_out *out)
+{
+    put(out, "</section>\n");
 }
 
 static void html_facts(struct report_out *out)
@@ -199,19 +264,20 @@ static void html_note(struct report_out *out, const char *text)
     put(out, "</p>\n");
 }
 
-static void put_count(struct report_out *out, uint64_t value)
+static void put_count(struct report_out *out, const char *look, uint64_t value)
 {
     char count[REPORT_COUNT_BYTES];
-    quipu_buf_printf(&out->buf, "<td class=\"count\">%s</td>", report_count_text(value, count));
+    quipu_buf_printf(&out->buf, "<td class=\"%s\">%s</td>", look, report_count_text(value, count));
 }
 
 static void html_table(struct report_out *out, const struct report_table_look *look,
                        const struct quipu_report_table *table)
 {
     quipu_buf_printf(&out->buf,
-                     "<table>\n<caption>%s</caption>\n<thead><tr>"
+                     "<table%s>\n<caption>%s</caption>\n<thead><tr>"
                      "<th scope=\"col\" class=\"count\">%s</th>",
-                     look->caption, look->count);
+                     table->count <= ROWS_IN_LINE ? " class=\"line\"" : "", look->caption,
+                     look->count);
     if (look->aggregates != NULL) {
         quipu_buf_printf(&out->buf, "<th scope=\"col\" class=\"count\">%s</th>", look->aggregates);
     }
@@ -219,9 +285,9 @@ static void html_table(struct report_out *out, const struct report_table_look *l
     for (size_t i = 0; i < table->count; i++) {
         const struct quipu_report_count *row = &table->rows[i];
         put(out, "<tr>");
-        put_count(out, row->count);
+        put_count(out, look->aggregates == NULL ? "count" : "count sum", row->count);
         if (look->aggregates != NULL) {
-            put_count(out, row->aggregates);
+            put_count(out, "count", row->aggregates);
         }
         put(out, "<th scope=\"row\">");
         if (row->name.len > 0) {
@@ -268,6 +334,7 @@ const struct report_form report_form_html = {
     .section = html_section,
     .section_end = html_section_end,
     .item = html_item,
+    .item_end = html_item_end,
     .facts = html_facts,
     .fact = html_fact,
     .facts_end = html_facts_end,

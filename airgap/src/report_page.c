@@ -12,44 +12,32 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "export_file.h"
 #include "quipu/bundle.h"
 #include "quipu/operations.h"
 #include "quipu/text.h"
 #include "report_parts.h"
 
-#define OUT_BYTES  ((size_t)32 << 10)
 #define LINE_BYTES 256
 
 /* So many are seen at a glance; more are counted by kind first. */
 #define OPERATIONS_FEW 8u
+
+/* Manifests that stand on the page: a bundle that was exported is soon released. */
+#define MANIFESTS_KEPT 16u
+
+struct manifests {
+    struct quipu_cid cids[MANIFESTS_KEPT];
+    uint64_t numbers[MANIFESTS_KEPT]; /* of the operation that shows it; 0: the last bundle's */
+    size_t count;                     /* ever kept; the oldest make room */
+};
 
 /* The page on its way. */
 struct page {
     const struct quipu_report *report;
     const struct report_form *form;
     struct report_out *out;
+    struct manifests *manifests; /* while rows are written */
 };
-
-/* ------------------------------------------------------------------ out */
-
-void report_out_flush(struct report_out *out)
-{
-    if (out->status == QUIPU_OK && out->buf.status != QUIPU_OK) {
-        out->status = quipu_error_set(out->err, out->buf.status, "no memory to write the report");
-    }
-    if (out->status == QUIPU_OK && out->buf.len > 0) {
-        out->status = out->sink.write(out->sink.ctx, quipu_buf_slice(&out->buf), out->err);
-    }
-    quipu_buf_reset(&out->buf);
-}
-
-void report_out_relieve(struct report_out *out)
-{
-    if (out->buf.len >= OUT_BYTES || out->buf.status != QUIPU_OK) {
-        report_out_flush(out);
-    }
-}
 
 /* ------------------------------------------------------------------ facts */
 
@@ -115,6 +103,21 @@ static void say_digest(const struct page *page, const char *name,
 
 /* ------------------------------------------------------------------ who */
 
+/* Each key under the number by which the rows name it, and whose it is where that was said. */
+static void write_signers(const struct page *page)
+{
+    const struct quipu_report *report = page->report;
+    for (size_t i = 0; i < report->signer_count; i++) {
+        const struct quipu_report_signer *signer = &report->signers[i];
+        char number[LINE_BYTES];
+        (void)snprintf(number, sizeof number, "key %zu", i + 1);
+        fact(page, number, quipu_slice_text(signer->name), REPORT_CODE);
+        if (signer->principals.len > 0) {
+            fact(page, "", signer->principals, REPORT_SAID);
+        }
+    }
+}
+
 static void write_who(const struct page *page)
 {
     const struct quipu_report *report = page->report;
@@ -130,6 +133,7 @@ static void write_who(const struct page *page)
         fact(page, "source", quipu_slice_text(report->source), REPORT_CODE);
         fact(page, "ssh key", quipu_slice_text(report->fingerprint), REPORT_CODE);
     }
+    write_signers(page);
     if (report->was_backup) {
         say(page, "backup", REPORT_ALARM,
             "this is a backup, put back: its next event has a new "
@@ -259,6 +263,74 @@ static void write_said(const struct page *page, const char *name, struct quipu_s
     }
 }
 
+static void keep_manifest(struct manifests *kept, const struct quipu_cid *manifest, uint64_t number)
+{
+    kept->cids[kept->count % MANIFESTS_KEPT] = *manifest;
+    kept->numbers[kept->count % MANIFESTS_KEPT] = number;
+    kept->count++;
+}
+
+/* In full where it is new, else where it stands. */
+static void write_manifest(const struct page *page, const struct quipu_operation *operation)
+{
+    struct manifests *kept = page->manifests;
+    size_t count = kept->count < MANIFESTS_KEPT ? kept->count : MANIFESTS_KEPT;
+    for (size_t i = 0; i < count; i++) {
+        if (quipu_cid_equal(&kept->cids[i], &operation->manifest)) {
+            if (kept->numbers[i] == 0) {
+                say(page, "manifest", REPORT_PLAIN, "above, the last bundle's");
+            } else {
+                say(page, "manifest", REPORT_PLAIN, "as in %" PRIu64, kept->numbers[i]);
+            }
+            return;
+        }
+    }
+    keep_manifest(kept, &operation->manifest, operation->number);
+    say_cid(page, "manifest", &operation->manifest);
+}
+
+/* What the page calls this key: "the source", "key 2"; false where it has no number. */
+static bool put_signer(const struct quipu_report *report, struct quipu_slice name,
+                       struct quipu_buf *out)
+{
+    const char *gap = out->len > 0 ? ", " : "";
+    if (name.len == 0) {
+        return false; /* a forged row: nobody writes two spaces */
+    }
+    if (quipu_slice_equal(name, quipu_slice_text(report->source))) {
+        quipu_buf_printf(out, "%sthe source", gap);
+        return true;
+    }
+    for (size_t i = 0; i < report->signer_count; i++) {
+        if (quipu_slice_equal(name, quipu_slice_text(report->signers[i].name))) {
+            quipu_buf_printf(out, "%skey %zu", gap, i + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Long names stand once on the page; where one of them has no number, all stand in full. */
+static void write_signed_by(const struct page *page, struct quipu_slice names)
+{
+    uint8_t storage[1024]; /* all that may sign fit: 64 of up to 12 bytes */
+    struct quipu_buf text;
+    bool has_numbers = names.len > 0;
+    size_t from = 0;
+    quipu_buf_init_fixed(&text, storage, sizeof storage);
+    for (size_t i = 0; i <= names.len && has_numbers; i++) {
+        if (i == names.len || names.data[i] == ' ') {
+            has_numbers = put_signer(page->report, quipu_slice(names.data + from, i - from), &text);
+            from = i + 1;
+        }
+    }
+    if (has_numbers && text.status == QUIPU_OK) {
+        fact(page, "signed by", quipu_buf_slice(&text), REPORT_PLAIN);
+    } else {
+        write_said(page, "signed by", names, REPORT_KEYS);
+    }
+}
+
 /* Rows that came behind those that were counted are another report's. */
 static enum quipu_status write_operation(void *ctx, const struct quipu_operation *operation,
                                          struct quipu_error *err)
@@ -281,13 +353,14 @@ static enum quipu_status write_operation(void *ctx, const struct quipu_operation
     }
     write_operation_counts(page, operation);
     if (operation->has_manifest) {
-        say_cid(page, "manifest", &operation->manifest);
+        write_manifest(page, operation);
     }
     if (operation->has_sha256) {
         say_digest(page, "sha256", operation->sha256);
     }
-    write_said(page, "signed by", operation->signers, REPORT_KEYS);
+    write_signed_by(page, operation->signers);
     page->form->facts_end(page->out);
+    page->form->item_end(page->out);
     report_out_relieve(page->out);
     return page->out->status == QUIPU_OK ? QUIPU_OK : QUIPU_DONE;
 }
@@ -317,7 +390,12 @@ static enum quipu_status write_operations(const struct page *page, struct quipu_
             page->form->table(page->out, &by_kind, &report->kinds);
         }
         /* The rows take a const page, the callback's context is none. */
+        struct manifests manifests = {0};
         struct page rows = *page;
+        rows.manifests = &manifests;
+        if (report->bundle > 0) {
+            keep_manifest(&manifests, &report->bundle_manifest, 0);
+        }
         status = quipu_each_operation(report->engine, report->after, write_operation, &rows, err);
     }
     page->form->section_end(page->out);
@@ -436,16 +514,19 @@ static void write_end(const struct page *page)
     page->form->signatures(page->out, &page->report->operators);
     page->form->section_end(page->out);
     page->form->section(page->out, "worth", "How to read this page");
-    page->form->note(page->out, "All times are UTC (Z), by the clock of the machine that recorded "
+    page->form->note(page->out, "Times are UTC (Z), by the clock of the machine that recorded "
                                 "them.");
-    page->form->note(page->out,
-                     "No key has signed this page; the bundles are signed. Whoever holds one finds "
-                     "its source, manifest and digest again with quipu verify FILE. sha256 is that "
-                     "of the file in clear: sha256sum says the same of a bundle that is not "
-                     "encrypted, and age -d FILE | sha256sum of one that is.");
-    page->form->note(page->out,
-                     "The words are the same digest in the PGP word list, to be read aloud: two "
-                     "syllables and three in turn, so that a word left out is heard.");
+    page->form->note(page->out, "No key has signed this page; the bundles are signed: quipu verify "
+                                "FILE says source, manifest and digest of one again. sha256 is "
+                                "that of the file in clear, as sha256sum says it, or age -d FILE | "
+                                "sha256sum where it is encrypted.");
+    page->form->note(page->out, "The words are the same digest in the PGP word list: two syllables "
+                                "and three in turn, so that a word left out is heard.");
+    if (page->report->signer_count > 0) {
+        page->form->note(page->out, "Operations name keys by their numbers above; whose they are "
+                                    "is what the file of allowed signers says that was given for "
+                                    "this page, if one was.");
+    }
     page->form->section_end(page->out);
 }
 
@@ -468,45 +549,4 @@ enum quipu_status report_page(const struct quipu_report *report, const struct re
     form->end(out);
     report_out_flush(out);
     return out->status;
-}
-
-enum quipu_status quipu_report_write(const struct quipu_report *report, enum quipu_report_form form,
-                                     struct quipu_sink sink, struct quipu_error *err)
-{
-    struct report_out out = {.sink = sink, .err = err};
-    if (report == NULL || report->engine == NULL || sink.write == NULL ||
-        (form != QUIPU_REPORT_TEXT && form != QUIPU_REPORT_HTML)) {
-        return quipu_error_set(err, QUIPU_MISUSE,
-                               "a report that was collected, a form and a sink "
-                               "are needed to write it");
-    }
-    enum quipu_status status = report_page(
-        report, form == QUIPU_REPORT_TEXT ? &report_form_text : &report_form_html, &out);
-    quipu_buf_release(&out.buf);
-    return status;
-}
-
-enum quipu_status quipu_report_save(const struct quipu_report *report, enum quipu_report_form form,
-                                    const char *path, uint8_t sha256[QUIPU_SHA256_BYTES],
-                                    struct quipu_error *err)
-{
-    struct quipu_export_file file = QUIPU_EXPORT_FILE_INIT;
-    if (path == NULL) {
-        return quipu_error_set(err, QUIPU_MISUSE, "a report is saved under a path");
-    }
-    enum quipu_status status = quipu_export_file_create(&file, path, err);
-    if (status == QUIPU_OK) {
-        status = quipu_report_write(report, form, quipu_export_file_sink(&file), err);
-    }
-    if (status == QUIPU_OK) {
-        status = quipu_export_file_finish(&file, err);
-    }
-    if (status == QUIPU_OK) {
-        status = quipu_export_file_publish(&file, err);
-    }
-    if (status == QUIPU_OK && sha256 != NULL) {
-        memcpy(sha256, file.sha256, sizeof file.sha256);
-    }
-    quipu_export_file_discard(&file);
-    return status;
 }

@@ -49,6 +49,7 @@ struct report_form {
     void (*section_end)(struct report_out *out);
     /* An operation inside a section. */
     void (*item)(struct report_out *out, const char *title);
+    void (*item_end)(struct report_out *out);
     void (*facts)(struct report_out *out);
     void (*fact)(struct report_out *out, const char *name, struct quipu_slice value,
                  enum report_value kind);

@@ -228,6 +228,7 @@ const struct report_form report_form_text = {
     .section = text_section,
     .section_end = text_section_end,
     .item = text_item,
+    .item_end = text_facts,
     .facts = text_facts,
     .fact = text_fact,
     .facts_end = text_facts,

@@ -25,6 +25,7 @@
 #include "quipu/outbox.h"
 #include "quipu/sha256.h"
 #include "quipu/sshsig.h"
+#include "quipu/trust.h"
 #include "quipu/uuid.h"
 
 #ifdef __cplusplus
@@ -37,6 +38,8 @@ extern "C" {
 #define QUIPU_REPORT_AGGREGATES_MAX 64u
 /** Operators that a line to sign on is kept for. */
 #define QUIPU_REPORT_OPERATORS_MAX 16u
+/** Keys that signed and get a number on the page; rows name the others in full. */
+#define QUIPU_REPORT_SIGNERS_MAX 32u
 /** Conflicts that are described. */
 #define QUIPU_REPORT_FORKS_MAX 16u
 
@@ -59,6 +62,13 @@ struct quipu_report_fork {
     struct quipu_slice aggregate; /* "type/id" */
     struct quipu_slice source;    /* QUIPU_FORK_SOURCE */
     uint64_t number;              /* version of the aggregate, or number of the source */
+};
+
+/** A key, other than the store's own source, whose signature held in an operation. */
+struct quipu_report_signer {
+    char name[QUIPU_SOURCE_TEXT_BYTES]; /* as the operations log has it (signers.h) */
+    struct quipu_slice principals;      /* of the line that names it; empty: none. The trust's */
+    uint64_t operations;
 };
 
 /** All of the page but the rows of the operations log, which are read when it is written. Slices
@@ -108,6 +118,8 @@ struct quipu_report {
     uint64_t last_operation;
     struct quipu_report_table kinds;
     struct quipu_report_table operators; /* up to QUIPU_REPORT_OPERATORS_MAX, and the others */
+    struct quipu_report_signer signers[QUIPU_REPORT_SIGNERS_MAX]; /* in order of appearance */
+    size_t signer_count;
 
     struct quipu_buf names; /* what the slices point into */
 };
@@ -116,6 +128,9 @@ struct quipu_report_options {
     size_t size;                     /* sizeof this struct */
     uint64_t after;                  /* only operations with a number greater than this */
     const struct quipu_clock *clock; /* for printed_unix_us; NULL: the system's */
+    /** Whose keys they are: of each the first line that names it for bundles or receipts, whenever
+     * that holds. NULL: nobody is named. Borrowed until the report is released. */
+    const struct quipu_trust *trust;
 };
 
 #define QUIPU_REPORT_OPTIONS_INIT                                                                  \
@@ -145,7 +160,8 @@ QUIPU_API void quipu_report_release(struct quipu_report *report);
 enum quipu_report_form {
     /** UTF-8, 80 columns, LF. */
     QUIPU_REPORT_TEXT = 0,
-    /** One HTML file without scripts and without anything from outside; prints on A4 or Letter. */
+    /** One HTML file without scripts and without anything from outside; prints on A4 or Letter: a
+     * dozen operations on one side, more on sides that are numbered. */
     QUIPU_REPORT_HTML,
 };
 
