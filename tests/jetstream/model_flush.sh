@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The flush protocol's model (docs/model), checked by spin in every state: the assertions and dead
+# The flush protocol's models (docs/model), checked by spin in every state: the assertions and dead
 # ends first, then that every event is published in the end. Then again with one guard taken away at
 # a time: each time the check must fail, and in the way that is expected.
-#   model_flush.sh MODEL
+#   model_flush.sh FOLDER
 set -euo pipefail
-model=$1
+folder=$1
 for tool in spin cc; do
     if ! command -v "$tool" >/dev/null; then
         echo "skipped: there is no $tool; ./scripts/setup test installs it"
@@ -22,13 +22,13 @@ check() {
     mkdir "$name"
     (
         cd "$name"
-        cp "$model" flush.pml
-        spin "$@" -a flush.pml >spin.out
+        cp "$folder/$model" .
+        spin "$@" -a "$model" >spin.out
         if [ "$kind" = safety ]; then
-            cc -O2 -w -DSAFETY -DNOCLAIM -o pan pan.c
+            cc "$speed" -w -DSAFETY -DNOCLAIM -o pan pan.c
             ./pan -m1000000 >pan.out
         else
-            cc -O2 -w -DNFAIR=5 -o pan pan.c
+            cc "$speed" -w -DNFAIR=5 -o pan pan.c
             ./pan -a -f -m1000000 >pan.out
         fi
     )
@@ -39,6 +39,7 @@ errors() {
 }
 
 holds() {
+    local speed=-O1 # there are many states to visit
     check "$@"
     if [ "$(errors "$1")" != 0 ] || grep -q 'max search depth too small\|out of memory' "$1/pan.out"; then
         cat "$1/pan.out" >&2
@@ -50,7 +51,7 @@ holds() {
 
 # fails WORDS NAME KIND DEFINE…
 fails() {
-    local words=$1
+    local words=$1 speed=-O0 # what must fail does so at once
     shift
     check "$@"
     if [ "$(errors "$1")" = 0 ] || ! grep -qF -- "$words" "$1/pan.out"; then
@@ -61,6 +62,7 @@ fails() {
     echo "$1: fails, as it must ($words)"
 }
 
+model=flush.pml
 holds two-stores-safety safety
 holds two-stores-progress progress
 holds two-events-safety safety -DEVENTS=2 -DALONE
@@ -70,3 +72,20 @@ fails 'assertion violated has_payload[' no-wait-for-payloads safety -DWITHOUT_WA
 fails 'assertion violated ((envelopes[' no-wait-for-acks safety -DWITHOUT_WAITING_FOR_ACKS
 fails 'acceptance cycle' no-sending-again progress -DWITHOUT_SENDING_AGAIN
 fails 'acceptance cycle' exists-is-a-failure progress -DWITHOUT_TAKING_EXISTS_FOR_STORED
+
+model=window.pml
+holds window-safety safety
+holds window-progress progress -DSLOW=1 -DFAULTS=1
+holds window-remembered-safety safety -DREMEMBERED -DFAULTS=1
+holds window-remembered-progress progress -DREMEMBERED -DSLOW=1 -DFAULTS=1
+fails 'assertion violated (envelopes<=1)' window-no-question safety -DWITHOUT_ASKING
+fails 'assertion violated (envelopes<=1)' window-no-age safety -DWITHOUT_AGE
+fails 'assertion violated (envelopes<=1)' window-no-rounds safety -DWITHOUT_ROUNDS
+fails 'assertion violated (envelopes<=1)' window-no-id safety -DWITHOUT_ID
+fails 'assertion violated (envelopes<=1)' window-of-a-replica safety -DWITHOUT_ASKING_THE_LEADER
+fails 'assertion violated (envelopes<=1)' window-too-short safety -DWINDOW=1
+fails 'assertion violated (envelopes<=1)' window-slow-network safety -DTRANSIT=2
+fails 'assertion violated (envelopes<=1)' window-no-id-once-missed safety -DREMEMBERED -DLEAVING_THE_ID_OUT
+fails 'assertion violated ((envelopes==1)' window-exists-unseen safety -DREMEMBERED -DTAKING_EXISTS_FOR_STORED
+fails 'assertion violated has_payload' window-no-wait-for-payloads safety -DWITHOUT_WAITING_FOR_PAYLOADS
+fails 'acceptance cycle' window-no-sending-again progress -DSLOW=1 -DFAULTS=1 -DWITHOUT_SENDING_AGAIN
