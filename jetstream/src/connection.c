@@ -42,6 +42,14 @@ int64_t quipu_monotonic_us(void)
     return (int64_t)now.tv_sec * US_PER_S + now.tv_nsec / NS_PER_US;
 }
 
+int64_t quipu_slept_us(void)
+{
+    struct timespec now;
+    int64_t awake_us = quipu_monotonic_us();
+    (void)clock_gettime(CLOCK_BOOTTIME, &now); /* cannot fail for this clock */
+    return (int64_t)now.tv_sec * US_PER_S + now.tv_nsec / NS_PER_US - awake_us;
+}
+
 /* ------------------------------------------------------------------ threads of the library */
 
 /* The server, or the network, has ended it, unless we have. */

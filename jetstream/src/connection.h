@@ -164,4 +164,7 @@ int64_t quipu_nats_ms(int64_t us);
 /* Microseconds of a clock that only goes forwards; for deadlines, never stored. */
 int64_t quipu_monotonic_us(void);
 
+/* For how long the machine has been suspended since it was started, which that clock leaves out. */
+int64_t quipu_slept_us(void);
+
 #endif

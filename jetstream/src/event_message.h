@@ -55,4 +55,12 @@ void quipu_event_message(const struct event_texts *texts, struct quipu_slice env
 void quipu_event_check_message(const char *stream, const struct event_texts *texts,
                                char subject[EVENT_CHECK_SUBJECT_BYTES], struct nats_outgoing *out);
 
+/* The question for the same to the stream's leader; borrows `room`. */
+struct event_ask_room {
+    char subject[NATS_NAME_BYTES_MAX + 32];
+    char body[2 * EVENT_SUBJECT_BYTES + 32];
+};
+void quipu_event_ask_leader_message(const char *stream, const struct event_texts *texts,
+                                    struct event_ask_room *room, struct nats_outgoing *out);
+
 #endif

@@ -215,15 +215,31 @@ static enum quipu_status send_envelope(struct flusher *flusher, const struct flu
     return quipu_flusher_publish(flusher, send->ticket, FLUSH_ENVELOPE, &message);
 }
 
+/* A direct get is answered by whichever server has the stream, and one that is behind (it was cut
+ * off, say) knows nothing of what was stored long ago: where there are several the leader is
+ * asked. */
+static enum quipu_status send_look(struct flusher *flusher, const struct flush_send *send)
+{
+    const struct flush_item *item = flusher_item(flusher, send->ticket);
+    char subject[EVENT_CHECK_SUBJECT_BYTES];
+    struct event_ask_room room;
+    struct nats_outgoing message;
+    if (flusher->stream.is_replicated) {
+        quipu_event_ask_leader_message(flusher->nats->stream, &item->texts, &room, &message);
+    } else {
+        quipu_event_check_message(flusher->nats->stream, &item->texts, subject, &message);
+    }
+    return quipu_flusher_publish(flusher, send->ticket, (uint8_t)(FLUSH_LOOK_0 + send->round),
+                                 &message);
+}
+
 static enum quipu_status send_check(struct flusher *flusher, const struct flush_send *send)
 {
     const struct flush_item *item = flusher_item(flusher, send->ticket);
     char subject[EVENT_CHECK_SUBJECT_BYTES];
     struct nats_outgoing message;
     quipu_event_check_message(flusher->nats->stream, &item->texts, subject, &message);
-    uint8_t kind =
-        send->part == FLUSH_LOOK ? (uint8_t)(FLUSH_LOOK_0 + send->round) : (uint8_t)send->part;
-    return quipu_flusher_publish(flusher, send->ticket, kind, &message);
+    return quipu_flusher_publish(flusher, send->ticket, FLUSH_CHECK, &message);
 }
 
 static enum quipu_status send_part(struct flusher *flusher, const struct flush_send *send)
@@ -236,6 +252,7 @@ static enum quipu_status send_part(struct flusher *flusher, const struct flush_s
     case FLUSH_ENVELOPE:
         return send_envelope(flusher, send);
     case FLUSH_LOOK:
+        return send_look(flusher, send);
     case FLUSH_CHECK:
         return send_check(flusher, send);
     }
@@ -245,6 +262,7 @@ static enum quipu_status send_part(struct flusher *flusher, const struct flush_s
 enum quipu_status quipu_flusher_send(struct flusher *flusher)
 {
     struct flush_send send;
+    flusher->window.slept_us = quipu_slept_us();
     while (quipu_pace_allows(&flusher->pace) &&
            quipu_window_next_send(&flusher->window, quipu_monotonic_us(), &send)) {
         const struct flush_slot *slot = quipu_window_slot(&flusher->window, send.ticket);
@@ -295,9 +313,13 @@ static void answer_check(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
 static void answer_look(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
 {
     int code = quipu_msg_status(msg);
-    enum flush_answer what = code == 0                ? FLUSH_EXISTS
-                             : code == STATUS_NOTHING ? FLUSH_GONE
-                                                      : FLUSH_NOT_NOW;
+    uint64_t sequence = 0;
+    if (flusher->stream.is_replicated &&
+        !quipu_nats_message_read(quipu_msg_body(msg), &sequence, &code)) {
+        code = -1; /* of before a change in the stream's replicas */
+    }
+    bool is_nothing = code == STATUS_NOTHING || code == JSNoMessageFoundErr;
+    enum flush_answer what = code == 0 ? FLUSH_EXISTS : is_nothing ? FLUSH_GONE : FLUSH_NOT_NOW;
     answer(flusher, ticket, FLUSH_LOOK, what, 0);
 }
 

@@ -260,7 +260,7 @@ bool quipu_window_next_send(struct flush_window *window, int64_t now_us, struct 
         }
         slot = slot_at(window, ticket);
         if (part != FLUSH_ENVELOPE || !window->looks ||
-            now_us - slot->looked_us <= window->look_holds_us) {
+            now_us + window->slept_us - slot->looked_us <= window->look_holds_us) {
             break;
         }
         repeat(window, ticket, FLUSH_ENVELOPE); /* it was looked for too long ago */
@@ -268,7 +268,7 @@ bool quipu_window_next_send(struct flush_window *window, int64_t now_us, struct 
     struct flush_part_state *state = &slot->parts[part];
     if (part == FLUSH_LOOK) {
         slot->looks = (uint8_t)((slot->looks + 1) % FLUSH_LOOK_ROUNDS);
-        slot->looked_us = now_us;
+        slot->looked_us = now_us + window->slept_us;
     }
     set_deadline(window, state, window->answer_us, at_most(state->sends, ANSWER_DOUBLINGS_MAX),
                  now_us);

@@ -86,7 +86,7 @@ struct flush_slot {
     bool is_without_msg_id;
     bool is_found;     /* FLUSH_LOOK: something is there */
     uint8_t looks;     /* FLUSH_LOOKs that were sent; an answer to an earlier one is stale */
-    int64_t looked_us; /* when the last one was */
+    int64_t looked_us; /* when the last one was, with slept_us */
     bool is_taken;
     /* The window finds an event's predecessor by lists, newest first: that of aggregate `a` begins
      * at slots[a % capacity].newest and goes on at `older`; 0 or a ticket that is gone ends it. */
@@ -104,6 +104,7 @@ struct flush_window {
     uint32_t capacity;
     bool looks;
     int64_t look_holds_us;
+    int64_t slept_us; /* the caller's to set: time that passed elsewhere and not in `now_us` */
     uint64_t first;
     uint64_t next;
     uint32_t untaken; /* events that are settled and not yet taken */

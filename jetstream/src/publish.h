@@ -72,6 +72,11 @@ struct nats_ack {
 /* False where the body is no ack at all. */
 bool quipu_nats_ack_read(struct quipu_slice body, struct nats_ack *out);
 
+/* What a stream's leader answers when it is asked for a message ($JS.API.STREAM.MSG.GET):
+ * {"message":{…"seq":N…}}, or an error and its number (`*refusal`, else 0). False where it is
+ * neither. */
+bool quipu_nats_message_read(struct quipu_slice body, uint64_t *sequence, int *refusal);
+
 struct quipu_slice quipu_msg_body(const natsMsg *msg);
 
 /* Value of a header, or NULL. Borrowed from the message. */

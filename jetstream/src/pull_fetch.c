@@ -199,33 +199,6 @@ static enum quipu_status fetch_once(struct puller *puller, int64_t bytes_max,
     return status;
 }
 
-/* Of {"message":{…"seq":N…}}, or the error's number. */
-static bool next_read(struct quipu_slice body, uint64_t *sequence, int *refusal)
-{
-    struct nats_ack ack;
-    *sequence = 0;
-    *refusal = 0;
-    if (quipu_nats_ack_read(body, &ack)) {
-        *refusal = ack.refusal;
-        return ack.refusal != 0;
-    }
-    struct json_view view = quipu_json_view(body);
-    struct json_member member;
-    while (quipu_json_next(&view, &member)) {
-        if (!quipu_json_key_is(&member, "message") || member.kind != JSON_NESTED) {
-            continue;
-        }
-        struct json_view message = quipu_json_view(member.raw);
-        struct json_member of_message;
-        while (quipu_json_next(&message, &of_message)) {
-            if (quipu_json_key_is(&of_message, "seq") && !quipu_json_u64(&of_message, sequence)) {
-                return false;
-            }
-        }
-    }
-    return view.state == JSON_AT_END && *sequence != 0;
-}
-
 /* The first message behind our place, as the stream's leader knows it; 0: there is none. A direct
  * get would be answered by whichever replica comes first. */
 static enum quipu_status next_sequence(struct puller *puller, uint64_t *out,
@@ -248,7 +221,7 @@ static enum quipu_status next_sequence(struct puller *puller, uint64_t *out,
         return quipu_js_failure(nats, s, 0, "reading stream", nats->stream, err);
     }
     int refusal = 0;
-    if (!next_read(quipu_msg_body(reply), out, &refusal)) {
+    if (!quipu_nats_message_read(quipu_msg_body(reply), out, &refusal)) {
         status = quipu_error_set(err, QUIPU_SERVER,
                                  "stream %s answers a question for its next message with something "
                                  "else",

@@ -273,6 +273,39 @@ static uint64_t round_number(void)
     return text == NULL ? 0 : strtoull(text, NULL, 10);
 }
 
+/* Hears what the stream's leader is asked: a direct get may be answered by a server that is behind.
+ */
+struct listener {
+    natsConnection *connection;
+    natsSubscription *questions;
+};
+
+static struct listener listen_to_questions(void)
+{
+    struct listener listener = {NULL, NULL};
+    cr_assert_eq(natsConnection_ConnectTo(&listener.connection, urls), NATS_OK);
+    cr_assert_eq(natsConnection_SubscribeSync(&listener.questions, listener.connection,
+                                              "$JS.API.STREAM.MSG.GET." QUIPU_STREAM_DEFAULT),
+                 NATS_OK);
+    cr_assert_eq(natsConnection_Flush(listener.connection), NATS_OK);
+    return listener;
+}
+
+/* It may have lost its own server, and what was asked meanwhile. */
+static void expect_questions(struct listener *listener, uint64_t at_least)
+{
+    int heard = 0;
+    for (int i = 0; i < TRIES && (uint64_t)heard < at_least; i++) {
+        cr_assert_eq(natsSubscription_GetPending(listener->questions, &heard, NULL), NATS_OK);
+        if ((uint64_t)heard < at_least) {
+            pause_briefly();
+        }
+    }
+    cr_assert_geq((uint64_t)heard, at_least, "the leader was asked for %d events", heard);
+    natsSubscription_Destroy(listener->questions);
+    natsConnection_Destroy(listener->connection);
+}
+
 Test(cluster, whose_leader_dies_in_the_midst_loses_and_doubles_nothing)
 {
     uint64_t events = 3000 + round_number() * 500;
@@ -281,8 +314,10 @@ Test(cluster, whose_leader_dies_in_the_midst_loses_and_doubles_nothing)
     struct quipu_nats *nats = connect_to(urls);
     provision(nats);
 
+    struct listener listener = listen_to_questions();
     struct killing in_flush = {QUIPU_STREAM_DEFAULT, events / 5, -1, false, events * 4 / 5};
     flush_all(nats, &in_flush);
+    expect_questions(&listener, events / 5);
     cr_assert_geq(in_flush.killed, 0, "no leader was killed in the midst of the flush");
     expect_messages(events);
 

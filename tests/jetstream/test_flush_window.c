@@ -515,6 +515,9 @@ Test(flush_window, looks_again_where_it_was_long_ago_when_the_envelope_goes_out)
     expect_send_at(LOOK_HOLDS_US + 1, 1, FLUSH_LOOK);
     expect_no_send();
     cr_assert(quipu_window_answer(&window, 1, FLUSH_LOOK, FLUSH_GONE, 0, LOOK_HOLDS_US + 2));
+    window.slept_us = LOOK_HOLDS_US; /* the machine was suspended */
+    expect_send_at(LOOK_HOLDS_US + 2, 1, FLUSH_LOOK);
+    cr_assert(quipu_window_answer(&window, 1, FLUSH_LOOK, FLUSH_GONE, 0, LOOK_HOLDS_US + 2));
     expect_send_at(2 * LOOK_HOLDS_US + 1, 1, FLUSH_ENVELOPE);
 }
 
