@@ -12,7 +12,8 @@
 void race_server_start(struct race_server *server)
 {
     char config[4 * JWT_BYTES];
-    atomic_init(&server->renewals, 0);
+    atomic_init(&server->given, 0);
+    atomic_init(&server->connects, 0);
     jwt_realm_make(&server->realm);
     jwt_realm_config(&server->realm, config, sizeof config);
     nats_fixture_start(&server->fixture, config);
@@ -36,7 +37,7 @@ static enum quipu_status refresh(void *ctx, struct quipu_buf *creds, struct quip
     struct jwt_user user;
     struct jwt_user_claims claims = {.expires_unix_s = (int64_t)time(NULL) + 1800};
     (void)err;
-    (void)atomic_fetch_add(&server->renewals, 1);
+    (void)atomic_fetch_add(&server->given, 1);
     jwt_user_make(&server->realm, &claims, &user);
     jwt_creds_append(&user, user.jwt, creds);
     return QUIPU_OK;
@@ -56,10 +57,18 @@ struct quipu_nats *race_server_connect(struct race_server *server, quipu_nats_st
     options.request_timeout_us = 2000000;
     enum quipu_status status = QUIPU_OFFLINE;
     while (status == QUIPU_OFFLINE || status == QUIPU_TIMEOUT) { /* it is being restarted */
+        (void)atomic_fetch_add(&server->connects, 1);
         status = quipu_nats_open(&options, &nats, &err);
     }
     race_must(status, &err);
     return nats;
+}
+
+unsigned long long race_server_renewals(struct race_server *server)
+{
+    unsigned long long given = atomic_load(&server->given);
+    unsigned long long connects = atomic_load(&server->connects);
+    return given > connects ? given - connects : 0;
 }
 
 uint64_t race_server_provision(struct quipu_nats *nats)

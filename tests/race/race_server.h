@@ -17,7 +17,8 @@
 struct race_server {
     struct nats_fixture fixture;
     struct jwt_realm realm;
-    atomic_ullong renewals; /* of credentials, over all connections */
+    atomic_ullong given;    /* how often credentials were asked for, over all connections */
+    atomic_ullong connects; /* each of which asks once itself */
 };
 
 /* It must stay where it is. */
@@ -29,6 +30,9 @@ void race_server_stop(struct race_server *server);
 /* Connect, also where it is just being restarted. `on_state` NULL: nobody is told. */
 struct quipu_nats *race_server_connect(struct race_server *server, quipu_nats_state_fn on_state,
                                        void *ctx);
+
+/* How often newer credentials were asked for, beside those that a connection begins with. */
+unsigned long long race_server_renewals(struct race_server *server);
 
 /* Make the stream; how many messages there are in it. */
 uint64_t race_server_provision(struct quipu_nats *nats);
