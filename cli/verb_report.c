@@ -101,7 +101,7 @@ static void say_signers(struct cli_json *json, const struct quipu_report *report
         cli_json_item(json);
         cli_json_text(json, "name", quipu_slice_text(signer->name));
         cli_json_text(json, "principals", signer->principals);
-        cli_json_number(json, "operations", signer->operations);
+        cli_json_number(json, "count", signer->operations);
         cli_json_close(json, '}');
     }
     cli_json_close(json, ']');

@@ -14,7 +14,7 @@
 #include "report_parts.h"
 
 #define BLANK_LINES  2u  /* to sign on, for those whom no operation names */
-#define ROWS_IN_LINE 24u /* of a table: so many stand in a line on paper, more in a column */
+#define ROWS_IN_LINE 64u /* of a table: so many stand in a line on paper, more in a column */
 
 static const char style[] =
     ":root{color-scheme:light dark;--ink:#1a1a1a;--soft:#595959;--line:#c9c9c4;--paper:#fff;"
@@ -64,7 +64,7 @@ static const char print_style[] =
     "body{font:1rem/1.06 Arial,Helvetica,'Liberation Sans','DejaVu Sans Condensed',sans-serif}\n"
     "main{max-width:none;padding:0}\n"
     "code,.keys{font:7pt/1 Consolas,'DejaVu Sans Mono',Menlo,monospace}\n"
-    ".words{font-size:7pt}\n"
+    ".words,.hidden{font-size:7pt}\n"
     ".alarm{text-decoration:underline}\n"
     "h1{font-size:11pt;line-height:1.1}\n"
     "header *{display:inline;margin:0 .6rem 0 0}\n"
@@ -81,7 +81,7 @@ static const char print_style[] =
     "dd{margin-right:.9em}\n"
     "dd code,[aria-labelledby=who] dl div{display:inline-block;max-width:100%}\n"
     /* What others wrote is underlined to its end, so none of it can pass for the next fact. */
-    ".said{text-decoration:underline dotted .5pt;text-underline-offset:1pt;"
+    ".said{text-decoration:underline dotted .5pt;text-underline-offset:.5pt;"
     "text-decoration-skip-ink:none}\n"
     "[aria-labelledby=worth]::after{content:'What others wrote is underlined with dots.'}\n"
     /* An operation is not broken across sides. */
@@ -89,7 +89,7 @@ static const char print_style[] =
     "margin:.5pt 0 0;padding:.5pt 0}\n"
     /* Short tables run on in a line, long ones say their heads again on each side. */
     "table{display:table;margin:0 0 3pt}\n"
-    "caption{padding:0}\n"
+    "caption{padding:0;break-after:avoid}\n"
     "th,td{padding:0 .9em 0 0}\n"
     "thead{display:table-header-group}\n"
     "tr{break-inside:avoid}\n"
