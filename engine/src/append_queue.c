@@ -8,8 +8,9 @@
  *     commits, it is its turn at once.
  *  3. It takes the tickets of its group, which ends the group's forming, and commits them without
  *     the lock.
- *  4. First it hands over to the next group's leader, if there is one. Then it wakes its own
- *     followers with one call, while the next commit is under way; they need no lock.
+ *  4. It writes down that the group is done and hands over to the next group's leader, if there is
+ *     one. Then it wakes its own followers with one call, while the next commit is under way; they
+ *     need no lock.
  *
  * So an idle queue costs no waiting, and a busy one gathers exactly while a commit is under way.
  *
@@ -21,7 +22,13 @@
  *
  * Nothing is written to a ticket once its group is done: its caller's stack may be gone. What its
  * caller sleeps on is therefore in the queue. The numbers there only rise, so a late sleeper finds
- * its own group's number passed.
+ * its own group's number passed: each group writes its own in both words, also where nobody sleeps
+ * on them, and before the next may begin. A leader that is held up afterwards has only its waking
+ * left to do; and no word is left so far behind that the numbers, which wrap around, seem passed
+ * before they have come.
+ *
+ * A call that is large by itself begins a group of its own, so that it makes nobody wait for it who
+ * came before.
  *
  * Knows nothing of events or transactions.
  *
@@ -105,11 +112,14 @@ static void await_group(_Atomic uint32_t words[APPEND_QUEUE_WORDS], uint32_t gro
     }
 }
 
-static void announce_group(_Atomic uint32_t words[APPEND_QUEUE_WORDS], uint32_t group)
+static void note_group(_Atomic uint32_t words[APPEND_QUEUE_WORDS], uint32_t group)
 {
-    _Atomic uint32_t *word = &words[group % APPEND_QUEUE_WORDS];
-    atomic_store_explicit(word, group, memory_order_release);
-    word_wake(word);
+    atomic_store_explicit(&words[group % APPEND_QUEUE_WORDS], group, memory_order_release);
+}
+
+static void wake_group(_Atomic uint32_t words[APPEND_QUEUE_WORDS], uint32_t group)
+{
+    word_wake(&words[group % APPEND_QUEUE_WORDS]);
 }
 
 /* ------------------------------------------------------------------ the queue */
@@ -121,11 +131,18 @@ static void forming_end(struct append_queue *queue)
     queue->forming_bytes = 0;
 }
 
+static bool is_large(const struct append_ticket *ticket)
+{
+    return ticket->events >= APPEND_LARGE_EVENTS || ticket->bytes >= APPEND_LARGE_BYTES;
+}
+
 /* Into the group that is forming. Is it the group's first? */
 static bool queue_push(struct append_queue *queue, struct append_ticket *ticket)
 {
-    if (queue->forming_events >= APPEND_GROUP_EVENTS_MAX ||
-        queue->forming_bytes >= APPEND_GROUP_BYTES_MAX) {
+    bool has_begun = queue->last != NULL && queue->last->group == queue->forming;
+    bool is_full = queue->forming_events >= APPEND_GROUP_EVENTS_MAX ||
+                   queue->forming_bytes >= APPEND_GROUP_BYTES_MAX;
+    if (is_full || (has_begun && is_large(ticket))) {
         forming_end(queue);
     }
     bool is_first = queue->last == NULL || queue->last->group != queue->forming;
@@ -235,6 +252,7 @@ static bool gather_is_over(struct append_queue *queue)
 static void lead(struct append_queue *queue, uint32_t group, append_commit_fn commit, void *ctx)
 {
     (void)pthread_mutex_lock(&queue->lock); /* a default mutex: fails only for a broken caller */
+    note_group(queue->turn, group);
     gather(queue, group);
     struct append_ticket *tickets = queue_take_group(queue, group);
     bool has_followers = tickets->next != NULL;
@@ -249,12 +267,16 @@ static void lead(struct append_queue *queue, uint32_t group, append_commit_fn co
     bool has_next = queue->first != NULL;
     uint32_t next = has_next ? queue->first->group : 0;
     queue->has_leader = has_next;
+    note_group(queue->done, group);
+    if (has_next) {
+        note_group(queue->turn, next);
+    }
     (void)pthread_mutex_unlock(&queue->lock); /* as above */
     if (has_next) {
-        announce_group(queue->turn, next);
+        wake_group(queue->turn, next);
     }
     if (has_followers) {
-        announce_group(queue->done, group);
+        wake_group(queue->done, group);
     }
 }
 

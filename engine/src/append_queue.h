@@ -16,6 +16,11 @@
 #define APPEND_GROUP_EVENTS_MAX 1000
 #define APPEND_GROUP_BYTES_MAX  ((size_t)4 << 20)
 
+/* A request that reaches one of these is large: it joins no group that has begun. Without such ones
+ * a group is far below what one transaction may hold. */
+#define APPEND_LARGE_EVENTS ((size_t)8 * APPEND_GROUP_EVENTS_MAX)
+#define APPEND_LARGE_BYTES  (8 * APPEND_GROUP_BYTES_MAX)
+
 /* Words that callers sleep on; groups share them in turns. */
 #define APPEND_QUEUE_WORDS 64
 
@@ -43,7 +48,7 @@ struct append_queue {
     unsigned misses;  /* gatherings in a row that were for nothing */
     unsigned to_skip; /* groups that go without one for that */
     /* Numbers of the latest group whose leader may go on, and of the latest that is committed; each
-     * rises. A word serves every APPEND_QUEUE_WORDS-th group. */
+     * rises, and is written with the lock held. A word serves every APPEND_QUEUE_WORDS-th group. */
     _Atomic uint32_t turn[APPEND_QUEUE_WORDS];
     _Atomic uint32_t done[APPEND_QUEUE_WORDS];
     _Atomic uint32_t gathered; /* counts the leaders that were woken from gathering */
