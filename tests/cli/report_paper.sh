@@ -142,28 +142,27 @@ for ((i = 0; i < 40; i++)); do
 done
 "$quipu" report --html "$dir/long.html" >/dev/null
 "$quipu" report --json | tail -n +2 >"$dir/rows"
-for renderer in "${renderers[@]}"; do
-    print_page "$renderer" "$dir/long.html" "$dir/long.pdf" A4
-    count=$(sides "$dir/long.pdf")
-    [ "$count" -gt 3 ] || fail "$count sides for 52 operations and 305 types by $renderer"
-    heads=0
-    : >"$dir/whole"
-    for ((side = 1; side <= count; side++)); do
-        text=$(words_of "$dir/long.pdf" -f "$side" -l "$side")
-        has "side $side" "$text" "side $side of $count"
-        # A head stands over its column: the layout is kept to find it.
-        if pdftotext -q -layout -f "$side" -l "$side" "$dir/long.pdf" - | grep -qE '^ *events +type *$'; then
-            heads=$((heads + 1))
-        fi
-        # An operation is whole: its number and kind, digest and words are on this side.
-        while IFS=$'\t' read -r number kind digest words; do
-            case $text in
-            *"$number $kind when "*"$digest"*"$words"*) echo "$number" >>"$dir/whole" ;;
-            esac
-        done < <(paste <(member number <"$dir/rows") <(member kind <"$dir/rows") <(member sha256 <"$dir/rows") \
-            <(member spoken <"$dir/rows"))
-    done
-    equal "operations whole on a side by $renderer" "$(sort -un "$dir/whole" | wc -l)" 52
-    [ "$heads" -gt 1 ] || fail "the heads of the table stand on $heads sides by $renderer"
+renderer=${renderers[0]} # one is enough: others take long over so much
+print_page "$renderer" "$dir/long.html" "$dir/long.pdf" A4
+count=$(sides "$dir/long.pdf")
+[ "$count" -gt 3 ] || fail "$count sides for 52 operations and 305 types by $renderer"
+heads=0
+: >"$dir/whole"
+for ((side = 1; side <= count; side++)); do
+    text=$(words_of "$dir/long.pdf" -f "$side" -l "$side")
+    has "side $side" "$text" "side $side of $count"
+    # A head stands over its column: the layout is kept to find it.
+    if pdftotext -q -layout -f "$side" -l "$side" "$dir/long.pdf" - | grep -qE '^ *events +type *$'; then
+        heads=$((heads + 1))
+    fi
+    # An operation is whole: its number and kind, digest and words are on this side.
+    while IFS=$'\t' read -r number kind digest words; do
+        case $text in
+        *"$number $kind when "*"$digest"*"$words"*) echo "$number" >>"$dir/whole" ;;
+        esac
+    done < <(paste <(member number <"$dir/rows") <(member kind <"$dir/rows") <(member sha256 <"$dir/rows") \
+        <(member spoken <"$dir/rows"))
 done
+equal "operations whole on a side by $renderer" "$(sort -un "$dir/whole" | wc -l)" 52
+[ "$heads" -gt 1 ] || fail "the heads of the table stand on $heads sides by $renderer"
 passed
