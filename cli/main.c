@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -177,8 +178,16 @@ static int finish_stdout(const struct cli *cli, int code)
     return cli_fail_with(cli, &failure);
 }
 
+/* Any verb may hold a key, or what a server wants to know: a seed, a password, a token. */
+static void leave_no_core(void)
+{
+    struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none); /* may always be lowered */
+}
+
 int main(int argc, char **argv)
 {
+    leave_no_core();
     if (!hold_standard_descriptors()) {
         return CLI_EXIT_MACHINE; /* and there is nowhere to say it */
     }

@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,9 +28,7 @@
 
 void cli_guard_secrets(void)
 {
-    struct rlimit none = {0, 0};
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* cannot fail with this value */
-    (void)setrlimit(RLIMIT_CORE, &none);      /* may always be lowered */
 }
 
 uint8_t *passphrase_room(void)

@@ -68,8 +68,8 @@ struct quipu_passphrase cli_passphrase_of_key(const struct cli_passphrase_from *
  * code after it has said what is wrong. */
 int cli_unlock(const struct cli *cli, const struct cli_passphrase_from *from);
 
-/** Neither a core dump of this process nor a debugger of the same user gets at what it holds:
- * before the first secret. Done once; later calls do nothing more. */
+/** A debugger of the same user does not get at what this process holds (that it leaves no core,
+ * main has seen to): before the first passphrase. Done once; later calls do nothing more. */
 void cli_guard_secrets(void);
 
 #endif

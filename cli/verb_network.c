@@ -99,6 +99,16 @@ static enum quipu_status say_provision_json(const struct quipu_nats_options *nam
     return status;
 }
 
+/* No store is needed. Where there is one, its signing key is not what connects. */
+static void open_if_there(struct cli *cli)
+{
+    if (cli_open_at(cli->store_path, QUIPU_STORE_OPEN_EXISTING, &cli->store, &cli->engine, NULL) !=
+        QUIPU_OK) {
+        cli->store = NULL;
+        cli->engine = NULL;
+    }
+}
+
 static int run_provision(struct cli *cli, const void *values, int argc, char **argv)
 {
     (void)argc;
@@ -108,6 +118,7 @@ static int run_provision(struct cli *cli, const void *values, int argc, char **a
     struct quipu_provision_options options;
     int code = provision_options_of(cli, provision, &options);
     if (code == 0) {
+        open_if_there(cli);
         code = cli_connect(cli, &provision->network, NULL, &nats);
     }
     if (code != 0) {

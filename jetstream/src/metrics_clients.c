@@ -16,8 +16,10 @@
 
 #include "connection.h"
 #include "metrics_http.h"
+#include "patience.h"
 
 #define FDS_BEFORE 2 /* stop, and who wants in */
+#define SHORT_US   ((int64_t)50 * 1000)
 
 /* ------------------------------------------------------------------ one client */
 
@@ -150,6 +152,9 @@ static void take_in(struct quipu_metrics_server *server)
 {
     int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+            quipu_nats_sleep(SHORT_US); /* who waits is still there, and would be asked at once */
+        }
         return;
     }
     struct metrics_client *client = place_for_one(server);
@@ -162,18 +167,31 @@ static void take_in(struct quipu_metrics_server *server)
     client->sent = 0;
 }
 
-/* Milliseconds until the first of them has used up its time; -1: there are none. */
-static int fill(const struct quipu_metrics_server *server, struct pollfd *fds)
+/* What poll is asked about. Only what is open: poll refuses more entries than a process may have
+ * descriptors. */
+struct watch {
+    nfds_t count;
+    struct pollfd fds[FDS_BEFORE + METRICS_CLIENTS_MAX];
+    struct metrics_client *clients[FDS_BEFORE + METRICS_CLIENTS_MAX];
+};
+
+/* Milliseconds until the first client has used up its time; -1: there are none. */
+static int fill(struct quipu_metrics_server *server, bool is_ending, struct watch *watch)
 {
     int64_t first_us = INT64_MAX;
+    /* poll leaves out what is negative */
+    watch->fds[0] = (struct pollfd){.fd = is_ending ? -1 : server->stop_fd, .events = POLLIN};
+    watch->fds[1] = (struct pollfd){.fd = is_ending ? -1 : server->fd, .events = POLLIN};
+    watch->count = FDS_BEFORE;
     for (size_t i = 0; i < METRICS_CLIENTS_MAX; i++) {
-        const struct metrics_client *it = &server->clients[i];
-        fds[i].fd = it->fd; /* poll leaves out what is negative */
-        fds[i].events = it->is_answered ? POLLOUT : POLLIN;
-        fds[i].revents = 0;
-        if (it->fd >= 0 && it->deadline_us < first_us) {
-            first_us = it->deadline_us;
+        struct metrics_client *it = &server->clients[i];
+        if (it->fd < 0) {
+            continue;
         }
+        watch->clients[watch->count] = it;
+        watch->fds[watch->count++] =
+            (struct pollfd){.fd = it->fd, .events = it->is_answered ? POLLOUT : POLLIN};
+        first_us = it->deadline_us < first_us ? it->deadline_us : first_us;
     }
     int64_t left_us = first_us - quipu_monotonic_us();
     return first_us == INT64_MAX ? -1 : left_us <= 0 ? 0 : (int)quipu_nats_ms(left_us + 999);
@@ -195,24 +213,25 @@ static bool let_go(struct quipu_metrics_server *server)
 
 void quipu_metrics_clients_serve(struct quipu_metrics_server *server)
 {
-    struct pollfd fds[FDS_BEFORE + METRICS_CLIENTS_MAX];
+    struct watch watch;
     bool is_ending = false;
     while (!is_ending || let_go(server)) {
-        int timeout_ms = fill(server, fds + FDS_BEFORE);
-        fds[0] = (struct pollfd){.fd = is_ending ? -1 : server->stop_fd, .events = POLLIN};
-        fds[1] = (struct pollfd){.fd = is_ending ? -1 : server->fd, .events = POLLIN};
-        if (poll(fds, FDS_BEFORE + METRICS_CLIENTS_MAX, timeout_ms) < 0) {
-            continue; /* a signal */
+        int timeout_ms = fill(server, is_ending, &watch);
+        if (poll(watch.fds, watch.count, timeout_ms) < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return; /* no memory, or a limit that was lowered: the figures end, nothing else does */
         }
         int64_t now_us = quipu_monotonic_us();
-        for (size_t i = 0; i < METRICS_CLIENTS_MAX; i++) {
-            struct metrics_client *it = &server->clients[i];
-            if (it->fd >= 0 && (fds[FDS_BEFORE + i].revents != 0 || it->deadline_us <= now_us)) {
+        for (nfds_t i = FDS_BEFORE; i < watch.count; i++) {
+            struct metrics_client *it = watch.clients[i];
+            if (watch.fds[i].revents != 0 || it->deadline_us <= now_us) {
                 client_turn(server, it, now_us);
             }
         }
-        is_ending = is_ending || fds[0].revents != 0;
-        if (fds[1].revents != 0 && !is_ending) {
+        is_ending = is_ending || watch.fds[0].revents != 0;
+        if (watch.fds[1].revents != 0 && !is_ending) {
             take_in(server); /* last: its place must not be looked at by this poll's results */
         }
     }

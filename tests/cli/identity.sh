@@ -75,6 +75,8 @@ chmod 644 "$dir/user.nk"
 refused 8 'chmod 600' PERMISSION provision --nkey "$dir/user.nk" "${tls[@]}"
 chmod 600 "$dir/user.nk"
 refused 3 '; ' INVALID provision --nkey "$QUIPU_STORE/signing.key" "${tls[@]}" # it signs events
+install -m 600 "$dir/knot/signing.key" "$dir/knot.nk"
+refused 3 'never connects' INVALID provision --store "$dir/knot" --nkey "$dir/knot.nk" "${tls[@]}" # by another name too
 
 # ------------------------------------------------------------------ layers
 

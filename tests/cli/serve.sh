@@ -41,6 +41,7 @@ begin() {
     "$quipu" serve --metrics 127.0.0.1:0 --log-format json "$@" 2>"$dir/log" &
     serving=$!
     await '"metrics.started"'
+    equal "core dumps" "$(grep -c '^Max core file size  *0  *0 ' "/proc/$serving/limits")" 1
     port=$(grep '"metrics.started"' "$dir/log" | member port)
 }
 

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -113,6 +114,24 @@ Test(metrics_clients, where_all_places_are_taken_the_slowest_makes_room)
             (void)close(slow[i]);
         }
     }
+    quipu_metrics_server_close(&server);
+}
+
+/* poll takes no more entries than a process may have descriptors. */
+Test(metrics_clients, are_served_where_a_process_may_open_few_files)
+{
+    size_t bytes = 100;
+    struct quipu_metrics_server *server = start(&bytes);
+    struct rlimit limit;
+    int next = dup(server->fd);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert(next >= 0 && next < METRICS_CLIENTS_MAX - 2, "%d files are open", next);
+    (void)close(next);
+    limit.rlim_cur = METRICS_CLIENTS_MAX;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+
+    expect_answer(say(server, SCRAPE));
+
     quipu_metrics_server_close(&server);
 }
 
