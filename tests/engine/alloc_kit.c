@@ -5,7 +5,7 @@
  */
 #include "alloc_kit.h"
 
-#include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "quipu/alloc.h"
@@ -43,5 +43,10 @@ void alloc_kit_close(struct alloc_kit *counter, struct kit *kit)
 {
     counter->fail_at = 0;
     kit_close(kit);
-    cr_assert_eq(counter->live, 0, "%ld blocks leaked", (long)counter->live);
+    /* Criterion forgets an assertion that fails behind a test; after a crash there it exits with 1.
+     */
+    if (counter->live != 0) {
+        (void)fprintf(stderr, "%ld blocks leaked\n", (long)counter->live);
+        abort();
+    }
 }
