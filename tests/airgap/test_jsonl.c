@@ -266,6 +266,30 @@ Test(jsonl, they_are_compared_before_they_are_accepted)
     quipu_import_close(&import);
 }
 
+/* By the first pass, which knows no store and begins no transaction. */
+Test(jsonl, what_is_wrong_is_found_before_anything_is_taken_in)
+{
+    struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
+    struct quipu_import *import = NULL;
+    struct quipu_error err;
+    store_kit_append(&vault, 30, 50);
+    struct quipu_buf lines = lines_of(&vault);
+    lines.data[lines.len - 1] = 0;
+    char *last = strrchr((char *)lines.data, '\n') + 1;
+    char *type = strstr(last, "key.");
+    cr_assert_not_null(type);
+    *type = 'b';
+    struct quipu_slice text = quipu_slice(lines.data, lines.len - 1);
+    struct quipu_source source = quipu_source_slice(&text);
+    options.source = &source;
+    options.takes_unproven = true;
+    cr_assert_eq(quipu_import_open_lines(office.engine, "a pipe", &options, &import, &err),
+                 QUIPU_CID_MISMATCH, "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "line 30"), "%s", err.message);
+    cr_assert_null(import);
+    quipu_buf_release(&lines);
+}
+
 Test(jsonl, nothing_is_taken_in_of_what_changed_since_the_check)
 {
     struct quipu_import_options options = QUIPU_IMPORT_OPTIONS_INIT;
