@@ -103,7 +103,8 @@ static enum quipu_status seed_read(int fd, const char *folder, uint8_t seed[NKEY
 enum quipu_status identity_file_read(int dir, const char *folder, uint8_t seed[NKEY_SEED_BYTES],
                                      struct quipu_error *err)
 {
-    int fd = openat(dir, IDENTITY_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    /* O_NONBLOCK: opening a FIFO would wait for whoever writes to it. */
+    int fd = openat(dir, IDENTITY_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) {
         return errno == ENOENT
                    ? quipu_error_set(err, QUIPU_NOT_FOUND, "%s has no signing key yet", folder)

@@ -218,6 +218,23 @@ Test(identity, is_refused_where_others_can_read_it)
     kit_assert_sound(&kit, 2);
 }
 
+/* Opening a FIFO waits for whoever writes to it, and an append opens the key within its write
+ * transaction: nobody else could append meanwhile. */
+Test(identity, is_refused_where_it_is_a_fifo, .timeout = 60)
+{
+    char path[4 * TEMP_DIR_BYTES];
+    uint8_t signature[QUIPU_SIGNATURE_BYTES];
+    kit_append(&kit, "a", 1);
+    cr_assert_eq(unlink(key_path(path)), 0);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    kit_reopen(&kit);
+    struct quipu_event event = kit_event(&kit, "a", 2);
+    cr_assert_eq(quipu_append(kit.engine, &event, NULL, &kit.err), QUIPU_CORRUPT);
+    cr_assert_not_null(strstr(kit.err.message, "is not a plain file"), "%s", kit.err.message);
+    cr_assert_eq(quipu_identity_sign(kit.engine, quipu_slice_text("x"), signature, &kit.err),
+                 QUIPU_CORRUPT);
+}
+
 Test(identity, is_refused_where_the_file_holds_something_else)
 {
     char path[4 * TEMP_DIR_BYTES];
