@@ -2,7 +2,9 @@
  * A consistent, compacted copy of the environment while others read and write. It is made under a
  * temporary name and renamed when it is synced, so a copy that is there is whole. A backup, but not
  * the copy that compaction makes, carries a mark in its `meta`: the copy itself has to say that it
- * may be behind, for it may be put back into the store's folder, beside its key. SPEC §6.2.
+ * may be behind, for it may be put back into the store's folder, beside its key. Whoever makes a
+ * copy has its folder alone meanwhile, as though it compacted a store there; the lock file goes
+ * when the copy is there. SPEC §6.2.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -209,6 +211,49 @@ static enum quipu_status copy_in_temp(struct quipu_store *store, int folder, con
     return quipu_copy_place(folder, real_path, "store.backup.rename", err);
 }
 
+static enum quipu_status require_blank(int folder, const char *path, struct quipu_error *err)
+{
+    bool is_blank = false;
+    enum quipu_status status = quipu_folder_is_blank(folder, &is_blank, err);
+    return status != QUIPU_OK || is_blank
+               ? status
+               : quipu_error_set(err, QUIPU_EXISTS, "%s is not empty; give a new folder", path);
+}
+
+/* Nobody else backs up into the folder meanwhile, nor makes a store in it. */
+static enum quipu_status copy_alone(struct quipu_store *store, int folder, const char *path,
+                                    const char *real_path, struct quipu_error *err)
+{
+    int lock = -1;
+    int number = quipu_lock_file_open(folder, QUIPU_OPEN_LOCK_NAME, O_RDWR | O_CREAT, &lock);
+    if (number != 0) {
+        return quipu_lock_file_error(err, number, path, QUIPU_OPEN_LOCK_NAME);
+    }
+    enum quipu_status status = quipu_folder_lock_alone(lock, path, err);
+    if (status != QUIPU_OK) {
+        (void)close(lock); /* nothing was written */
+        return status;
+    }
+    bool is_named = quipu_folder_names(folder, QUIPU_OPEN_LOCK_NAME, lock);
+    if (!is_named) {
+        status = quipu_error_set(err, QUIPU_BUSY, "%s was in use just now; try again", path);
+    }
+    if (status == QUIPU_OK) {
+        /* Another may have filled it before we had it alone. */
+        status = require_blank(folder, path, err);
+    }
+    if (status == QUIPU_OK) {
+        status = copy_in_temp(store, folder, real_path, err);
+    }
+    if (is_named) {
+        /* Best effort: what stays is an empty file. Who has it open sees that it has no name. */
+        (void)unlinkat(folder, QUIPU_OPEN_LOCK_NAME, 0);
+    }
+    quipu_folder_unlock(lock);
+    (void)close(lock); /* nothing was written */
+    return status;
+}
+
 enum quipu_status quipu_store_backup(struct quipu_store *store, const char *path,
                                      struct quipu_error *err)
 {
@@ -225,13 +270,9 @@ enum quipu_status quipu_store_backup(struct quipu_store *store, const char *path
     if (status != QUIPU_OK) {
         return status;
     }
-    bool is_blank = false;
-    status = quipu_folder_is_blank(folder, &is_blank, err);
-    if (status == QUIPU_OK && !is_blank) {
-        status = quipu_error_set(err, QUIPU_EXISTS, "%s is not empty; give a new folder", path);
-    }
+    status = require_blank(folder, path, err);
     if (status == QUIPU_OK) {
-        status = copy_in_temp(store, folder, real_path, err);
+        status = copy_alone(store, folder, path, real_path, err);
     }
     (void)close(folder); /* was only read */
     return status;

@@ -120,7 +120,7 @@ enum quipu_status quipu_data_file_check(int folder_fd, struct quipu_error *err)
     if (!S_ISREG(info.st_mode)) {
         return quipu_error_set(err, QUIPU_NOT_A_STORE, "%s is not a file", QUIPU_DATA_NAME);
     }
-    int fd = openat(folder_fd, QUIPU_DATA_NAME, O_RDONLY | O_CLOEXEC);
+    int fd = openat(folder_fd, QUIPU_DATA_NAME, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
         return quipu_error_errno(err, errno, "open %s", QUIPU_DATA_NAME);
     }
@@ -348,8 +348,8 @@ enum quipu_status quipu_data_file_check_length(struct quipu_store *store, struct
         return QUIPU_OK;
     }
 
-    /* Short. Hold every writer off and look closely; beginning a transaction reads no page. Where
-     * the folder cannot be written nobody does, and LMDB would refuse the transaction. */
+    /* Short. Hold every writer off and look closely; beginning a transaction reads no page. A store
+     * that can only be read has them held off already, and LMDB would refuse the transaction. */
     MDB_txn *mdb = NULL;
     code = store->is_read_only ? 0 : mdb_txn_begin(store->env, NULL, 0, &mdb);
     if (code != 0) {

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "internal.h"
 #include "internal/bytes.h"
 #include "page_walk.h"
@@ -83,9 +84,11 @@ static int open_env(const struct quipu_store *store, unsigned flags, MDB_env **o
  * takes no lock of LMDB's away. */
 static enum quipu_status reserve_lmdb_lock(const struct quipu_store *store, struct quipu_error *err)
 {
-    int fd = openat(store->folder_fd, QUIPU_LMDB_LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return quipu_error_errno(err, errno, "%s: open %s", store->path, QUIPU_LMDB_LOCK_NAME);
+    int fd = -1;
+    int number =
+        quipu_lock_file_open(store->folder_fd, QUIPU_LMDB_LOCK_NAME, O_RDWR | O_CREAT, &fd);
+    if (number != 0) {
+        return quipu_lock_file_error(err, number, store->path, QUIPU_LMDB_LOCK_NAME);
     }
     enum quipu_status status = QUIPU_OK;
     if (fallocate(fd, 0, 0, LMDB_LOCK_BYTES) != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {

@@ -190,18 +190,66 @@ static enum quipu_status remove_one(int fd, const char *name, int flags, struct 
 
 enum quipu_status quipu_folder_remove_temp(int fd, struct quipu_error *err)
 {
-    enum quipu_status status = remove_one(fd, QUIPU_TEMP_NAME "/" QUIPU_DATA_NAME, 0, err);
-    if (status == QUIPU_OK) {
-        status = remove_one(fd, QUIPU_TEMP_NAME, AT_REMOVEDIR, err);
+    int temp = openat(fd, QUIPU_TEMP_NAME, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (temp < 0 && errno == ENOENT) {
+        return QUIPU_OK;
     }
-    return status;
+    if (temp < 0 && (errno == ENOTDIR || errno == ELOOP)) {
+        return quipu_error_set(err, QUIPU_EXISTS,
+                               "%s in the store's folder is no folder and not quipu's; move it "
+                               "away",
+                               QUIPU_TEMP_NAME);
+    }
+    if (temp < 0) {
+        return quipu_error_errno(err, errno, "open %s", QUIPU_TEMP_NAME);
+    }
+    enum quipu_status status = remove_one(temp, QUIPU_DATA_NAME, 0, err);
+    (void)close(temp); /* was only read */
+    return status == QUIPU_OK ? remove_one(fd, QUIPU_TEMP_NAME, AT_REMOVEDIR, err) : status;
 }
 
-/* Start and length of a lock of others in this stretch; length 0: none. */
-static enum quipu_status find_lock(int fd, off_t from, off_t bytes, struct flock *out,
+/* ------------------------------------------------------------------ locks */
+
+int quipu_lock_file_open(int fd, const char *name, int flags, int *out)
+{
+    struct stat info;
+    int opened = openat(fd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    int number = opened < 0 || fstat(opened, &info) != 0 ? errno : 0;
+    if (number == 0 && !S_ISREG(info.st_mode)) {
+        number = ELOOP; /* one word for all that is no plain file */
+    }
+    if (number == 0) {
+        *out = opened;
+    } else if (opened >= 0) {
+        (void)close(opened); /* nothing was written */
+    }
+    return number;
+}
+
+enum quipu_status quipu_lock_file_error(struct quipu_error *err, int number, const char *path,
+                                        const char *name)
+{
+    if (number == ELOOP || number == ENXIO) {
+        return quipu_error_set(err, QUIPU_INVALID, "%s: %s is not a plain file; move it away", path,
+                               name);
+    }
+    return quipu_error_errno(err, number, "%s: open %s", path, name);
+}
+
+bool quipu_folder_names(int fd, const char *name, int opened)
+{
+    struct stat file;
+    struct stat named;
+    return fstat(opened, &file) == 0 && fstatat(fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           file.st_ino == named.st_ino && file.st_dev == named.st_dev;
+}
+
+/* What is in the way of a lock of this type in this stretch: its start and length; length 0:
+ * nothing. */
+static enum quipu_status find_lock(int fd, short type, off_t from, off_t bytes, struct flock *out,
                                    struct quipu_error *err)
 {
-    *out = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = from, .l_len = bytes};
+    *out = (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = from, .l_len = bytes};
     if (fcntl(fd, F_OFD_GETLK, out) != 0) {
         return quipu_error_errno(err, errno, "look at the locks of %s", QUIPU_OPEN_LOCK_NAME);
     }
@@ -223,7 +271,7 @@ enum quipu_status quipu_folder_lock_alone(int fd, const char *path, struct quipu
         return quipu_error_errno(err, errno, "lock %s of %s", QUIPU_OPEN_LOCK_NAME, path);
     }
     struct flock found;
-    enum quipu_status status = find_lock(fd, 0, QUIPU_CREATION_BYTE, &found, err);
+    enum quipu_status status = find_lock(fd, F_WRLCK, 0, QUIPU_CREATION_BYTE, &found, err);
     if (status != QUIPU_OK) {
         return status;
     }
@@ -238,16 +286,82 @@ enum quipu_status quipu_folder_lock_alone(int fd, const char *path, struct quipu
                            found.l_start == (off_t)getpid() ? ", this one" : "");
 }
 
+/* Number of the process that holds the store alone, or reads it; 0 where there is none any more. */
+static enum quipu_status find_process(int fd, off_t bytes, long *process, struct quipu_error *err)
+{
+    struct flock found;
+    enum quipu_status status =
+        find_lock(fd, F_WRLCK, bytes, QUIPU_READER_BYTES - QUIPU_ALONE_BYTES, &found, err);
+    if (status == QUIPU_OK) {
+        *process = found.l_len == 0 ? 0L : (long)(found.l_start - bytes);
+    }
+    return status;
+}
+
+static enum quipu_status being_read(int fd, const char *path, struct quipu_error *err)
+{
+    long process = 0;
+    enum quipu_status status = find_process(fd, QUIPU_READER_BYTES, &process, err);
+    return status != QUIPU_OK
+               ? status
+               : quipu_error_set(err, QUIPU_BUSY,
+                                 "%s is being read by process %ld, which cannot write there and so "
+                                 "must not be written under; try again when it has ended",
+                                 path, process);
+}
+
+enum quipu_status quipu_folder_lock_reader(int fd, const char *path, struct quipu_error *err)
+{
+    struct flock all = {
+        .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = QUIPU_CREATION_BYTE};
+    if (fcntl(fd, F_OFD_SETLK, &all) == 0) {
+        struct flock own = {.l_type = F_RDLCK,
+                            .l_whence = SEEK_SET,
+                            .l_start = QUIPU_READER_BYTES + getpid(),
+                            .l_len = 1};
+        /* Only for the message of whoever is kept out: nobody else can be in the way. */
+        (void)fcntl(fd, F_OFD_SETLK, &own);
+        return QUIPU_OK;
+    }
+    if (errno != EAGAIN && errno != EACCES) {
+        return quipu_error_errno(err, errno, "lock %s of %s", QUIPU_OPEN_LOCK_NAME, path);
+    }
+    struct flock found;
+    enum quipu_status status = find_lock(fd, F_RDLCK, 0, QUIPU_CREATION_BYTE, &found, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (found.l_len == 0) {
+        return quipu_error_set(err, QUIPU_BUSY, "%s was in use just now; try again", path);
+    }
+    if (found.l_len != 1) {
+        return quipu_folder_explain_lock(fd, path, err);
+    }
+    return quipu_error_set(err, QUIPU_BUSY,
+                           "%s is open in process %ld, which may write, and cannot be read beside "
+                           "it by who cannot write there; close it there first, or read a backup",
+                           path, (long)found.l_start);
+}
+
+void quipu_folder_unlock(int fd)
+{
+    struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0};
+    (void)fcntl(fd, F_OFD_SETLK, &all); /* cannot fail where it splits no lock */
+}
+
 enum quipu_status quipu_folder_explain_lock(int fd, const char *path, struct quipu_error *err)
 {
     struct flock own;
-    struct flock keeper = {.l_len = 0};
-    enum quipu_status status = find_lock(fd, (off_t)getpid(), 1, &own, err);
+    long keeper = 0;
+    enum quipu_status status = find_lock(fd, F_WRLCK, (off_t)getpid(), 1, &own, err);
     if (status == QUIPU_OK) {
-        status = find_lock(fd, QUIPU_ALONE_BYTES, 0, &keeper, err);
+        status = find_process(fd, QUIPU_ALONE_BYTES, &keeper, err);
     }
     if (status != QUIPU_OK) {
         return status;
+    }
+    if (own.l_len != 0 && own.l_type == F_RDLCK) {
+        return being_read(fd, path, err);
     }
     if (own.l_len == 1) {
         return quipu_error_set(err, QUIPU_EXISTS,
@@ -257,10 +371,9 @@ enum quipu_status quipu_folder_explain_lock(int fd, const char *path, struct qui
     }
     /* It may have ended between the two looks; trying again is right then too. */
     return quipu_error_set(err, QUIPU_BUSY,
-                           "%s is being compacted or repaired by process %ld; try again when it is "
-                           "done",
-                           path,
-                           keeper.l_len == 0 ? 0L : (long)(keeper.l_start - QUIPU_ALONE_BYTES));
+                           "%s is being made, compacted or repaired by process %ld; try again when "
+                           "it is done",
+                           path, keeper);
 }
 
 enum quipu_status quipu_byte_lock(int fd, off_t byte, bool wait, bool *is_held,

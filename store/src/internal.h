@@ -119,7 +119,7 @@ struct quipu_store {
     const volatile uint8_t *own_mark;
     int folder_fd;
     int open_lock_fd;
-    bool is_read_only; /* the folder cannot be written: no lock file is there or can be used */
+    bool is_read_only; /* the folder cannot be written: LMDB's locks cannot be used */
     bool is_alone;     /* no other process can have it open, nor open it */
     bool is_repair;    /* to be read for its log and its tables: what derives may be missing */
     bool is_scratch;   /* in create.tmp: no locks, synced once at the end */
@@ -265,6 +265,11 @@ QUIPU_MUST_CHECK enum quipu_status quipu_store_open_alone(const char *path,
                                                           const struct quipu_store_tuning *tuning,
                                                           bool is_repair, struct quipu_store **out,
                                                           struct quipu_error *err);
+/* Of a store that is_read_only: keep writers out until it is closed. Where there is no open.lock
+ * nobody writes, and open_lock_fd stays -1: to be called again before each reading. Fails with
+ * QUIPU_BUSY, QUIPU_PERMISSION. */
+QUIPU_MUST_CHECK enum quipu_status quipu_store_guard(struct quipu_store *store,
+                                                     struct quipu_error *err);
 /* Open what was built in the parent's create.tmp. */
 QUIPU_MUST_CHECK enum quipu_status quipu_store_open_scratch(const struct quipu_store *parent,
                                                             struct quipu_store **out,

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "folder.h"
@@ -45,10 +44,15 @@ static enum quipu_status held_elsewhere(int fd, const char *path, const char *na
                                         struct quipu_error *err)
 {
     char text[16] = {0};
+    char own[16];
     ssize_t len = pread(fd, text, sizeof text - 1, 0);
     text[len > 0 ? strcspn(text, "\n") : 0] = 0;
-    return quipu_error_set(err, QUIPU_BUSY, "%s: the lock %s is held by process %s", path, name,
-                           text[0] != 0 ? text : "unknown");
+    (void)snprintf(own, sizeof own, "%ld", (long)getpid()); /* fits */
+    return quipu_error_set(err, QUIPU_BUSY, "%s: the lock %s is held by process %s%s", path, name,
+                           text[0] != 0 ? text : "unknown",
+                           strcmp(text, own) == 0
+                               ? ", this one (or one of another container, with the same number)"
+                               : "");
 }
 
 /* Only for people, so a failure of it does not matter. */
@@ -71,30 +75,20 @@ static enum quipu_status name_check(const char *name, struct quipu_error *err)
                                  LOCK_NAME_BYTES_MAX);
 }
 
-/* Does the file that was opened still have its name? */
-static bool has_its_name(const struct quipu_store_lock *lock)
-{
-    struct stat opened;
-    struct stat named;
-    return fstat(lock->fd, &opened) == 0 &&
-           fstatat(lock->folder_fd, lock->file, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-           opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
-}
-
 /* @retval QUIPU_DONE  the file was deleted meanwhile: once more */
 static enum quipu_status take_once(const struct quipu_store *store, const char *name,
                                    struct quipu_store_lock *lock, struct quipu_error *err)
 {
     bool is_held = false;
-    lock->fd = openat(store->folder_fd, lock->file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (lock->fd < 0) {
-        return quipu_error_errno(err, errno, "%s: open %s", store->path, lock->file);
+    int number = quipu_lock_file_open(store->folder_fd, lock->file, O_RDWR | O_CREAT, &lock->fd);
+    if (number != 0) {
+        return quipu_lock_file_error(err, number, store->path, lock->file);
     }
     enum quipu_status status = quipu_byte_lock(lock->fd, lock->byte, false, &is_held, err);
     if (status == QUIPU_OK && !is_held) {
         status = held_elsewhere(lock->fd, store->path, name, err);
     }
-    if (status == QUIPU_OK && !has_its_name(lock)) {
+    if (status == QUIPU_OK && !quipu_folder_names(store->folder_fd, lock->file, lock->fd)) {
         status = QUIPU_DONE;
     }
     if (status != QUIPU_OK) {
@@ -202,13 +196,14 @@ enum quipu_status quipu_store_claim_is_held(struct quipu_store *store, const cha
         return status;
     }
     (void)snprintf(file, sizeof file, "%s.lock", name); /* fits: it was checked */
-    int fd = openat(store->folder_fd, file, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT) {
+    int fd = -1;
+    int code = quipu_lock_file_open(store->folder_fd, file, O_RDONLY, &fd);
+    if (code == ENOENT) {
         *out = false; /* nobody ever claimed one */
         return QUIPU_OK;
     }
-    if (fd < 0) {
-        return quipu_error_errno(err, errno, "%s: open %s", store->path, file);
+    if (code != 0) {
+        return quipu_lock_file_error(err, code, store->path, file);
     }
     struct flock found = {
         .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)number, .l_len = 1};

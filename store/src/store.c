@@ -18,6 +18,9 @@
 /* The least that can be mapped; the kernel rounds up. */
 #define OWN_MARK_BYTES 1
 
+/* So often open.lock may be deleted between our opening and locking it. */
+#define OPEN_TRIES 100
+
 /* Less than this left, and a write error is the disk being full. */
 #define DISK_LEAST_BYTES (UINT64_C(1) << 20)
 
@@ -140,8 +143,9 @@ static enum quipu_status check_folder(const struct quipu_store *store, struct qu
                                  "%s: no store in this folder, and it is not empty", store->path);
 }
 
-/* A store on a read-only mount, or in a folder of somebody else, can still be read and verified:
- * then there are no locks at all, which is right where nobody writes. */
+/* A store on a read-only mount, or in a folder of somebody else, can still be read and verified.
+ * LMDB's own locks cannot be taken there, so whoever writes would reuse pages that are being read:
+ * writers are kept out as long as it is open (quipu_store_guard). */
 static bool is_for_reading_only(const struct quipu_store *store, int number)
 {
     bool has_data = false;
@@ -152,33 +156,83 @@ static bool is_for_reading_only(const struct quipu_store *store, int number)
            has_data;
 }
 
+/* @retval QUIPU_DONE  the file was deleted meanwhile (backup.c does that): once more */
+static enum quipu_status lock_open_file(const struct quipu_store *store, int fd,
+                                        struct quipu_error *err)
+{
+    bool is_held = true;
+    enum quipu_status status;
+    if (store->is_read_only) {
+        status = quipu_folder_lock_reader(fd, store->path, err);
+    } else if (store->is_alone) {
+        status = quipu_folder_lock_alone(fd, store->path, err);
+    } else {
+        status = quipu_byte_lock(fd, (off_t)store->pid, false, &is_held, err);
+    }
+    if (status == QUIPU_OK && !is_held) {
+        status = quipu_folder_explain_lock(fd, store->path, err);
+    }
+    if (status == QUIPU_OK && !quipu_folder_names(store->folder_fd, QUIPU_OPEN_LOCK_NAME, fd)) {
+        status = QUIPU_DONE;
+    }
+    return status;
+}
+
+enum quipu_status quipu_store_guard(struct quipu_store *store, struct quipu_error *err)
+{
+    int fd = -1;
+    int number = quipu_lock_file_open(store->folder_fd, QUIPU_OPEN_LOCK_NAME, O_RDONLY, &fd);
+    if (number == ENOENT) {
+        return QUIPU_OK; /* nobody has it open for writing, who would have made the file */
+    }
+    if (number == EACCES) {
+        return quipu_error_set(err, QUIPU_PERMISSION,
+                               "%s: %s cannot be read, so nobody can tell whether the store is "
+                               "being written to; have it made readable (chmod a+r), or read a "
+                               "backup",
+                               store->path, QUIPU_OPEN_LOCK_NAME);
+    }
+    if (number != 0) {
+        return quipu_lock_file_error(err, number, store->path, QUIPU_OPEN_LOCK_NAME);
+    }
+    enum quipu_status status = lock_open_file(store, fd, err);
+    if (status == QUIPU_DONE) {
+        status = quipu_error_set(err, QUIPU_BUSY, "%s was in use just now; try again", store->path);
+    }
+    if (status != QUIPU_OK) {
+        (void)close(fd); /* was only read */
+        return status;
+    }
+    store->open_lock_fd = fd;
+    return QUIPU_OK;
+}
+
 /* One byte of open.lock for each process that has the store open. LMDB's own locks would be dropped
  * by a second opening in the same process, so it must not come that far. */
 static enum quipu_status take_open_lock(struct quipu_store *store, struct quipu_error *err)
 {
-    store->open_lock_fd =
-        openat(store->folder_fd, QUIPU_OPEN_LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (store->open_lock_fd < 0) {
-        int number = errno;
-        if (is_for_reading_only(store, number)) {
+    enum quipu_status status = QUIPU_DONE;
+    for (int i = 0; i < OPEN_TRIES && status == QUIPU_DONE; i++) {
+        int fd = -1;
+        int number =
+            quipu_lock_file_open(store->folder_fd, QUIPU_OPEN_LOCK_NAME, O_RDWR | O_CREAT, &fd);
+        if (number != 0 && is_for_reading_only(store, number)) {
             store->is_read_only = true;
-            return QUIPU_OK;
+            return store->is_alone ? QUIPU_OK : quipu_store_guard(store, err);
         }
-        return quipu_error_errno(err, number, "%s: open %s", store->path, QUIPU_OPEN_LOCK_NAME);
+        if (number != 0) {
+            return quipu_lock_file_error(err, number, store->path, QUIPU_OPEN_LOCK_NAME);
+        }
+        status = lock_open_file(store, fd, err);
+        if (status == QUIPU_OK) {
+            store->open_lock_fd = fd;
+        } else {
+            (void)close(fd); /* nothing was written */
+        }
     }
-    bool is_held = true;
-    enum quipu_status status =
-        store->is_alone
-            ? quipu_folder_lock_alone(store->open_lock_fd, store->path, err)
-            : quipu_byte_lock(store->open_lock_fd, (off_t)store->pid, false, &is_held, err);
-    if (status == QUIPU_OK && !is_held) {
-        status = quipu_folder_explain_lock(store->open_lock_fd, store->path, err);
-    }
-    if (status != QUIPU_OK) {
-        (void)close(store->open_lock_fd); /* nothing was written */
-        store->open_lock_fd = -1;
-    }
-    return status;
+    return status != QUIPU_DONE
+               ? status
+               : quipu_error_set(err, QUIPU_BUSY, "%s was in use just now; try again", store->path);
 }
 
 static enum quipu_status create_under_lock(struct quipu_store *store, struct quipu_error *err)
@@ -344,8 +398,8 @@ enum quipu_status quipu_store_open_scratch(const struct quipu_store *parent,
         status = quipu_folder_temp_path(parent->real_path, store->real_path, err);
     }
     if (status == QUIPU_OK) {
-        store->folder_fd =
-            openat(parent->folder_fd, QUIPU_TEMP_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        store->folder_fd = openat(parent->folder_fd, QUIPU_TEMP_NAME,
+                                  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (store->folder_fd < 0) {
             status = quipu_error_errno(err, errno, "%s: open %s", parent->path, QUIPU_TEMP_NAME);
         }
@@ -379,8 +433,7 @@ void quipu_store_close(struct quipu_store **store_pointer)
     if (quipu_store_is_own(store)) {
         quipu_env_close(store);
         if (store->open_lock_fd >= 0) {
-            /* Not left to close: a child that was forked meanwhile has the file open too. */
-            quipu_byte_unlock(store->open_lock_fd, (off_t)store->pid);
+            quipu_folder_unlock(store->open_lock_fd);
         }
     }
     /* In a forked child the environment is the parent's: its map and locks are left alone. */

@@ -66,7 +66,12 @@ enum quipu_status quipu_store_enter(struct quipu_store *store, bool will_write,
 {
     enum quipu_status status = QUIPU_OK;
     pthread_mutex_lock(&store->mutex);
-    if (store->active == 0) {
+    if (store->is_read_only && store->open_lock_fd < 0) {
+        status = quipu_store_guard(store, err);
+        /* Who made open.lock meanwhile may have put another data file in place. */
+        store->wants_reopen = store->wants_reopen || store->open_lock_fd >= 0;
+    }
+    if (status == QUIPU_OK && store->active == 0) {
         if (store->wants_reopen || store->env == NULL) {
             status = reopen(store, err);
         } else if (store->wants_larger_map) {
@@ -75,7 +80,7 @@ enum quipu_status quipu_store_enter(struct quipu_store *store, bool will_write,
             status = quipu_env_remap(store, err);
             store->wants_larger_map = status != QUIPU_OK;
         }
-    } else if (store->wants_reopen && will_write) {
+    } else if (status == QUIPU_OK && store->wants_reopen && will_write) {
         status =
             quipu_error_set(err, QUIPU_IO,
                             "%s: a write failed before; end every transaction of this process, "

@@ -43,6 +43,7 @@ Test(store_files, a_lock_has_one_holder_and_says_who_it_is)
     cr_assert_eq(quipu_store_lock_take(fixture.store, "flush", &lock, &err), QUIPU_OK);
     cr_assert_eq(quipu_store_lock_take(fixture.store, "flush", &second, &err), QUIPU_BUSY);
     cr_assert(strstr(err.message, pid) != NULL, "%s", err.message);
+    cr_assert_not_null(strstr(err.message, ", this one"), "%s", err.message);
     cr_assert_eq(quipu_store_lock_take(fixture.store, "pull", &second, &err), QUIPU_OK);
     quipu_store_lock_release(&second);
     quipu_store_lock_release(&lock);
@@ -155,6 +156,95 @@ Test(store_files, names_of_locks_are_plain)
         quipu_store_lock_take(fixture.store, "12345678901234567890123456789012", &lock, NULL),
         QUIPU_OK);
     quipu_store_lock_release(&lock);
+}
+
+/* ------------------------------------------------------------------ what is put in our way */
+
+static const char precious[] = "the log of another store";
+
+/* "<store>/<name>" */
+static char *path_of(const char *name, char out[3 * TEMP_DIR_BYTES])
+{
+    (void)snprintf(out, 3 * TEMP_DIR_BYTES, "%s/%s", fixture.path, name);
+    return out;
+}
+
+/* A folder "elsewhere" with a data.mdb, beside the store. */
+static void put_precious(void)
+{
+    char path[2 * TEMP_DIR_BYTES];
+    cr_assert_eq(mkdir(temp_dir_join(&fixture.dir, "elsewhere", path), 0700), 0);
+    FILE *file = fopen(temp_dir_join(&fixture.dir, "elsewhere/data.mdb", path), "w");
+    cr_assert_not_null(file);
+    cr_assert_geq(fputs(precious, file), 0);
+    cr_assert_eq(fclose(file), 0);
+}
+
+static void assert_precious(void)
+{
+    char path[2 * TEMP_DIR_BYTES];
+    char text[sizeof precious + 1] = {0};
+    FILE *file = fopen(temp_dir_join(&fixture.dir, "elsewhere/data.mdb", path), "r");
+    cr_assert_not_null(file, "it was deleted");
+    cr_assert_eq(fread(text, 1, sizeof text, file), sizeof precious - 1);
+    cr_assert_str_eq(text, precious);
+    cr_assert_eq(fclose(file), 0);
+}
+
+Test(store_files, a_link_is_not_taken_for_a_folder_that_was_left_over)
+{
+    char path[3 * TEMP_DIR_BYTES];
+    struct quipu_error err;
+    put_precious();
+    quipu_store_close(&fixture.store);
+    cr_assert_eq(symlink("../elsewhere", path_of("create.tmp", path)), 0);
+
+    cr_assert_eq(quipu_store_open(fixture.path, NULL, &fixture.store, &err), QUIPU_EXISTS);
+    cr_assert_not_null(strstr(err.message, "create.tmp"), "%s", err.message);
+    assert_precious();
+    cr_assert_eq(quipu_store_compact(fixture.path, NULL, NULL, &err), QUIPU_EXISTS);
+    assert_precious();
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(quipu_store_open(fixture.path, NULL, &fixture.store, &err), QUIPU_OK);
+}
+
+Test(store_files, a_lock_file_that_is_a_link_is_not_written_to)
+{
+    static const char *const of_opening[] = {"open.lock", "lock.mdb"};
+    char path[3 * TEMP_DIR_BYTES];
+    struct quipu_store_lock *lock = NULL;
+    struct quipu_error err;
+    bool is_held;
+    put_precious();
+    cr_assert_eq(symlink("../elsewhere/data.mdb", path_of("flush.lock", path)), 0);
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "flush", &lock, &err), QUIPU_INVALID);
+    cr_assert_not_null(strstr(err.message, "flush.lock is not a plain file"), "%s", err.message);
+    cr_assert_eq(quipu_store_claim_take(fixture.store, "flush", 1, &lock, &err), QUIPU_INVALID);
+    cr_assert_eq(quipu_store_claim_is_held(fixture.store, "flush", 1, &is_held, &err),
+                 QUIPU_INVALID);
+    assert_precious();
+    quipu_store_close(&fixture.store);
+    for (size_t i = 0; i < sizeof of_opening / sizeof of_opening[0]; i++) {
+        cr_assert_eq(unlink(path_of(of_opening[i], path)), 0);
+        cr_assert_eq(symlink("../elsewhere/data.mdb", path), 0);
+        cr_assert_eq(quipu_store_open(fixture.path, NULL, &fixture.store, &err), QUIPU_INVALID,
+                     "%s", of_opening[i]);
+        assert_precious();
+        cr_assert_eq(unlink(path), 0);
+    }
+    cr_assert_eq(quipu_store_open(fixture.path, NULL, &fixture.store, &err), QUIPU_OK);
+}
+
+/* Opening a FIFO for reading waits for whoever writes to it. */
+Test(store_files, a_lock_file_that_is_a_fifo_keeps_nobody_waiting, .timeout = 60)
+{
+    char path[3 * TEMP_DIR_BYTES];
+    struct quipu_store_lock *lock = NULL;
+    bool is_held;
+    cr_assert_eq(mkfifo(path_of("flush.lock", path), 0600), 0);
+    cr_assert_eq(quipu_store_claim_is_held(fixture.store, "flush", 1, &is_held, NULL),
+                 QUIPU_INVALID);
+    cr_assert_eq(quipu_store_lock_take(fixture.store, "flush", &lock, NULL), QUIPU_INVALID);
 }
 
 Test(store_files, a_lock_of_another_process_ends_with_it)

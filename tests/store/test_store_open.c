@@ -342,9 +342,12 @@ static void put_row(struct quipu_txn *txn, uint32_t number, size_t len)
 static enum quipu_status read_only_in_child(const struct fixture *fixture)
 {
     char data[3 * TEMP_DIR_BYTES];
+    char lock[3 * TEMP_DIR_BYTES];
     snprintf(data, sizeof data, "%s/data.mdb", fixture->path);
+    snprintf(lock, sizeof lock, "%s/open.lock", fixture->path);
     cr_assert_eq(chmod(fixture->dir.path, 0755), 0);
     cr_assert_eq(chmod(data, 0444), 0);
+    cr_assert_eq(chmod(lock, 0444), 0);
     cr_assert_eq(chmod(fixture->path, 0555), 0);
     pid_t pid = fork();
     if (pid == 0) {
@@ -367,6 +370,7 @@ static enum quipu_status read_only_in_child(const struct fixture *fixture)
     waitpid(pid, &how, 0);
     cr_assert_eq(chmod(fixture->path, 0700), 0);
     cr_assert_eq(chmod(data, 0600), 0);
+    cr_assert_eq(chmod(lock, 0600), 0);
     cr_assert(WIFEXITED(how));
     return (enum quipu_status)WEXITSTATUS(how);
 }

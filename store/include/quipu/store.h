@@ -80,15 +80,18 @@ struct quipu_store_options {
  * Open (or make) the store in the folder `path`; the folder itself is made, with mode 0700, its
  * parents are not. `options` NULL: create if missing, durable.
  *
- * A store whose folder cannot be written, such as on a read-only mount, is opened for reading, and
- * without locks: nobody may write to it by another way meanwhile. What would write, and named
- * locks, fail with QUIPU_PERMISSION.
+ * A store whose folder cannot be written, such as on a read-only mount, is opened for reading.
+ * Nobody can open it for writing until it is closed (QUIPU_BUSY there), and it is not opened where
+ * somebody has done so. That takes the right to read `open.lock`; a folder without that file, such
+ * as a backup's, is looked at again before each transaction. What would write, and named locks,
+ * fail with QUIPU_PERMISSION.
  *
  * @retval QUIPU_NOT_FOUND     no such folder, or no store in it, and OPEN_EXISTING
  * @retval QUIPU_EXISTS        CREATE_NEW and there is a store; or already open in this process
  * @retval QUIPU_NOT_A_STORE   the folder holds something else (a file, or another LMDB environment,
  * or for CREATE_* a folder that is not empty and has no store)
- * @retval QUIPU_BUSY          it is being compacted or repaired; err names the process
+ * @retval QUIPU_BUSY          it is being made by a backup, compacted or repaired; or it is open
+ * elsewhere, and only one of the two can write to its folder; err names the process
  * @retval QUIPU_FORMAT_NEWER  made by a newer quipu
  * @retval QUIPU_CORRUPT       truncated or otherwise structurally broken
  * @retval QUIPU_PERMISSION, QUIPU_IO, QUIPU_NO_SPACE, QUIPU_NO_MEMORY, QUIPU_INVALID
@@ -114,8 +117,10 @@ QUIPU_API struct quipu_uuid quipu_store_id(const struct quipu_store *store);
 /**
  * Write a consistent, compacted copy of the environment into the new or empty folder `path` while
  * others read and write. The copy is synced before this returns. Files beside the environment
- * (keys) are not copied. The copy is marked as one (quipu_txn_backup_mark). @retval QUIPU_EXISTS
- * the folder is not empty. @retval QUIPU_IO, QUIPU_NO_SPACE, …
+ * (keys) are not copied. The copy is marked as one (quipu_txn_backup_mark).
+ * @retval QUIPU_EXISTS  the folder is not empty
+ * @retval QUIPU_BUSY    another backup, or a new store, is being made there; err names the process
+ * @retval QUIPU_IO, QUIPU_NO_SPACE, …
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_store_backup(struct quipu_store *store, const char *path, struct quipu_error *err);
@@ -124,7 +129,8 @@ quipu_store_backup(struct quipu_store *store, const char *path, struct quipu_err
  * that one flusher runs at a time. Released by the system if the process dies. `name` is 1 to 32 of
  * a-z, 0-9 and '-', and not "open" or "lock"; the file is "<name>.lock". Release it before the
  * store is closed.
- * @retval QUIPU_BUSY  held elsewhere; err names the process that holds it
+ * @retval QUIPU_BUSY     held already; err names the process that holds it, which may be this one
+ * @retval QUIPU_INVALID  the file is a link, or no plain file
  * @retval QUIPU_MISUSE (name; after fork), QUIPU_IO, QUIPU_PERMISSION, QUIPU_NO_MEMORY */
 struct quipu_store_lock;
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_store_lock_take(struct quipu_store *store,
@@ -156,7 +162,9 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_store_claim_is_held(struct qu
 /** A snapshot (read) or the one write in progress. Owner thread only. */
 struct quipu_txn;
 
-/** @retval QUIPU_NO_MEMORY, QUIPU_IO, QUIPU_BUSY (too many readers), QUIPU_MISUSE (after fork) */
+/** @retval QUIPU_NO_MEMORY, QUIPU_IO, QUIPU_MISUSE (after fork)
+ * @retval QUIPU_BUSY  too many readers; or the store can only be read here, and is being written to
+ */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_txn_begin_read(struct quipu_store *store, struct quipu_txn **out, struct quipu_error *err);
 
