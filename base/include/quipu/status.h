@@ -26,7 +26,7 @@ extern "C" {
     X(EVENT_ID_CONFLICT, 15, "another event has this event_id")                                    \
     X(SECRET_REFUSED, 16, "payload holds secret material")                                         \
     X(EXISTS, 17, "exists already")                                                                \
-    X(BUSY, 18, "another process is doing this")                                                   \
+    X(BUSY, 18, "in use, or being done already")                                                   \
     X(STOPPED, 19, "stopped on request")                                                           \
     X(PARKED, 20, "parked in front of an event that could not be applied")                         \
     X(PAUSED, 21, "paused on request")                                                             \
