@@ -75,29 +75,3 @@ void quipu_event_message(const struct event_texts *texts, struct quipu_slice env
         quipu_outgoing_add(out, "traceparent", texts->traceparent);
     }
 }
-
-void quipu_event_check_message(const char *stream, const struct event_texts *texts,
-                               char subject[EVENT_CHECK_SUBJECT_BYTES], struct nats_outgoing *out)
-{
-    (void)snprintf(subject, EVENT_CHECK_SUBJECT_BYTES, "$JS.API.DIRECT.GET.%s.%s", stream,
-                   texts->subject);
-    memset(out, 0, sizeof *out);
-    out->subject = subject;
-}
-
-void quipu_event_ask_leader_message(const char *stream, const struct event_texts *texts,
-                                    struct event_ask_room *room, struct nats_outgoing *out)
-{
-    (void)snprintf(room->subject, sizeof room->subject, "$JS.API.STREAM.MSG.GET.%s", stream);
-    char *to = room->body + snprintf(room->body, sizeof room->body, "{\"last_by_subj\":\"");
-    for (const char *from = texts->subject; *from != 0; from++) {
-        if (*from == '"' || *from == '\\') {
-            *to++ = '\\';
-        }
-        *to++ = *from;
-    }
-    memcpy(to, "\"}", sizeof "\"}");
-    memset(out, 0, sizeof *out);
-    out->subject = room->subject;
-    out->body = quipu_slice_text(room->body);
-}

@@ -1,6 +1,5 @@
 /*
- * An event as a message: its subject, its headers, its body; and the question for what is stored
- * under its subject.
+ * An event as a message: its subject, its headers, its body.
  *
  * Specification: docs/SPEC.md §10.3.
  *
@@ -48,19 +47,5 @@ enum event_guard {
 /* The message; borrows from `texts` and `envelope`. `guards`: of enum event_guard. */
 void quipu_event_message(const struct event_texts *texts, struct quipu_slice envelope,
                          unsigned guards, struct nats_outgoing *out);
-
-#define EVENT_CHECK_SUBJECT_BYTES (EVENT_SUBJECT_BYTES + NATS_NAME_BYTES_MAX + 32)
-
-/* The direct get for the last message on the event's subject; borrows `subject`. */
-void quipu_event_check_message(const char *stream, const struct event_texts *texts,
-                               char subject[EVENT_CHECK_SUBJECT_BYTES], struct nats_outgoing *out);
-
-/* The question for the same to the stream's leader; borrows `room`. */
-struct event_ask_room {
-    char subject[NATS_NAME_BYTES_MAX + 32];
-    char body[2 * EVENT_SUBJECT_BYTES + 32];
-};
-void quipu_event_ask_leader_message(const char *stream, const struct event_texts *texts,
-                                    struct event_ask_room *room, struct nats_outgoing *out);
 
 #endif

@@ -16,11 +16,11 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "flusher.h"
 #include "patience.h"
 #include "receipt_stream.h"
+#include "stored.h"
 
 #define US_PER_MS 1000
 #define HOLDS_US  ((int64_t)10 * 1000 * 1000)
@@ -82,20 +82,23 @@ static enum quipu_status probe_make(struct flusher *flusher, uint64_t position, 
 /* Under its subject, with its sequence, and byte by byte. */
 static bool is_still_there(struct quipu_nats *nats, const struct probe *probe, uint64_t sequence)
 {
-    char subject[EVENT_CHECK_SUBJECT_BYTES];
+    const struct stored_ask ask = {.stream = nats->stream, .subject = probe->texts.subject};
+    struct stored_room room;
     struct nats_outgoing message;
     struct quipu_error ignored;
     natsMsg *reply = NULL;
     struct nats_token token = {nats->next_token++, 0};
-    quipu_event_check_message(nats->stream, &probe->texts, subject, &message);
+    quipu_stored_request(&ask, STORED_DIRECT, &room, &message);
     if (quipu_nats_publish(nats, &message, &token, &ignored) != QUIPU_OK ||
         !receive_reply(nats, token.number, &reply)) {
         return false;
     }
-    const char *number = quipu_msg_header(reply, "Nats-Sequence");
-    struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_msg_body(reply));
-    bool is_there = quipu_msg_status(reply) == 0 && number != NULL &&
-                    strtoull(number, NULL, 10) == sequence && quipu_cid_equal(&cid, &probe->cid);
+    struct stored stored;
+    quipu_stored_read(reply, &stored);
+    struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, stored.body);
+    bool is_there =
+        stored.code == 0 && stored.sequence == sequence && quipu_cid_equal(&cid, &probe->cid);
+    quipu_stored_release(&stored);
     natsMsg_Destroy(reply);
     return is_there;
 }

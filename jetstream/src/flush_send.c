@@ -1,5 +1,6 @@
 /*
- * What the window says becomes messages, and what the server says becomes answers for the window.
+ * What the window says becomes messages, and what the server says becomes answers for the window;
+ * what is a question, and its answer, in flush_questions.c.
  *
  * Specification: docs/SPEC.md §10.2, §10.3.
  *
@@ -16,13 +17,9 @@
 
 /* Looking whether the streams still exist, at most this often in mid-flush. */
 #define DOUBT_EVERY_US ((int64_t)500 * 1000)
-#define STATUS_NOTHING 404 /* of a direct get */
 /* Replies keep coming as long as the server is busy: whoever takes all of them before he sends what
  * they allow lets it run dry. */
 #define REPLIES_AT_ONCE 64
-/* See is_compared. */
-#define COMPARE_ALWAYS_BYTES 4096
-#define COMPARE_LONG_EVERY   16
 
 enum quipu_status quipu_flusher_end(struct flusher *flusher, enum quipu_status status)
 {
@@ -34,15 +31,14 @@ enum quipu_status quipu_flusher_end(struct flusher *flusher, enum quipu_status s
     return status;
 }
 
-static void answer(struct flusher *flusher, uint64_t ticket, enum flush_part part,
-                   enum flush_answer what, uint64_t sequence)
+void quipu_flusher_answer(struct flusher *flusher, uint64_t ticket, enum flush_part part,
+                          enum flush_answer what, uint64_t sequence)
 {
     /* A stale answer changes nothing, which is all that one must do with it. */
     (void)quipu_window_answer(&flusher->window, ticket, part, what, sequence, quipu_monotonic_us());
 }
 
-/* Why the event is refused, for its dead letter. */
-static void refuse(struct flush_item *item, enum quipu_status reason, const char *line)
+void quipu_flusher_refuse(struct flush_item *item, enum quipu_status reason, const char *line)
 {
     item->reason = reason;
     (void)snprintf(item->line, sizeof item->line, "%s", line);
@@ -54,7 +50,7 @@ static void count_stored(struct flusher *flusher, const struct flush_item *item)
     flusher->report.payload_bytes += item->payload.len;
 }
 
-static struct quipu_cid *good_place(struct flusher *flusher, const struct quipu_cid *cid)
+struct quipu_cid *quipu_flusher_good_place(struct flusher *flusher, const struct quipu_cid *cid)
 {
     return &flusher->good_payloads[cid->digest[0] % FLUSH_GOOD_PAYLOADS];
 }
@@ -78,7 +74,7 @@ static enum quipu_status doubt(struct flusher *flusher)
 /* An object of several chunks that was there: is it this payload? Read once per flush. */
 static enum quipu_status compare_chained(struct flusher *flusher, const struct flush_item *item)
 {
-    struct quipu_cid *good = good_place(flusher, &item->payload_cid);
+    struct quipu_cid *good = quipu_flusher_good_place(flusher, &item->payload_cid);
     if (quipu_cid_equal(good, &item->payload_cid)) {
         return QUIPU_OK;
     }
@@ -107,7 +103,7 @@ static enum quipu_status put_chained(struct flusher *flusher, uint64_t ticket)
         if (outcome == PAYLOAD_PUT_STORED) {
             count_stored(flusher, item);
         }
-        answer(flusher, ticket, FLUSH_CHUNK, FLUSH_STORED, 0);
+        quipu_flusher_answer(flusher, ticket, FLUSH_CHUNK, FLUSH_STORED, 0);
         return QUIPU_OK;
     }
     if (status == QUIPU_OFFLINE) {
@@ -118,18 +114,18 @@ static enum quipu_status put_chained(struct flusher *flusher, uint64_t ticket)
         status = status == QUIPU_OK ? QUIPU_TIMEOUT : status;
     }
     if (status == QUIPU_TIMEOUT) {
-        answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NOT_NOW, 0);
+        quipu_flusher_answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NOT_NOW, 0);
         return QUIPU_OK;
     }
     if (status == QUIPU_TOO_LARGE || status == QUIPU_CORRUPT) {
-        refuse(item, status, flusher->trouble.message);
-        answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NEVER, 0);
+        quipu_flusher_refuse(item, status, flusher->trouble.message);
+        quipu_flusher_answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NEVER, 0);
         return QUIPU_OK;
     }
     return quipu_flusher_end(flusher, status);
 }
 
-static enum quipu_status publish_chunk(struct flusher *flusher, uint64_t ticket)
+enum quipu_status quipu_flusher_publish_chunk(struct flusher *flusher, uint64_t ticket)
 {
     struct flush_item *item = flusher_item(flusher, ticket);
     struct nats_outgoing message;
@@ -139,7 +135,7 @@ static enum quipu_status publish_chunk(struct flusher *flusher, uint64_t ticket)
     return quipu_flusher_publish(flusher, ticket, FLUSH_CHUNK, &message);
 }
 
-static enum quipu_status publish_meta(struct flusher *flusher, uint64_t ticket)
+enum quipu_status quipu_flusher_publish_meta(struct flusher *flusher, uint64_t ticket)
 {
     struct flush_item *item = flusher_item(flusher, ticket);
     struct nats_outgoing message;
@@ -147,17 +143,6 @@ static enum quipu_status publish_meta(struct flusher *flusher, uint64_t ticket)
                                flusher_looks(flusher) ? PAYLOAD_REPLACE : PAYLOAD_EXPECT_NOTHING,
                                &message);
     return quipu_flusher_publish(flusher, ticket, FLUSH_META, &message);
-}
-
-/* Where nothing may be expected, the meta decides whether chunk and meta are sent: answer_ask. Both
- * count as sent meanwhile. */
-static enum quipu_status ask(struct flusher *flusher, uint64_t ticket)
-{
-    const struct flush_item *item = flusher_item(flusher, ticket);
-    char subject[PAYLOAD_GET_SUBJECT_BYTES];
-    struct nats_outgoing message;
-    quipu_payload_ask_message(flusher->nats->bucket_stream, &item->names, subject, &message);
-    return quipu_flusher_publish(flusher, ticket, FLUSH_ASK, &message);
 }
 
 static enum quipu_status send_chunk(struct flusher *flusher, uint64_t ticket)
@@ -170,10 +155,11 @@ static enum quipu_status send_chunk(struct flusher *flusher, uint64_t ticket)
     if (item->is_chained) {
         return put_chained(flusher, ticket);
     }
-    return flusher_looks(flusher) ? ask(flusher, ticket) : publish_chunk(flusher, ticket);
+    return flusher_looks(flusher) ? quipu_flusher_ask_meta(flusher, ticket)
+                                  : quipu_flusher_publish_chunk(flusher, ticket);
 }
 
-static bool is_chunk_up(const struct flusher *flusher, uint64_t ticket)
+bool quipu_flusher_is_chunk_up(const struct flusher *flusher, uint64_t ticket)
 {
     const struct flush_slot *slot = quipu_window_slot(&flusher->window, ticket);
     return slot != NULL && slot->parts[FLUSH_CHUNK].phase == FLUSH_DONE;
@@ -184,16 +170,18 @@ static enum quipu_status send_meta(struct flusher *flusher, uint64_t ticket)
     struct flush_item *item = flusher_item(flusher, ticket);
     if (item->is_chained) {
         /* It went up with the last chunk, or waits for it. */
-        answer(flusher, ticket, FLUSH_META,
-               is_chunk_up(flusher, ticket) ? FLUSH_STORED : FLUSH_NOT_NOW, 0);
+        quipu_flusher_answer(
+            flusher, ticket, FLUSH_META,
+            quipu_flusher_is_chunk_up(flusher, ticket) ? FLUSH_STORED : FLUSH_NOT_NOW, 0);
         return QUIPU_OK;
     }
     if (!flusher_looks(flusher)) {
-        return publish_meta(flusher, ticket);
+        return quipu_flusher_publish_meta(flusher, ticket);
     }
     /* The question that goes with the chunk decides; where that is answered for, and the meta's own
      * answer was lost, it is asked once more. */
-    return is_chunk_up(flusher, ticket) ? ask(flusher, ticket) : QUIPU_OK;
+    return quipu_flusher_is_chunk_up(flusher, ticket) ? quipu_flusher_ask_meta(flusher, ticket)
+                                                      : QUIPU_OK;
 }
 
 static enum quipu_status send_envelope(struct flusher *flusher, const struct flush_send *send)
@@ -215,33 +203,6 @@ static enum quipu_status send_envelope(struct flusher *flusher, const struct flu
     return quipu_flusher_publish(flusher, send->ticket, FLUSH_ENVELOPE, &message);
 }
 
-/* A direct get is answered by whichever server has the stream, and one that is behind (it was cut
- * off, say) knows nothing of what was stored long ago: where there are several the leader is
- * asked. */
-static enum quipu_status send_look(struct flusher *flusher, const struct flush_send *send)
-{
-    const struct flush_item *item = flusher_item(flusher, send->ticket);
-    char subject[EVENT_CHECK_SUBJECT_BYTES];
-    struct event_ask_room room;
-    struct nats_outgoing message;
-    if (flusher->stream.is_replicated) {
-        quipu_event_ask_leader_message(flusher->nats->stream, &item->texts, &room, &message);
-    } else {
-        quipu_event_check_message(flusher->nats->stream, &item->texts, subject, &message);
-    }
-    return quipu_flusher_publish(flusher, send->ticket, (uint8_t)(FLUSH_LOOK_0 + send->round),
-                                 &message);
-}
-
-static enum quipu_status send_check(struct flusher *flusher, const struct flush_send *send)
-{
-    const struct flush_item *item = flusher_item(flusher, send->ticket);
-    char subject[EVENT_CHECK_SUBJECT_BYTES];
-    struct nats_outgoing message;
-    quipu_event_check_message(flusher->nats->stream, &item->texts, subject, &message);
-    return quipu_flusher_publish(flusher, send->ticket, FLUSH_CHECK, &message);
-}
-
 static enum quipu_status send_part(struct flusher *flusher, const struct flush_send *send)
 {
     switch (send->part) {
@@ -252,9 +213,10 @@ static enum quipu_status send_part(struct flusher *flusher, const struct flush_s
     case FLUSH_ENVELOPE:
         return send_envelope(flusher, send);
     case FLUSH_LOOK:
-        return send_look(flusher, send);
+        return quipu_flusher_ask_event(flusher, send->ticket,
+                                       (uint8_t)(FLUSH_LOOK_0 + send->round));
     case FLUSH_CHECK:
-        return send_check(flusher, send);
+        return quipu_flusher_ask_event(flusher, send->ticket, FLUSH_CHECK);
     }
     return QUIPU_OK;
 }
@@ -278,51 +240,6 @@ enum quipu_status quipu_flusher_send(struct flusher *flusher)
 
 /* ------------------------------------------------------------------ answers */
 
-/* What lies under the event's subject: the same bytes are the same event. */
-static void answer_check(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
-{
-    struct flush_item *item = flusher_item(flusher, ticket);
-    int status = quipu_msg_status(msg);
-    if (status != 0) {
-        answer(flusher, ticket, FLUSH_CHECK, status == STATUS_NOTHING ? FLUSH_GONE : FLUSH_NOT_NOW,
-               0);
-        return;
-    }
-    const char *number = quipu_msg_header(msg, "Nats-Sequence");
-    uint64_t sequence = number == NULL ? 0 : strtoull(number, NULL, 10);
-    if (quipu_slice_equal(quipu_msg_body(msg), quipu_buf_slice(&item->envelope))) {
-        item->stored_unix_us = quipu_msg_stored_us(msg);
-        answer(flusher, ticket, FLUSH_CHECK, FLUSH_OURS, sequence);
-        return;
-    }
-    const char *theirs = quipu_msg_header(msg, "X-Event-CID");
-    char computed[QUIPU_CID_TEXT_BYTES];
-    struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_msg_body(msg));
-    quipu_cid_format(&cid, computed);
-    bool is_named = theirs != NULL && strcmp(theirs, item->texts.event_cid) != 0;
-    char line[FLUSH_LINE_BYTES];
-    (void)snprintf(line, sizeof line,
-                   "stream %s holds another event under event_id %s: %.80s at sequence %" PRIu64
-                   ", ours is %s",
-                   flusher->nats->stream, item->texts.event_id, is_named ? theirs : computed,
-                   sequence, item->texts.event_cid);
-    refuse(item, QUIPU_EVENT_ID_CONFLICT, line);
-    answer(flusher, ticket, FLUSH_CHECK, FLUSH_FOREIGN, sequence);
-}
-
-static void answer_look(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
-{
-    int code = quipu_msg_status(msg);
-    uint64_t sequence = 0;
-    if (flusher->stream.is_replicated &&
-        !quipu_nats_message_read(quipu_msg_body(msg), &sequence, &code)) {
-        code = -1; /* of before a change in the stream's replicas */
-    }
-    bool is_nothing = code == STATUS_NOTHING || code == JSNoMessageFoundErr;
-    enum flush_answer what = code == 0 ? FLUSH_EXISTS : is_nothing ? FLUSH_GONE : FLUSH_NOT_NOW;
-    answer(flusher, ticket, FLUSH_LOOK, what, 0);
-}
-
 /* Our chunk is new and a meta was there: see whether the chunk may stay. False: wait. */
 static bool settle_chunk(struct flusher *flusher, struct flush_item *item,
                          enum quipu_status *status)
@@ -341,18 +258,16 @@ static bool settle_chunk(struct flusher *flusher, struct flush_item *item,
     return *status == QUIPU_OK;
 }
 
-/* What lies in the bucket under the payload's CID is not that payload: an envelope that names it
- * must not go out. */
-static void refuse_payload(struct flusher *flusher, uint64_t ticket, enum flush_part part,
-                           const char *line)
+void quipu_flusher_refuse_payload(struct flusher *flusher, uint64_t ticket, enum flush_part part,
+                                  const char *line)
 {
-    refuse(flusher_item(flusher, ticket), QUIPU_CORRUPT, line);
-    answer(flusher, ticket, part, FLUSH_NEVER, 0);
+    quipu_flusher_refuse(flusher_item(flusher, ticket), QUIPU_CORRUPT, line);
+    quipu_flusher_answer(flusher, ticket, part, FLUSH_NEVER, 0);
 }
 
-static enum quipu_status answer_payload(struct flusher *flusher, uint64_t ticket,
-                                        enum flush_part part, enum flush_answer what,
-                                        uint64_t sequence)
+enum quipu_status quipu_flusher_answer_payload(struct flusher *flusher, uint64_t ticket,
+                                               enum flush_part part, enum flush_answer what,
+                                               uint64_t sequence)
 {
     struct flush_item *item = flusher_item(flusher, ticket);
     const struct flush_slot *slot = quipu_window_slot(&flusher->window, ticket);
@@ -361,7 +276,7 @@ static enum quipu_status answer_payload(struct flusher *flusher, uint64_t ticket
     }
     if (part == FLUSH_CHUNK && what == FLUSH_STORED) {
         item->chunk_sequence = sequence;
-        *good_place(flusher, &item->payload_cid) = item->payload_cid;
+        *quipu_flusher_good_place(flusher, &item->payload_cid) = item->payload_cid;
     }
     if (part == FLUSH_META && what == FLUSH_STORED) {
         count_stored(flusher, item);
@@ -372,87 +287,13 @@ static enum quipu_status answer_payload(struct flusher *flusher, uint64_t ticket
     enum quipu_status status = QUIPU_OK;
     bool is_settled = settle_chunk(flusher, item, &status);
     if (status == QUIPU_CORRUPT || status == QUIPU_TOO_LARGE) {
-        refuse_payload(flusher, ticket, part, flusher->trouble.message);
+        quipu_flusher_refuse_payload(flusher, ticket, part, flusher->trouble.message);
         return QUIPU_OK;
     }
     if (status == QUIPU_OK) {
-        answer(flusher, ticket, part, is_settled ? what : FLUSH_NOT_NOW, sequence);
+        quipu_flusher_answer(flusher, ticket, part, is_settled ? what : FLUSH_NOT_NOW, sequence);
     }
     return status;
-}
-
-/*
- * A chunk was there before ours, and anybody who may write to the bucket may have put anything
- * there; an envelope whose payload is something else is of no use to a reader, who finds out by its
- * hash. So it is asked for and compared, the chunk counting as unanswered meanwhile; a payload that
- * many events share, once. Up to a few kilobytes that costs no more than any other question. A long
- * one is a download, which a second flush of the same events would pay for all of them: of those
- * the first and then every sixteenth is compared. A bucket that somebody else writes to is noticed
- * so; that every single payload is right, quipu_reconcile shows.
- */
-static bool is_compared(struct flusher *flusher, const struct flush_item *item)
-{
-    if (quipu_cid_equal(good_place(flusher, &item->payload_cid), &item->payload_cid)) {
-        return false;
-    }
-    return item->payload.len <= COMPARE_ALWAYS_BYTES ||
-           flusher->known_payloads++ % COMPARE_LONG_EVERY == 0;
-}
-
-static enum quipu_status compare_chunk(struct flusher *flusher, uint64_t ticket, uint64_t sequence)
-{
-    const struct flush_item *item = flusher_item(flusher, ticket);
-    if (!is_compared(flusher, item)) {
-        return answer_payload(flusher, ticket, FLUSH_CHUNK, FLUSH_EXISTS, sequence);
-    }
-    char subject[PAYLOAD_GET_SUBJECT_BYTES];
-    struct nats_outgoing message;
-    quipu_payload_get_message(flusher->nats->bucket_stream, &item->names, subject, &message);
-    return quipu_flusher_publish(flusher, ticket, FLUSH_COMPARE, &message);
-}
-
-/* Whether there is a meta: then nothing is sent, unless its chunk turns out to be missing. */
-static enum quipu_status answer_ask(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
-{
-    int code = quipu_msg_status(msg);
-    if (code == STATUS_NOTHING) {
-        enum quipu_status status =
-            is_chunk_up(flusher, ticket) ? QUIPU_OK : publish_chunk(flusher, ticket);
-        return status == QUIPU_OK ? publish_meta(flusher, ticket) : status;
-    }
-    if (code != 0) {
-        answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NOT_NOW, 0);
-        return QUIPU_OK;
-    }
-    enum quipu_status status = answer_payload(flusher, ticket, FLUSH_META, FLUSH_EXISTS, 0);
-    if (status != QUIPU_OK) {
-        return status;
-    }
-    return quipu_payload_is_erased(quipu_msg_body(msg))
-               ? answer_payload(flusher, ticket, FLUSH_CHUNK, FLUSH_EXISTS, 0)
-               : compare_chunk(flusher, ticket, 0);
-}
-
-static enum quipu_status answer_compare(struct flusher *flusher, uint64_t ticket, natsMsg *msg)
-{
-    struct flush_item *item = flusher_item(flusher, ticket);
-    if (flusher_looks(flusher) && quipu_msg_status(msg) == STATUS_NOTHING) {
-        return publish_chunk(flusher, ticket);
-    }
-    if (quipu_msg_status(msg) != 0) { /* gone since, or not now: the chunk is sent again */
-        answer(flusher, ticket, FLUSH_CHUNK, FLUSH_NOT_NOW, 0);
-        return QUIPU_OK;
-    }
-    if (quipu_slice_equal(quipu_msg_body(msg), quipu_buf_slice(&item->payload))) {
-        *good_place(flusher, &item->payload_cid) = item->payload_cid;
-        return answer_payload(flusher, ticket, FLUSH_CHUNK, FLUSH_EXISTS, 0);
-    }
-    char line[FLUSH_LINE_BYTES];
-    (void)snprintf(line, sizeof line,
-                   "%.300s holds something else than payload %s; remove it from there, then retry",
-                   item->names.chunk_subject, item->names.cid);
-    refuse_payload(flusher, ticket, FLUSH_CHUNK, line);
-    return QUIPU_OK;
 }
 
 static enum quipu_status refused(struct flusher *flusher, uint64_t ticket, enum flush_part part,
@@ -465,20 +306,20 @@ static enum quipu_status refused(struct flusher *flusher, uint64_t ticket, enum 
     switch (quipu_js_refusal(ack->refusal)) {
     case JS_REFUSAL_STORED:
         if (part == FLUSH_ENVELOPE) {
-            answer(flusher, ticket, part, FLUSH_EXISTS, ack->sequence);
+            quipu_flusher_answer(flusher, ticket, part, FLUSH_EXISTS, ack->sequence);
             return QUIPU_OK;
         }
-        return part == FLUSH_CHUNK
-                   ? compare_chunk(flusher, ticket, ack->sequence)
-                   : answer_payload(flusher, ticket, part, FLUSH_EXISTS, ack->sequence);
+        return part == FLUSH_CHUNK ? quipu_flusher_compare_chunk(flusher, ticket, ack->sequence)
+                                   : quipu_flusher_answer_payload(flusher, ticket, part,
+                                                                  FLUSH_EXISTS, ack->sequence);
     case JS_REFUSAL_NOT_NOW:
-        answer(flusher, ticket, part, FLUSH_NOT_NOW, 0);
+        quipu_flusher_answer(flusher, ticket, part, FLUSH_NOT_NOW, 0);
         return QUIPU_OK;
     case JS_REFUSAL_EVENT:
         (void)snprintf(line, sizeof line, "stream %s: %.*s (JetStream error %d)", stream,
                        QUIPU_SLICE_FMT(ack->description), ack->refusal);
-        refuse(item, quipu_status_from_js(ack->refusal), line);
-        answer(flusher, ticket, part, FLUSH_NEVER, 0);
+        quipu_flusher_refuse(item, quipu_status_from_js(ack->refusal), line);
+        quipu_flusher_answer(flusher, ticket, part, FLUSH_NEVER, 0);
         return QUIPU_OK;
     case JS_REFUSAL_ALL:
         break;
@@ -514,7 +355,7 @@ static enum quipu_status answer_publish(struct flusher *flusher, uint64_t ticket
     }
     enum flush_answer what = ack.is_duplicate ? FLUSH_EXISTS : FLUSH_STORED;
     if (part != FLUSH_ENVELOPE) {
-        return answer_payload(flusher, ticket, part, what, ack.sequence);
+        return quipu_flusher_answer_payload(flusher, ticket, part, what, ack.sequence);
     }
     enum quipu_status status = quipu_failpoint("jetstream.flush.ack", &flusher->trouble);
     if (status == QUIPU_OK && what == FLUSH_STORED) {
@@ -525,7 +366,7 @@ static enum quipu_status answer_publish(struct flusher *flusher, uint64_t ticket
         status = is_strange ? doubt(flusher) : QUIPU_OK;
     }
     if (status == QUIPU_OK) {
-        answer(flusher, ticket, part, what, ack.sequence);
+        quipu_flusher_answer(flusher, ticket, part, what, ack.sequence);
     }
     return status;
 }
@@ -542,27 +383,11 @@ static enum quipu_status take_reply(struct flusher *flusher, const struct nats_t
     if (slot == NULL || slot->outcome != FLUSH_UNSETTLED) {
         return QUIPU_OK; /* stale */
     }
-    switch (token->kind) {
-    case FLUSH_COMPARE:
-        return answer_compare(flusher, token->number, msg);
-    case FLUSH_ASK:
-        return answer_ask(flusher, token->number, msg);
-    default:
-        break;
-    }
     if (token->kind >= FLUSH_KINDS) {
         return QUIPU_OK; /* nobody's */
     }
-    if (token->kind >= FLUSH_LOOK_0) {
-        if (quipu_window_look_counts(&flusher->window, token->number,
-                                     (uint8_t)(token->kind - FLUSH_LOOK_0))) {
-            answer_look(flusher, token->number, msg);
-        }
-        return QUIPU_OK;
-    }
-    if (token->kind == FLUSH_CHECK) {
-        answer_check(flusher, token->number, msg);
-        return QUIPU_OK;
+    if (token->kind >= FLUSH_PARTS || token->kind == FLUSH_CHECK) {
+        return quipu_flusher_take_answer(flusher, token, msg);
     }
     return answer_publish(flusher, token->number, (enum flush_part)token->kind, msg);
 }
@@ -584,6 +409,7 @@ enum quipu_status quipu_flusher_receive(struct flusher *flusher, int64_t wait_us
             status = take_reply(flusher, &token, msg);
             natsMsg_Destroy(msg);
         } else if (status == QUIPU_NOT_PROVISIONED) {
+            flusher->is_wary = true; /* or it was an answer that the library has swallowed */
             status = doubt(flusher);
         }
         if (status != QUIPU_OK) {

@@ -1,6 +1,6 @@
 /*
  * One flush in progress, as its files share it: collect (flush_collect.c) → send and answers
- * (flush_send.c) → record (flush_record.c), driven by the loop in flusher.c.
+ * (flush_send.c, flush_questions.c) → record (flush_record.c), driven by the loop in flusher.c.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -115,6 +115,7 @@ struct flusher {
     struct flush_rate rate;
     bool is_reconnecting;
     bool has_replies; /* that were there and have not been taken yet */
+    bool is_wary;     /* an answer could not be read: flush_questions.c */
 
     struct backoff backoff;
     int64_t began_us;
@@ -179,6 +180,48 @@ void quipu_flusher_collect(struct flusher *flusher);
 /* Publish a message of this event's; its answer comes with `kind`. @retval as quipu_nats_publish */
 enum quipu_status quipu_flusher_publish(struct flusher *flusher, uint64_t ticket, uint8_t kind,
                                         const struct nats_outgoing *message) QUIPU_MUST_CHECK;
+
+/* Hand an answer to the window; a stale one changes nothing. */
+void quipu_flusher_answer(struct flusher *flusher, uint64_t ticket, enum flush_part part,
+                          enum flush_answer what, uint64_t sequence);
+
+/* The same for chunk and meta, with what follows from it. @retval as quipu_payload_settle */
+enum quipu_status quipu_flusher_answer_payload(struct flusher *flusher, uint64_t ticket,
+                                               enum flush_part part, enum flush_answer what,
+                                               uint64_t sequence) QUIPU_MUST_CHECK;
+
+/* Why the event is refused, for its dead letter. */
+void quipu_flusher_refuse(struct flush_item *item, enum quipu_status reason, const char *line);
+
+/* What lies in the bucket under the payload's CID is not that payload: an envelope that names it
+ * must not go out. */
+void quipu_flusher_refuse_payload(struct flusher *flusher, uint64_t ticket, enum flush_part part,
+                                  const char *line);
+
+/* Where it is noted that this payload is in the bucket as it should be. */
+struct quipu_cid *quipu_flusher_good_place(struct flusher *flusher, const struct quipu_cid *cid);
+
+bool quipu_flusher_is_chunk_up(const struct flusher *flusher, uint64_t ticket);
+
+/* @retval as quipu_nats_publish */
+enum quipu_status quipu_flusher_publish_chunk(struct flusher *flusher,
+                                              uint64_t ticket) QUIPU_MUST_CHECK;
+enum quipu_status quipu_flusher_publish_meta(struct flusher *flusher,
+                                             uint64_t ticket) QUIPU_MUST_CHECK;
+
+/* Ask what lies on the event's subject (kind FLUSH_CHECK, or FLUSH_LOOK_0 and following); whether
+ * its payload has a meta; what the chunk is that was there before ours, unless that need not be
+ * known. @retval as quipu_nats_publish */
+enum quipu_status quipu_flusher_ask_event(struct flusher *flusher, uint64_t ticket,
+                                          uint8_t kind) QUIPU_MUST_CHECK;
+enum quipu_status quipu_flusher_ask_meta(struct flusher *flusher, uint64_t ticket) QUIPU_MUST_CHECK;
+enum quipu_status quipu_flusher_compare_chunk(struct flusher *flusher, uint64_t ticket,
+                                              uint64_t sequence) QUIPU_MUST_CHECK;
+
+/* The reply to one of these questions. @retval as quipu_flusher_answer_payload, and as
+ * quipu_nats_publish */
+enum quipu_status quipu_flusher_take_answer(struct flusher *flusher, const struct nats_token *token,
+                                            natsMsg *msg) QUIPU_MUST_CHECK;
 
 void quipu_pace_begin(struct flush_pace *pace);
 /* May something be sent now? */

@@ -108,24 +108,3 @@ size_t quipu_payload_chunk_max(int64_t server_max, int64_t bucket_max)
     int64_t max = server_max < bucket_max ? server_max : bucket_max;
     return max <= HEADER_ROOM_BYTES ? 0 : (size_t)(max - HEADER_ROOM_BYTES);
 }
-
-static void direct_get_message(const char *bucket_stream, const char *of,
-                               char subject[PAYLOAD_GET_SUBJECT_BYTES], struct nats_outgoing *out)
-{
-    (void)snprintf(subject, PAYLOAD_GET_SUBJECT_BYTES, "$JS.API.DIRECT.GET.%s.%s", bucket_stream,
-                   of);
-    memset(out, 0, sizeof *out);
-    out->subject = subject;
-}
-
-void quipu_payload_get_message(const char *bucket_stream, const struct payload_names *names,
-                               char subject[PAYLOAD_GET_SUBJECT_BYTES], struct nats_outgoing *out)
-{
-    direct_get_message(bucket_stream, names->chunk_subject, subject, out);
-}
-
-void quipu_payload_ask_message(const char *bucket_stream, const struct payload_names *names,
-                               char subject[PAYLOAD_GET_SUBJECT_BYTES], struct nats_outgoing *out)
-{
-    direct_get_message(bucket_stream, names->meta_subject, subject, out);
-}

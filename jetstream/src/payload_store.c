@@ -23,6 +23,7 @@
 #include "json_view.h"
 #include "nats_status.h"
 #include "quipu/store.h"
+#include "stored.h"
 #include "streams.h"
 
 /* Each round that is lost means that another writer has got further. */
@@ -50,41 +51,20 @@ static enum quipu_status object_failure(struct quipu_nats *nats, natsStatus s, i
     return quipu_js_failure(nats, s, number, what, subject, err);
 }
 
-/* Last message on a subject, or the first at or behind `sequence` where that is not 0. */
-static enum quipu_status direct_get(struct quipu_nats *nats, const char *subject, uint64_t sequence,
-                                    natsMsg **out, struct quipu_error *err)
+/* Last message on a subject, or the first at or behind `sequence` where that is not 0. To be
+ * released on QUIPU_OK. */
+static enum quipu_status object_get(struct quipu_nats *nats, const char *subject, uint64_t sequence,
+                                    struct stored *out, struct quipu_error *err)
 {
-    jsDirectGetMsgOptions options;
-    natsStatus s = jsDirectGetMsgOptions_Init(&options);
-    if (s == NATS_OK) {
-        options.Sequence = sequence;
-        if (sequence == 0) {
-            options.LastBySubject = subject;
-        } else {
-            options.NextBySubject = subject;
-        }
-        s = js_DirectGetMsg(out, nats->js, nats->bucket_stream, NULL, &options);
+    const struct stored_ask ask = {
+        .stream = nats->bucket_stream, .subject = subject, .sequence = sequence};
+    enum quipu_status status = quipu_stored_get(nats, &ask, STORED_DIRECT, out, err);
+    if (status == QUIPU_NOT_FOUND) {
+        return quipu_error_set(err, status, "bucket %s has nothing at %s", nats->bucket, subject);
     }
-    if (s == NATS_OK) {
-        return QUIPU_OK;
-    }
-    if (s == NATS_NOT_FOUND) {
-        return quipu_error_set(err, QUIPU_NOT_FOUND, "bucket %s has nothing at %s", nats->bucket,
-                               subject);
-    }
-    return object_failure(nats, s, 0, "getting", subject, err);
-}
-
-static enum quipu_status sequence_of(natsMsg *msg, uint64_t *out, struct quipu_error *err)
-{
-    const char *text = quipu_msg_header(msg, "Nats-Sequence");
-    uint64_t sequence = text == NULL ? 0 : strtoull(text, NULL, 10);
-    if (sequence == 0) {
-        return quipu_error_set(err, QUIPU_SERVER, "the server names no sequence for %s",
-                               natsMsg_GetSubject(msg));
-    }
-    *out = sequence;
-    return QUIPU_OK;
+    return status == QUIPU_NOT_PROVISIONED
+               ? object_failure(nats, NATS_NO_RESPONDERS, 0, "getting", subject, err)
+               : status;
 }
 
 struct object_message {
@@ -162,17 +142,17 @@ bool quipu_payload_is_erased(struct quipu_slice meta)
 static enum quipu_status meta_get(struct quipu_nats *nats, const struct payload_names *names,
                                   struct object_meta *out, struct quipu_error *err)
 {
-    natsMsg *msg = NULL;
-    enum quipu_status status = direct_get(nats, names->meta_subject, 0, &msg, err);
+    struct stored stored;
+    enum quipu_status status = object_get(nats, names->meta_subject, 0, &stored, err);
     if (status != QUIPU_OK) {
         return status;
     }
-    if (!meta_parse(quipu_msg_body(msg), out)) {
+    if (!meta_parse(stored.body, out)) {
         status = quipu_error_set(err, QUIPU_CORRUPT,
                                  "bucket %s: the description of object %s is not an object's",
                                  nats->bucket, names->cid);
     }
-    natsMsg_Destroy(msg);
+    quipu_stored_release(&stored);
     return status;
 }
 
@@ -191,9 +171,9 @@ static enum quipu_status chain_survey(struct quipu_nats *nats, const struct payl
 {
     struct chain chain = {0, 0, 0};
     for (;;) {
-        natsMsg *msg = NULL;
+        struct stored stored;
         enum quipu_status status =
-            direct_get(nats, names->chain_subject, chain.last_sequence + 1, &msg, err);
+            object_get(nats, names->chain_subject, chain.last_sequence + 1, &stored, err);
         if (status == QUIPU_NOT_FOUND) {
             *out = chain;
             return QUIPU_OK;
@@ -201,16 +181,13 @@ static enum quipu_status chain_survey(struct quipu_nats *nats, const struct payl
         if (status != QUIPU_OK) {
             return status;
         }
-        struct quipu_slice chunk = quipu_msg_body(msg);
+        struct quipu_slice chunk = stored.body;
         bool is_ours = chunk.len > 0 && chunk.len <= payload.len - chain.bytes &&
                        memcmp(chunk.data, payload.data + chain.bytes, chunk.len) == 0;
         chain.bytes += is_ours ? chunk.len : 0;
         chain.chunks++;
-        status = sequence_of(msg, &chain.last_sequence, err);
-        natsMsg_Destroy(msg);
-        if (status != QUIPU_OK) {
-            return status;
-        }
+        chain.last_sequence = stored.sequence;
+        quipu_stored_release(&stored);
         if (!is_ours) {
             return quipu_error_set(err, QUIPU_CORRUPT,
                                    "bucket %s: chunk %" PRIu64 " under %s is not this payload's; "
@@ -340,21 +317,18 @@ static enum quipu_status chunks_get(struct quipu_nats *nats, const char *subject
     size_t before = out->len;
     uint64_t last = 0;
     for (uint64_t i = 0; i < chunks; i++) {
-        natsMsg *msg = NULL;
-        enum quipu_status status = direct_get(nats, subject, last + 1, &msg, err);
+        struct stored stored;
+        enum quipu_status status = object_get(nats, subject, last + 1, &stored, err);
         if (status != QUIPU_OK) {
             return status;
         }
-        struct quipu_slice chunk = quipu_msg_body(msg);
+        struct quipu_slice chunk = stored.body;
         bool is_too_long = chunk.len > bytes - (out->len - before);
         if (!is_too_long) {
             quipu_buf_append_slice(out, chunk);
         }
-        status = sequence_of(msg, &last, err);
-        natsMsg_Destroy(msg);
-        if (status != QUIPU_OK) {
-            return status;
-        }
+        last = stored.sequence;
+        quipu_stored_release(&stored);
         if (is_too_long) {
             return quipu_error_set(err, QUIPU_CORRUPT, "%s holds more than its %" PRIu64 " bytes",
                                    subject, bytes);

@@ -49,15 +49,6 @@ enum quipu_status quipu_payload_meta(const char *bucket, const struct payload_na
                                      const struct payload_object *object, struct quipu_buf *out,
                                      struct quipu_error *err) QUIPU_MUST_CHECK;
 
-/* The request for what lies under a payload's CID, to be answered by a message of the bucket. */
-#define PAYLOAD_GET_SUBJECT_BYTES (2 * NATS_NAME_BYTES_MAX + PAYLOAD_SUBJECT_BYTES)
-void quipu_payload_get_message(const char *bucket_stream, const struct payload_names *names,
-                               char subject[PAYLOAD_GET_SUBJECT_BYTES], struct nats_outgoing *out);
-
-/* The request for a payload's meta message. */
-void quipu_payload_ask_message(const char *bucket_stream, const struct payload_names *names,
-                               char subject[PAYLOAD_GET_SUBJECT_BYTES], struct nats_outgoing *out);
-
 /* What keeps a second chunk from a payload's subject. */
 enum payload_guard {
     PAYLOAD_EXPECT_NOTHING, /* it is refused */

@@ -14,7 +14,6 @@
 #include "internal/invariant.h"
 #include "json_view.h"
 #include "nats_status.h"
-#include "quipu/clock.h"
 
 #define TOKEN_DIGITS 16
 #define KIND_MAX     15
@@ -187,32 +186,6 @@ bool quipu_nats_ack_read(struct quipu_slice body, struct nats_ack *out)
     return true;
 }
 
-bool quipu_nats_message_read(struct quipu_slice body, uint64_t *sequence, int *refusal)
-{
-    struct nats_ack ack;
-    *sequence = 0;
-    *refusal = 0;
-    if (quipu_nats_ack_read(body, &ack)) {
-        *refusal = ack.refusal;
-        return ack.refusal != 0;
-    }
-    struct json_view view = quipu_json_view(body);
-    struct json_member member;
-    while (quipu_json_next(&view, &member)) {
-        if (!quipu_json_key_is(&member, "message") || member.kind != JSON_NESTED) {
-            continue;
-        }
-        struct json_view message = quipu_json_view(member.raw);
-        struct json_member of_message;
-        while (quipu_json_next(&message, &of_message)) {
-            if (quipu_json_key_is(&of_message, "seq") && !quipu_json_u64(&of_message, sequence)) {
-                return false;
-            }
-        }
-    }
-    return view.state == JSON_AT_END && *sequence != 0;
-}
-
 struct quipu_slice quipu_msg_body(const natsMsg *msg)
 {
     return quipu_slice(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg));
@@ -222,15 +195,6 @@ const char *quipu_msg_header(natsMsg *msg, const char *name)
 {
     const char *value = NULL;
     return natsMsgHeader_Get(msg, name, &value) == NATS_OK ? value : NULL;
-}
-
-int64_t quipu_msg_stored_us(natsMsg *msg)
-{
-    const char *text = quipu_msg_header(msg, "Nats-Time-Stamp");
-    int64_t unix_us = 0;
-    bool is_known =
-        text != NULL && quipu_rfc3339_parse(quipu_slice_text(text), &unix_us) == QUIPU_OK;
-    return is_known && unix_us > 0 ? unix_us : 0;
 }
 
 int quipu_msg_status(natsMsg *msg)

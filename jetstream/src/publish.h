@@ -54,7 +54,8 @@ enum quipu_status quipu_nats_publish(struct quipu_nats *nats, const struct nats_
  * @retval QUIPU_DONE  none came. @retval QUIPU_OFFLINE  the connection is gone
  * @retval QUIPU_PERMISSION  the server has denied something since connecting
  * @retval QUIPU_NOT_PROVISIONED  nobody takes one of the subjects that were published to; the
- *         library does not say which (it swallows the server's 503)
+ *         library does not say which (it swallows the server's 503). Or what came is a stored
+ *         message that is empty and has a header that says so
  */
 enum quipu_status quipu_nats_receive(struct quipu_nats *nats, int64_t wait_us, natsMsg **out,
                                      struct nats_token *token,
@@ -72,21 +73,13 @@ struct nats_ack {
 /* False where the body is no ack at all. */
 bool quipu_nats_ack_read(struct quipu_slice body, struct nats_ack *out);
 
-/* What a stream's leader answers when it is asked for a message ($JS.API.STREAM.MSG.GET):
- * {"message":{…"seq":N…}}, or an error and its number (`*refusal`, else 0). False where it is
- * neither. */
-bool quipu_nats_message_read(struct quipu_slice body, uint64_t *sequence, int *refusal);
-
 struct quipu_slice quipu_msg_body(const natsMsg *msg);
 
-/* Value of a header, or NULL. Borrowed from the message. */
+/* First value of a header, or NULL. Borrowed from the message. */
 const char *quipu_msg_header(natsMsg *msg, const char *name);
 
-/* When the server stored the message that a direct get has answered with, by its clock, in
- * microseconds since 1970 UTC; 0 where it does not say. */
-int64_t quipu_msg_stored_us(natsMsg *msg);
-
-/* Number in a "Status" header (404, 408, 503, …); 0 where there is none: a real message. */
+/* Number in a "Status" header (404, 408, 409, …); 0 where there is none. Of what a stream gives back
+ * (stored.h) it may be anybody's word. */
 int quipu_msg_status(natsMsg *msg);
 
 #endif

@@ -13,11 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json_view.h"
 #include "nats_status.h"
 #include "patience.h"
-#include "publish.h"
 #include "puller.h"
+#include "stored.h"
 
 #define NS_PER_US        1000
 #define FETCH_BYTES_MIN  ((int64_t)8 << 20)
@@ -170,6 +169,55 @@ static enum quipu_status take_fetched(struct puller *puller, natsMsg *msg, bool 
     return status;
 }
 
+/*
+ * The library takes a message that is empty and has a header "Status: 503", which anybody can
+ * store, for the server's word that nobody is there, and swallows it. So the stream's leader is
+ * asked whether the next message is one without a body; that it is, and its place in the row, is
+ * all that there is to it. `*is_one` false: it is not, and nobody was there.
+ */
+static enum quipu_status take_swallowed(struct puller *puller, bool *is_one,
+                                        struct quipu_error *err)
+{
+    uint64_t before =
+        puller->count > 0 ? puller->batch[puller->count - 1].sequence : puller->place.sequence;
+    const struct stored_ask ask = {
+        .stream = puller->nats->stream, .subject = ">", .sequence = before + 1};
+    struct stored next;
+    natsMsg *msg = NULL;
+    enum quipu_status status = quipu_stored_get(puller->nats, &ask, STORED_LEADER, &next, err);
+    *is_one = false;
+    if (status != QUIPU_OK) {
+        return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
+    }
+    if (next.body.len == 0 && next.subject[0] != 0) {
+        natsStatus s = natsMsg_Create(&msg, next.subject, NULL, NULL, 0);
+        if (s != NATS_OK) {
+            status = quipu_error_nats(err, s, 0, "reading stream %s", puller->nats->stream);
+        } else {
+            puller->delivery++;
+            puller->batch[puller->count++] = (struct pulled){.msg = msg,
+                                                             .sequence = next.sequence,
+                                                             .stored_unix_us = next.unix_us,
+                                                             .payload = QUIPU_BUF_INIT};
+            *is_one = true;
+        }
+    }
+    quipu_stored_release(&next);
+    return status;
+}
+
+static enum quipu_status take_silence(struct puller *puller, struct quipu_error *err)
+{
+    bool is_one = false;
+    enum quipu_status status = take_swallowed(puller, &is_one, err);
+    if (status != QUIPU_OK || is_one) {
+        return status;
+    }
+    return quipu_error_set(err, QUIPU_NOT_PROVISIONED,
+                           "stream %s or its consumer is gone; pull again, or quipu provision",
+                           puller->nats->stream);
+}
+
 /* One request and what comes of it. */
 static enum quipu_status fetch_once(struct puller *puller, int64_t bytes_max,
                                     struct quipu_error *err)
@@ -187,10 +235,7 @@ static enum quipu_status fetch_once(struct puller *puller, int64_t bytes_max,
         if (s == NATS_OK) {
             status = take_fetched(puller, msg, &is_over, err);
         } else if (s == NATS_NO_RESPONDERS) {
-            status = quipu_error_set(err, QUIPU_NOT_PROVISIONED,
-                                     "stream %s or its consumer is gone; pull again, or quipu "
-                                     "provision",
-                                     nats->stream);
+            status = take_silence(puller, err);
         } else {
             status = quipu_error_nats(err, s, 0, "fetching from %s", nats->stream);
             status = status == QUIPU_TIMEOUT ? quipu_nats_denied(nats, status, err) : status;
@@ -204,36 +249,16 @@ static enum quipu_status fetch_once(struct puller *puller, int64_t bytes_max,
 static enum quipu_status next_sequence(struct puller *puller, uint64_t *out,
                                        struct quipu_error *err)
 {
-    struct quipu_nats *nats = puller->nats;
-    char subject[NATS_NAME_BYTES_MAX + 32];
-    char body[64];
-    (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.%s", nats->stream);
-    (void)snprintf(body, sizeof body, "{\"seq\":%" PRIu64 ",\"next_by_subj\":\">\"}",
-                   puller->place.sequence + 1);
-    enum quipu_status status = quipu_nats_may_publish(nats, subject, err);
-    if (status != QUIPU_OK) {
-        return status;
+    const struct stored_ask ask = {
+        .stream = puller->nats->stream, .subject = ">", .sequence = puller->place.sequence + 1};
+    struct stored next;
+    enum quipu_status status = quipu_stored_get(puller->nats, &ask, STORED_LEADER, &next, err);
+    *out = 0;
+    if (status == QUIPU_OK) {
+        *out = next.sequence;
+        quipu_stored_release(&next);
     }
-    natsMsg *reply = NULL;
-    natsStatus s = natsConnection_RequestString(&reply, nats->connection, subject, body,
-                                                quipu_nats_ms(nats->request_timeout_us));
-    if (s != NATS_OK) {
-        return quipu_js_failure(nats, s, 0, "reading stream", nats->stream, err);
-    }
-    int refusal = 0;
-    if (!quipu_nats_message_read(quipu_msg_body(reply), out, &refusal)) {
-        status = quipu_error_set(err, QUIPU_SERVER,
-                                 "stream %s answers a question for its next message with something "
-                                 "else",
-                                 nats->stream);
-    } else if (refusal != 0 && refusal != JSNoMessageFoundErr) {
-        status = quipu_error_set(err, quipu_status_from_js(refusal),
-                                 "stream %s does not say its next message (JetStream error %d); "
-                                 "pull again later",
-                                 nats->stream, refusal);
-    }
-    natsMsg_Destroy(reply);
-    return status;
+    return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
 }
 
 enum quipu_status quipu_pull_place_holds(struct puller *puller, bool *out, struct quipu_error *err)
@@ -324,10 +349,13 @@ enum quipu_status quipu_pull_fetch(struct puller *puller, struct quipu_error *er
 enum quipu_status quipu_pull_acknowledge(struct puller *puller, size_t from, size_t to,
                                          struct quipu_error *err)
 {
-    if (to == from) {
+    const char *subject = NULL; /* the last one's that has one: take_swallowed */
+    while (subject == NULL && to > from) {
+        subject = natsMsg_GetReply(puller->batch[--to].msg);
+    }
+    if (subject == NULL) {
         return QUIPU_OK;
     }
-    const char *subject = natsMsg_GetReply(puller->batch[to - 1].msg);
     enum quipu_status status = quipu_nats_may_publish(puller->nats, subject, err);
     if (status != QUIPU_OK) {
         return status;

@@ -15,16 +15,16 @@
 #include "payload_store.h"
 #include "publish.h"
 #include "puller.h"
+#include "stored.h"
 
-#define GATHER_BYTES_MAX  ((size_t)16 << 20)
-#define RUN_MESSAGES      1000 /* of one transaction, which costs a sync */
-#define IN_FLIGHT_FIRST   128  /* while nobody knows how long payloads are */
-#define IN_FLIGHT_MAX     512
-#define IN_FLIGHT_MIN     4
-#define IN_FLIGHT_BYTES   ((size_t)8 << 20)
-#define MSG_STATUS_NORMAL 0
-#define PAYLOAD_GET       8 /* kinds of tokens; the flusher has those from 0 */
-#define PAYLOAD_ASK       9
+#define GATHER_BYTES_MAX ((size_t)16 << 20)
+#define RUN_MESSAGES     1000 /* of one transaction, which costs a sync */
+#define IN_FLIGHT_FIRST  128  /* while nobody knows how long payloads are */
+#define IN_FLIGHT_MAX    512
+#define IN_FLIGHT_MIN    4
+#define IN_FLIGHT_BYTES  ((size_t)8 << 20)
+#define PAYLOAD_GET      8 /* kinds of tokens; the flusher has those from 0 */
+#define PAYLOAD_ASK      9
 
 /* What the message claims to be, and which payload it names. A body that is no envelope needs none:
  * it is on its way to quarantine. */
@@ -100,26 +100,25 @@ static enum quipu_status send_request(struct puller *puller, size_t index, uint8
     if (status != QUIPU_OK) {
         return status;
     }
-    char subject[PAYLOAD_GET_SUBJECT_BYTES];
+    const struct stored_ask ask = {.stream = nats->bucket_stream,
+                                   .subject = kind == PAYLOAD_GET ? names.chunk_subject
+                                                                  : names.meta_subject};
+    struct stored_room room;
     struct nats_outgoing message;
-    if (kind == PAYLOAD_GET) {
-        quipu_payload_get_message(nats->bucket_stream, &names, subject, &message);
-    } else {
-        quipu_payload_ask_message(nats->bucket_stream, &names, subject, &message);
-    }
+    quipu_stored_request(&ask, puller->is_wary ? STORED_LEADER : STORED_DIRECT, &room, &message);
     struct nats_token token = {puller->token_base + index, kind};
     return quipu_nats_publish(nats, &message, &token, err);
 }
 
 /* The chunk under the CID, or whatever is there in its place. */
-static enum quipu_status take_chunk(struct puller *puller, struct pulled *item, natsMsg *msg,
-                                    struct quipu_error *err)
+static enum quipu_status take_chunk(struct puller *puller, struct pulled *item,
+                                    const struct stored *stored, struct quipu_error *err)
 {
-    struct quipu_slice body = quipu_msg_body(msg);
+    struct quipu_slice body = stored->body;
     if (body.len > puller->reply_bytes_max) {
         puller->reply_bytes_max = body.len;
     }
-    if (quipu_msg_status(msg) != MSG_STATUS_NORMAL || !hashes_to(&item->payload_cid, body)) {
+    if (stored->code != 0 || !hashes_to(&item->payload_cid, body)) {
         item->is_meta_asked_for = true;
         return send_request(puller, (size_t)(item - puller->batch), PAYLOAD_ASK, err);
     }
@@ -145,14 +144,14 @@ static bool is_under_cid(struct quipu_slice meta, const char *cid)
 
 /* The meta message, or that there is none. A payload that is not there, or not what its CID says,
  * leaves has_payload false, and ingest says what is wrong. */
-static enum quipu_status take_meta(struct puller *puller, struct pulled *item, natsMsg *msg,
-                                   struct quipu_error *err)
+static enum quipu_status take_meta(struct puller *puller, struct pulled *item,
+                                   const struct stored *stored, struct quipu_error *err)
 {
-    struct quipu_slice meta = quipu_msg_body(msg);
+    struct quipu_slice meta = stored->body;
     char cid[QUIPU_CID_TEXT_BYTES];
     quipu_cid_format(&item->payload_cid, cid);
     item->has_reply = true;
-    if (quipu_msg_status(msg) != MSG_STATUS_NORMAL || quipu_payload_is_erased(meta) ||
+    if (stored->code != 0 || quipu_payload_is_erased(meta) ||
         is_under_cid(meta, cid)) { /* where it was not, a moment ago */
         return QUIPU_OK;
     }
@@ -210,6 +209,43 @@ static enum quipu_status send_gets(struct puller *puller, size_t bytes, struct q
     return status;
 }
 
+/* All that is still to be answered has been answered so that it cannot be read: ask the bucket's
+ * leader for it, and from now on. */
+static enum quipu_status ask_leader(struct puller *puller, struct quipu_error *err)
+{
+    enum quipu_status status = QUIPU_OK;
+    puller->is_wary = true;
+    puller->unread = 0;
+    for (size_t i = 0; status == QUIPU_OK && i < puller->sent_to; i++) {
+        const struct pulled *item = &puller->batch[i];
+        if (item->is_asked_for && !item->has_reply) {
+            status =
+                send_request(puller, i, item->is_meta_asked_for ? PAYLOAD_ASK : PAYLOAD_GET, err);
+        }
+    }
+    return status;
+}
+
+static enum quipu_status take_answer(struct puller *puller, struct pulled *item, natsMsg *msg,
+                                     struct quipu_error *err)
+{
+    struct stored stored;
+    enum quipu_status status = QUIPU_OK;
+    quipu_stored_read(msg, &stored);
+    if (stored.code == STORED_UNREADABLE && !puller->is_wary) {
+        puller->unread++;
+    } else if (stored.code == JSStreamNotFoundErr) {
+        status = quipu_error_set(err, QUIPU_NOT_PROVISIONED,
+                                 "server %s has no bucket %s; make it with quipu provision",
+                                 puller->nats->server, puller->nats->bucket);
+    } else {
+        status = item->is_meta_asked_for ? take_meta(puller, item, &stored, err)
+                                         : take_chunk(puller, item, &stored, err);
+    }
+    quipu_stored_release(&stored);
+    return status;
+}
+
 /* Wait for one reply; `*bytes` grows by its payload. */
 static enum quipu_status receive_one(struct puller *puller, size_t *bytes, struct quipu_error *err)
 {
@@ -221,16 +257,21 @@ static enum quipu_status receive_one(struct puller *puller, size_t *bytes, struc
         return quipu_error_set(err, QUIPU_TIMEOUT, "bucket %s does not answer in time",
                                puller->nats->bucket);
     }
-    struct pulled *item = status == QUIPU_OK ? find_item(puller, &token) : NULL;
-    if (item != NULL) {
-        status = item->is_meta_asked_for ? take_meta(puller, item, msg, err)
-                                         : take_chunk(puller, item, msg, err);
-    }
-    if (item != NULL && item->has_reply) {
-        *bytes += item->payload.len;
-        puller->in_flight--;
+    if (status == QUIPU_NOT_PROVISIONED && !puller->is_wary) {
+        puller->unread++; /* swallowed; or there is no bucket, which its leader's absence shows */
+        status = QUIPU_OK;
+    } else if (status == QUIPU_OK) {
+        struct pulled *item = find_item(puller, &token);
+        status = item == NULL ? QUIPU_OK : take_answer(puller, item, msg, err);
+        if (item != NULL && item->has_reply) {
+            *bytes += item->payload.len;
+            puller->in_flight--;
+        }
     }
     natsMsg_Destroy(msg);
+    if (status == QUIPU_OK && puller->unread > 0 && puller->unread >= puller->in_flight) {
+        status = ask_leader(puller, err);
+    }
     return status;
 }
 
@@ -241,6 +282,7 @@ enum quipu_status quipu_pull_payloads(struct puller *puller, size_t from, size_t
         puller->read_to = 0;
         puller->sent_to = 0;
         puller->in_flight = 0;
+        puller->unread = 0;
         puller->token_base = puller->nats->next_token;
         puller->nats->next_token += puller->count;
     }

@@ -56,6 +56,8 @@ struct puller {
     size_t read_to;         /* of the batch: looked at */
     size_t sent_to;         /* asked for where that is needed */
     size_t in_flight;
+    size_t unread; /* of those: answered so that it cannot be read, as far as is known */
+    bool is_wary;  /* that has happened: the bucket's leader is asked */
 };
 
 /* QUIPU_STOPPED where the host wants an end. What is taken in is acknowledged, the rest stays in

@@ -16,15 +16,12 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "nats_status.h"
+#include "event_message.h"
 #include "quipu/alloc.h"
 #include "quipu/cid.h"
 #include "quipu/outbox.h"
-
-#define STATUS_NOTHING 404
 
 /* A message of the stream, as far as it matters here. */
 struct found {
@@ -32,6 +29,7 @@ struct found {
     struct quipu_uuid event_id;
     struct quipu_cid cid;
     int64_t stored_unix_us;
+    char subject[EVENT_SUBJECT_BYTES]; /* empty: longer than an event's */
 };
 
 struct reading {
@@ -67,12 +65,13 @@ enum quipu_status quipu_reconcile_tell(struct reconcile *reconcile, enum quipu_d
 
 /* ------------------------------------------------------------------ the stream */
 
-static void request_sequence(void *ctx, size_t index, struct ask_request *out)
+static void question_sequence(void *ctx, size_t index, char room[STORED_SUBJECT_BYTES],
+                              struct stored_ask *out)
 {
     const struct reading *reading = ctx;
-    (void)snprintf(out->subject, sizeof out->subject, "$JS.API.DIRECT.GET.%s",
-                   reading->reconcile->nats->stream);
-    (void)snprintf(out->body, sizeof out->body, "{\"seq\":%" PRIu64 "}", reading->first + index);
+    (void)room;
+    out->stream = reading->reconcile->nats->stream;
+    out->sequence = reading->first + index;
 }
 
 static bool is_under_prefix(const struct quipu_nats *nats, const char *subject)
@@ -81,32 +80,53 @@ static bool is_under_prefix(const struct quipu_nats *nats, const char *subject)
     return strncmp(subject, nats->subject_prefix, len) == 0 && subject[len] == '.';
 }
 
-static enum quipu_status answer_sequence(void *ctx, size_t index, natsMsg *msg, int code,
+static enum quipu_status answer_sequence(void *ctx, size_t index, const struct stored *stored,
                                          struct quipu_error *err)
 {
     struct reading *reading = ctx;
     struct quipu_nats *nats = reading->reconcile->nats;
     struct found *found = &reading->found[index];
     found->kind = FOUND_NOTHING;
-    if (code == STATUS_NOTHING) {
+    if (stored->code == STORED_NOTHING) {
         return QUIPU_OK;
     }
-    const char *subject = quipu_msg_header(msg, "Nats-Subject");
-    if (code != 0 || subject == NULL) {
+    if (stored->code != 0) {
         return quipu_error_set(err, QUIPU_SERVER,
                                "stream %s: sequence %" PRIu64 " is answered with %d", nats->stream,
-                               reading->first + index, code);
+                               reading->first + index, stored->code);
     }
-    if (!is_under_prefix(nats, subject)) {
+    if (!is_under_prefix(nats, stored->subject)) {
         found->kind = FOUND_ANOTHER_SUBJECT;
         return QUIPU_OK;
     }
-    found->cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_msg_body(msg));
-    found->stored_unix_us = quipu_msg_stored_us(msg);
-    struct quipu_slice id = quipu_slice_text(strrchr(subject, '.') + 1);
+    found->cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, stored->body);
+    found->stored_unix_us = stored->unix_us;
+    size_t len = strlen(stored->subject);
+    found->subject[0] = 0;
+    if (len < sizeof found->subject) {
+        memcpy(found->subject, stored->subject, len + 1);
+    }
+    struct quipu_slice id = quipu_slice_text(strrchr(stored->subject, '.') + 1);
     bool is_event = quipu_uuid_parse(id, &found->event_id) == QUIPU_OK;
     found->kind = is_event ? FOUND_EVENT : FOUND_NO_EVENT;
     return QUIPU_OK;
+}
+
+/* Is it under the subject that the event has? Its bytes alone may be anywhere. */
+static enum quipu_status is_in_place(const struct reconcile *reconcile, const struct found *found,
+                                     const struct quipu_record *record, bool *out,
+                                     struct quipu_error *err)
+{
+    struct quipu_event_view event;
+    struct event_texts texts;
+    enum quipu_status status = quipu_event_view_of(record, &event, err);
+    if (status == QUIPU_OK) {
+        status = quipu_event_texts(reconcile->nats->subject_template, &event, &texts, err);
+    }
+    if (status == QUIPU_OK) {
+        *out = strcmp(texts.subject, found->subject) == 0;
+    }
+    return status;
 }
 
 /* An event that is here: the same, the same once more, or another one under its id. */
@@ -116,9 +136,20 @@ static enum quipu_status compare(struct reconcile *reconcile, struct quipu_txn *
 {
     char id[QUIPU_UUID_TEXT_BYTES];
     quipu_uuid_format(found->event_id, id);
+    bool is_right = false;
+    enum quipu_status status = is_in_place(reconcile, found, record, &is_right, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (!is_right) {
+        return quipu_reconcile_tell(reconcile, QUIPU_DIFFERENCE_EXTRA, 0, sequence, err,
+                                    "sequence %" PRIu64 ": another subject than that of event %s, "
+                                    "and its event_id",
+                                    sequence, id);
+    }
     if (!quipu_cid_equal(&record->envelope_cid, &found->cid)) {
         struct quipu_receipt receipt;
-        enum quipu_status status = quipu_receipt_at(txn, record->position, &receipt, err);
+        status = quipu_receipt_at(txn, record->position, &receipt, err);
         if (status != QUIPU_NOT_FOUND) {
             return status; /* the log's turn tells it */
         }
@@ -190,26 +221,19 @@ static enum quipu_status skip_gap(struct reconcile *reconcile, uint64_t *sequenc
     struct quipu_nats *nats = reconcile->nats;
     char subject[NATS_NAME_BYTES_MAX + 3];
     (void)snprintf(subject, sizeof subject, "%s.>", nats->subject_prefix);
-    jsDirectGetMsgOptions options;
-    natsMsg *msg = NULL;
-    natsStatus s = jsDirectGetMsgOptions_Init(&options);
-    if (s == NATS_OK) {
-        options.Sequence = *sequence;
-        options.NextBySubject = subject;
-        s = js_DirectGetMsg(&msg, nats->js, nats->stream, NULL, &options);
-    }
-    if (s == NATS_NOT_FOUND) {
+    const struct stored_ask ask = {
+        .stream = nats->stream, .subject = subject, .sequence = *sequence};
+    struct stored next;
+    enum quipu_status status = quipu_stored_get(nats, &ask, STORED_DIRECT, &next, err);
+    if (status == QUIPU_NOT_FOUND) {
         *sequence = reconcile->facts.last_sequence + 1;
         return QUIPU_OK;
     }
-    if (s != NATS_OK) {
-        return quipu_js_failure(nats, s, 0, "reading stream", nats->stream, err);
+    if (status == QUIPU_OK) {
+        *sequence = next.sequence > *sequence ? next.sequence : *sequence;
+        quipu_stored_release(&next);
     }
-    const char *number = quipu_msg_header(msg, "Nats-Sequence");
-    uint64_t next = number == NULL ? 0 : strtoull(number, NULL, 10);
-    natsMsg_Destroy(msg);
-    *sequence = next > *sequence ? next : *sequence;
-    return QUIPU_OK;
+    return status;
 }
 
 static enum quipu_status read_stream(struct reconcile *reconcile, struct quipu_error *err)
@@ -226,7 +250,7 @@ static enum quipu_status read_stream(struct reconcile *reconcile, struct quipu_e
     while (status == QUIPU_OK && sequence <= last) {
         uint64_t rest = last - sequence + 1;
         struct ask_batch batch = {.count = rest < ASK_MAX ? (size_t)rest : ASK_MAX,
-                                  .request = request_sequence,
+                                  .question = question_sequence,
                                   .answer = answer_sequence,
                                   .ctx = reading};
         bool was_any = false;

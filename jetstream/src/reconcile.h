@@ -9,34 +9,31 @@
 #define QUIPU_RECONCILE_H
 
 #include "connection.h"
-#include "publish.h"
 #include "quipu/jetstream.h"
+#include "stored.h"
 #include "streams.h"
 
 /* ------------------------------------------------------------------ asking */
 
-#define ASK_MAX           256
-#define ASK_SUBJECT_BYTES 1024
-#define ASK_BODY_BYTES    64
+#define ASK_MAX 256
 
-struct ask_request {
-    char subject[ASK_SUBJECT_BYTES];
-    char body[ASK_BODY_BYTES]; /* "" for none */
-};
-
-/* Up to ASK_MAX requests, sent at once, answered in any order. */
+/* Up to ASK_MAX questions, sent at once, answered in any order. */
 struct ask_batch {
     size_t count;
-    /* The request of this index; the same each time that it is asked for. */
-    void (*request)(void *ctx, size_t index, struct ask_request *out);
-    /* Called once for each; `code`: 0 for a message, else 404 and the like. */
-    enum quipu_status (*answer)(void *ctx, size_t index, natsMsg *msg, int code,
+    /* The question of this index; the same each time that it is asked for. `out->subject` points to
+     * `room`, or to what stays where it is. */
+    void (*question)(void *ctx, size_t index, char room[STORED_SUBJECT_BYTES],
+                     struct stored_ask *out);
+    /* Called once for each, with a message or with what the server says instead. */
+    enum quipu_status (*answer)(void *ctx, size_t index, const struct stored *stored,
                                 struct quipu_error *err);
     void *ctx;
 };
 
-/* Ask all, those without an answer again, over a new connection where the old one is lost.
- * @retval QUIPU_TIMEOUT, QUIPU_OFFLINE  after three attempts; or what `answer` says */
+/* Ask all, those without an answer again, over a new connection where the old one is lost; by
+ * direct get, and the stream's leader where that brings what cannot be read.
+ * @retval QUIPU_TIMEOUT, QUIPU_OFFLINE  after three attempts; QUIPU_NOT_PROVISIONED; or what
+ * `answer` says */
 enum quipu_status quipu_ask(struct quipu_nats *nats, const struct ask_batch *batch,
                             struct quipu_error *err) QUIPU_MUST_CHECK;
 

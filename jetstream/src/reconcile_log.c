@@ -9,7 +9,6 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "event_message.h"
@@ -18,7 +17,6 @@
 #include "quipu/outbox.h"
 #include "reconcile.h"
 
-#define STATUS_NOTHING 404
 /* Payloads that a batch asks for at once, unless it is one. */
 #define BATCH_BYTES_MAX ((size_t)16 << 20)
 /* Positions that one transaction looks at. */
@@ -127,12 +125,13 @@ static enum quipu_status collect(struct sweep *sweep, struct quipu_error *err)
 
 /* ------------------------------------------------------------------ asking for events */
 
-static void request_event(void *ctx, size_t index, struct ask_request *out)
+static void question_event(void *ctx, size_t index, char room[STORED_SUBJECT_BYTES],
+                           struct stored_ask *out)
 {
     const struct sweep *sweep = ctx;
-    (void)snprintf(out->subject, sizeof out->subject, "$JS.API.DIRECT.GET.%s.%s",
-                   sweep->reconcile->nats->stream, sweep->list[sweep->asked[index]].subject);
-    out->body[0] = 0;
+    (void)room;
+    out->stream = sweep->reconcile->nats->stream;
+    out->subject = sweep->list[sweep->asked[index]].subject;
 }
 
 static enum quipu_status unexpected(const struct sweep *sweep, const char *subject, int code,
@@ -142,20 +141,19 @@ static enum quipu_status unexpected(const struct sweep *sweep, const char *subje
                            sweep->reconcile->nats->server, code, subject);
 }
 
-static enum quipu_status answer_event(void *ctx, size_t index, natsMsg *msg, int code,
+static enum quipu_status answer_event(void *ctx, size_t index, const struct stored *stored,
                                       struct quipu_error *err)
 {
     struct sweep *sweep = ctx;
     struct asked *asked = &sweep->list[sweep->asked[index]];
-    if (code == STATUS_NOTHING) {
+    if (stored->code == STORED_NOTHING) {
         return QUIPU_OK; /* it stays missing */
     }
-    if (code != 0) {
-        return unexpected(sweep, asked->subject, code, err);
+    if (stored->code != 0) {
+        return unexpected(sweep, asked->subject, stored->code, err);
     }
-    struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, quipu_msg_body(msg));
-    const char *number = quipu_msg_header(msg, "Nats-Sequence");
-    asked->sequence = number == NULL ? 0 : strtoull(number, NULL, 10);
+    struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, stored->body);
+    asked->sequence = stored->sequence;
     asked->state = quipu_cid_equal(&cid, &asked->cid) ? ASKED_SAME : ASKED_OTHER;
     return QUIPU_OK;
 }
@@ -177,28 +175,29 @@ static enum quipu_status ask_those(struct sweep *sweep, enum asked_state state,
 
 /* ------------------------------------------------------------------ asking for payloads */
 
-static void request_payload(void *ctx, size_t index, struct ask_request *out)
+static void question_payload(void *ctx, size_t index, char room[STORED_SUBJECT_BYTES],
+                             struct stored_ask *out)
 {
     const struct sweep *sweep = ctx;
     char cid[QUIPU_CID_TEXT_BYTES];
     quipu_cid_format(&sweep->list[sweep->asked[index]].payload_cid, cid);
-    (void)snprintf(out->subject, sizeof out->subject, "$JS.API.DIRECT.GET.%s.$O.%s.C.%s",
-                   sweep->reconcile->nats->bucket_stream, sweep->reconcile->nats->bucket, cid);
-    out->body[0] = 0;
+    (void)snprintf(room, STORED_SUBJECT_BYTES, "$O.%s.C.%s", sweep->reconcile->nats->bucket, cid);
+    out->stream = sweep->reconcile->nats->bucket_stream;
+    out->subject = room;
 }
 
-static enum quipu_status answer_payload(void *ctx, size_t index, natsMsg *msg, int code,
+static enum quipu_status answer_payload(void *ctx, size_t index, const struct stored *stored,
                                         struct quipu_error *err)
 {
     struct sweep *sweep = ctx;
     struct asked *asked = &sweep->list[sweep->asked[index]];
-    if (code != 0 && code != STATUS_NOTHING) {
-        return unexpected(sweep, asked->subject, code, err);
+    if (stored->code != 0 && stored->code != STORED_NOTHING) {
+        return unexpected(sweep, asked->subject, stored->code, err);
     }
     uint8_t digest[QUIPU_SHA256_BYTES];
-    quipu_sha256(code == 0 ? quipu_msg_body(msg) : quipu_slice(NULL, 0), digest);
+    quipu_sha256(stored->body, digest);
     asked->is_payload_good =
-        code == 0 && memcmp(digest, asked->payload_cid.digest, sizeof digest) == 0;
+        stored->code == 0 && memcmp(digest, asked->payload_cid.digest, sizeof digest) == 0;
     return QUIPU_OK;
 }
 
@@ -228,7 +227,7 @@ static enum quipu_status look_closer(struct sweep *sweep, struct asked *asked,
 
 static enum quipu_status check_payloads(struct sweep *sweep, struct quipu_error *err)
 {
-    struct ask_batch batch = {.request = request_payload, .answer = answer_payload};
+    struct ask_batch batch = {.question = question_payload, .answer = answer_payload};
     enum quipu_status status = ask_those(sweep, ASKED_SAME, &batch, err);
     for (size_t i = 0; status == QUIPU_OK && i < sweep->count; i++) {
         struct asked *asked = &sweep->list[i];
@@ -287,7 +286,7 @@ enum quipu_status quipu_reconcile_log(struct reconcile *reconcile, struct quipu_
     sweep->next = 1;
     enum quipu_status status = QUIPU_OK;
     while (status == QUIPU_OK && sweep->next <= reconcile->last_position) {
-        struct ask_batch batch = {.request = request_event, .answer = answer_event};
+        struct ask_batch batch = {.question = question_event, .answer = answer_event};
         status = collect(sweep, err);
         if (status == QUIPU_OK) {
             status = ask_those(sweep, ASKED_MISSING, &batch, err);
