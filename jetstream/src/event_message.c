@@ -49,6 +49,21 @@ enum quipu_status quipu_event_texts(const char *subject_template,
     return QUIPU_OK;
 }
 
+bool quipu_event_is_subject(const char *subject_template, const struct quipu_envelope *envelope,
+                            const char *subject)
+{
+    char aggregate_type[QUIPU_AGGREGATE_TYPE_BYTES_MAX + 1];
+    char event_type[QUIPU_EVENT_TYPE_BYTES_MAX + 1];
+    char event_id[QUIPU_UUID_TEXT_BYTES];
+    char own[EVENT_SUBJECT_BYTES];
+    copy_text(envelope->aggregate_type, aggregate_type, sizeof aggregate_type);
+    copy_text(envelope->event_type, event_type, sizeof event_type);
+    quipu_uuid_format(envelope->event_id, event_id);
+    const struct subject_values values = {aggregate_type, event_type, event_id};
+    quipu_subject_template_fill(subject_template, &values, own, sizeof own);
+    return strcmp(own, subject) == 0;
+}
+
 void quipu_event_message(const struct event_texts *texts, struct quipu_slice envelope,
                          unsigned guards, struct nats_outgoing *out)
 {

@@ -38,6 +38,10 @@ enum quipu_status quipu_event_texts(const char *subject_template,
                                     const struct quipu_event_view *event, struct event_texts *out,
                                     struct quipu_error *err) QUIPU_MUST_CHECK;
 
+/* Is `subject` the one that this event has? False too where it cannot have one. */
+bool quipu_event_is_subject(const char *subject_template, const struct quipu_envelope *envelope,
+                            const char *subject);
+
 /* What the message tells the server, so that it is not stored twice; bits. */
 enum event_guard {
     EVENT_MSG_ID = 1,         /* Nats-Msg-Id */

@@ -104,7 +104,9 @@ static void answer_check(struct flusher *flusher, uint64_t ticket, const struct 
     char computed[QUIPU_CID_TEXT_BYTES];
     struct quipu_cid cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, stored->body);
     quipu_cid_format(&cid, computed);
-    bool is_named = theirs != NULL && strcmp(theirs, item->texts.event_cid) != 0;
+    struct quipu_cid named;
+    bool is_named = theirs != NULL && strcmp(theirs, item->texts.event_cid) != 0 &&
+                    quipu_cid_parse(quipu_slice_text(theirs), &named, NULL) == QUIPU_OK;
     char line[FLUSH_LINE_BYTES];
     (void)snprintf(line, sizeof line,
                    "stream %s holds another event under event_id %s: %.80s at sequence %" PRIu64

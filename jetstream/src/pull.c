@@ -23,13 +23,22 @@
 #define SHOW_EVERY_US ((int64_t)100 * 1000)
 #define ROUNDS_MAX    8 /* see pull_to_the_end */
 
+/* A receipt keeps a flush from sending the event. So it is written only for what is published:
+ * under the event's own subject, and with its payload in our bucket, whence it came unless it was
+ * here. */
+static bool gets_receipt(const struct puller *puller, const struct pulled *item)
+{
+    return puller->has_receipts && item->is_in_place &&
+           (!item->is_unpublished || item->is_payload_up);
+}
+
 static enum quipu_status ingest_item(struct puller *puller, struct quipu_ingest *ingest,
                                      const struct pulled *item, struct quipu_error *err)
 {
     struct quipu_foreign event = {.cid = item->cid,
                                   .envelope = quipu_msg_body(item->msg),
                                   .payload = quipu_buf_slice(&item->payload),
-                                  .stream = puller->has_receipts
+                                  .stream = gets_receipt(puller, item)
                                                 ? quipu_slice_text(puller->nats->stream)
                                                 : quipu_slice(NULL, 0),
                                   .sequence = item->sequence,

@@ -4,6 +4,11 @@
  * whole payload, or its hash tells that it is not, and then the object's meta is asked for, which
  * says where its chunks are, or is not there either.
  *
+ * An event of this store's outbox is in the stream: that alone does not mean that it is published,
+ * since anybody can have put its envelope there, and the payload may be in another bucket or in
+ * none. So chunk and meta of such a one are asked for too, and a receipt is written only where both
+ * are there; a flush sends what is missing.
+ *
  * Specification: docs/SPEC.md §10.4.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -11,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "event_message.h"
 #include "json_view.h"
 #include "payload_store.h"
 #include "publish.h"
@@ -28,7 +34,7 @@
 
 /* What the message claims to be, and which payload it names. A body that is no envelope needs none:
  * it is on its way to quarantine. */
-static void read_message(struct pulled *item)
+static void read_message(const struct puller *puller, struct pulled *item)
 {
     struct quipu_slice body = quipu_msg_body(item->msg);
     const char *claimed = quipu_msg_header(item->msg, "X-Event-CID");
@@ -41,6 +47,8 @@ static void read_message(struct pulled *item)
                         quipu_envelope_decode(body, &envelope, NULL) == QUIPU_OK;
     if (item->is_envelope) {
         item->payload_cid = envelope.payload;
+        item->is_in_place = quipu_event_is_subject(puller->nats->subject_template, &envelope,
+                                                   natsMsg_GetSubject(item->msg));
     }
 }
 
@@ -55,6 +63,7 @@ static bool hashes_to(const struct quipu_cid *cid, struct quipu_slice bytes)
 static enum quipu_status take_local(struct quipu_txn *txn, struct pulled *item,
                                     struct quipu_error *err)
 {
+    struct quipu_receipt receipt;
     struct quipu_record record;
     enum quipu_block_kind kind;
     enum quipu_status status = quipu_txn_find_cid(txn, &item->cid, &record, &kind, err);
@@ -66,8 +75,12 @@ static enum quipu_status take_local(struct quipu_txn *txn, struct pulled *item,
     }
     quipu_buf_append_slice(&item->payload, record.payload);
     item->has_payload = item->payload.status == QUIPU_OK;
-    return item->has_payload ? QUIPU_OK
-                             : quipu_error_set(err, item->payload.status, "out of memory pulling");
+    if (!item->has_payload) {
+        return quipu_error_set(err, item->payload.status, "out of memory pulling");
+    }
+    status = quipu_receipt_at(txn, record.position, &receipt, err);
+    item->is_unpublished = status == QUIPU_NOT_FOUND;
+    return item->is_unpublished ? QUIPU_OK : status;
 }
 
 /* Look at messages that have not been looked at, until their payloads that are here are enough. */
@@ -78,7 +91,7 @@ static enum quipu_status read_messages(struct puller *puller, size_t bytes, stru
     while (status == QUIPU_OK && puller->read_to < puller->count && bytes < GATHER_BYTES_MAX) {
         struct pulled *item = &puller->batch[puller->read_to++];
         if (item->msg != NULL) {
-            read_message(item);
+            read_message(puller, item);
         }
         if (item->is_envelope && item->msg != NULL) {
             status = take_local(txn, item, err);
@@ -118,7 +131,9 @@ static enum quipu_status take_chunk(struct puller *puller, struct pulled *item,
     if (body.len > puller->reply_bytes_max) {
         puller->reply_bytes_max = body.len;
     }
-    if (stored->code != 0 || !hashes_to(&item->payload_cid, body)) {
+    bool is_good = stored->code == 0 && hashes_to(&item->payload_cid, body);
+    if (!is_good || item->is_unpublished) {
+        item->is_chunk_good = is_good;
         item->is_meta_asked_for = true;
         return send_request(puller, (size_t)(item - puller->batch), PAYLOAD_ASK, err);
     }
@@ -140,6 +155,29 @@ static bool is_under_cid(struct quipu_slice meta, const char *cid)
         }
     }
     return false;
+}
+
+/* Chunk and meta of a payload that is here: are they in the bucket? */
+static enum quipu_status take_proof(struct puller *puller, struct pulled *item,
+                                    const struct stored *stored, struct quipu_error *err)
+{
+    struct quipu_buf theirs = QUIPU_BUF_INIT;
+    char cid[QUIPU_CID_TEXT_BYTES];
+    quipu_cid_format(&item->payload_cid, cid);
+    item->has_reply = true;
+    if (stored->code != 0 || quipu_payload_is_erased(stored->body)) {
+        return QUIPU_OK;
+    }
+    if (is_under_cid(stored->body, cid)) {
+        item->is_payload_up = item->is_chunk_good;
+        return QUIPU_OK;
+    }
+    enum quipu_status status = quipu_payload_get(puller->nats, &item->payload_cid, &theirs, err);
+    quipu_buf_release(&theirs);
+    item->is_payload_up = status == QUIPU_OK;
+    bool is_none =
+        status == QUIPU_NOT_FOUND || status == QUIPU_CORRUPT || status == QUIPU_TOO_LARGE;
+    return is_none ? QUIPU_OK : status;
 }
 
 /* The meta message, or that there is none. A payload that is not there, or not what its CID says,
@@ -200,7 +238,8 @@ static enum quipu_status send_gets(struct puller *puller, size_t bytes, struct q
     while (status == QUIPU_OK && puller->sent_to < puller->read_to && bytes < GATHER_BYTES_MAX &&
            puller->in_flight < in_flight_max(puller)) {
         struct pulled *item = &puller->batch[puller->sent_to];
-        item->is_asked_for = item->is_envelope && !item->has_payload;
+        bool is_to_be_proven = puller->has_receipts && item->is_in_place && item->is_unpublished;
+        item->is_asked_for = item->is_envelope && (!item->has_payload || is_to_be_proven);
         status =
             item->is_asked_for ? send_request(puller, puller->sent_to, PAYLOAD_GET, err) : QUIPU_OK;
         puller->in_flight += item->is_asked_for;
@@ -239,8 +278,9 @@ static enum quipu_status take_answer(struct puller *puller, struct pulled *item,
                                  "server %s has no bucket %s; make it with quipu provision",
                                  puller->nats->server, puller->nats->bucket);
     } else {
-        status = item->is_meta_asked_for ? take_meta(puller, item, &stored, err)
-                                         : take_chunk(puller, item, &stored, err);
+        status = !item->is_meta_asked_for ? take_chunk(puller, item, &stored, err)
+                 : item->is_unpublished   ? take_proof(puller, item, &stored, err)
+                                          : take_meta(puller, item, &stored, err);
     }
     quipu_stored_release(&stored);
     return status;
@@ -264,7 +304,7 @@ static enum quipu_status receive_one(struct puller *puller, size_t *bytes, struc
         struct pulled *item = find_item(puller, &token);
         status = item == NULL ? QUIPU_OK : take_answer(puller, item, msg, err);
         if (item != NULL && item->has_reply) {
-            *bytes += item->payload.len;
+            *bytes += item->is_unpublished ? 0 : item->payload.len; /* it was here */
             puller->in_flight--;
         }
     }

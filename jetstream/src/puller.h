@@ -23,7 +23,12 @@ struct pulled {
     struct quipu_cid cid;         /* what the message says it is */
     struct quipu_cid payload_cid; /* where is_envelope */
     bool is_envelope;             /* its body decodes as one */
+    bool is_in_place;             /* under the subject that its event has */
     bool has_payload;             /* fetched, or taken from here */
+    /* The event is here and has no receipt: it gets one where the bucket has its payload. */
+    bool is_unpublished;
+    bool is_chunk_good; /* of those: what lies under the payload's CID is that payload */
+    bool is_payload_up; /* of those: the bucket has it, whole */
     bool is_asked_for;
     bool is_meta_asked_for; /* what lies under its CID is not the whole of it */
     bool has_reply;         /* nothing more is to come */

@@ -118,13 +118,10 @@ static enum quipu_status is_in_place(const struct reconcile *reconcile, const st
                                      struct quipu_error *err)
 {
     struct quipu_event_view event;
-    struct event_texts texts;
     enum quipu_status status = quipu_event_view_of(record, &event, err);
     if (status == QUIPU_OK) {
-        status = quipu_event_texts(reconcile->nats->subject_template, &event, &texts, err);
-    }
-    if (status == QUIPU_OK) {
-        *out = strcmp(texts.subject, found->subject) == 0;
+        *out = quipu_event_is_subject(reconcile->nats->subject_template, &event.envelope,
+                                      found->subject);
     }
     return status;
 }
