@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "after_test.h"
 #include "quipu/alloc.h"
 #include "report_kit.h"
 #include "run.h"
@@ -58,7 +59,7 @@ static void tear_down(void)
 {
     fail_at = 0;
     report_tear_down();
-    cr_assert_eq(live, 0, "%ld blocks leaked", (long)live);
+    after_test_require(live == 0, "blocks have leaked");
 }
 
 TestSuite(report_memory, .init = set_up, .fini = tear_down, .timeout = 120);

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#include "after_test.h"
 #include "append_queue.h"
 
 /* The linker leads every call of pthread_mutex_unlock here. */
@@ -141,8 +142,8 @@ static void setup(void)
 
 static void teardown(void)
 {
-    cr_assert_not(queue.has_leader);
-    cr_assert_eq(queue.waiting, 0);
+    after_test_require(!queue.has_leader, "nobody leads");
+    after_test_require(queue.waiting == 0, "nobody waits");
     append_queue_release(&queue);
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "after_test.h"
 #include "command_kit.h"
 #include "fork_kit.h"
 #include "quipu/forks.h"
@@ -33,7 +34,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    cr_assert_eq(calls.live, 0, "every state is destroyed");
+    after_test_require(calls.live == 0, "every state is destroyed");
     kit_close(&kit);
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "after_test.h"
 #include "alloc_kit.h"
 #include "command_kit.h"
 #include "quipu/types.h"
@@ -26,7 +27,7 @@ static void setup(void)
 static void teardown(void)
 {
     alloc_kit_close(&counter, &kit);
-    cr_assert_eq(calls.live, 0);
+    after_test_require(calls.live == 0, "every state is destroyed");
 }
 
 TestSuite(command_memory, .init = setup, .fini = teardown);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "after_test.h"
 #include "command_kit.h"
 #include "fork_kit.h"
 #include "snapshot.h"
@@ -27,7 +28,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    cr_assert_eq(calls.live, 0, "every state is destroyed");
+    after_test_require(calls.live == 0, "every state is destroyed");
     kit_close(&kit);
 }
 
