@@ -227,7 +227,10 @@ static enum quipu_status call_check(const struct quipu_engine *engine,
                                "%zu events in one call, at most %d are allowed", count,
                                QUIPU_APPEND_EVENTS_MAX);
     }
-    return QUIPU_OK;
+    /* Before any lock, and before others are waited for: a forked child may have got a held lock,
+     * and a leader with threads behind it that it has not got; and who is in a write transaction
+     * would wait for a leader who waits for the end of that one. */
+    return quipu_store_check_writer(engine->store, err);
 }
 
 enum quipu_status quipu_append_batch(struct quipu_engine *engine, const struct quipu_event *events,

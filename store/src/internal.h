@@ -9,6 +9,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/types.h>
 
@@ -148,6 +149,9 @@ struct quipu_store {
      * commit could tidy up the writer. Of the error-checking kind: a thread that begins a second
      * write transaction is told so instead of waiting for itself. */
     pthread_mutex_t write_mutex;
+    /* Who holds it, so that others who are asked to wait can see that it is not they. */
+    _Atomic(pthread_t) writing_thread;
+    atomic_bool is_writing;
     struct quipu_txn write_txn;
     struct quipu_writer writer;
 
@@ -299,6 +303,17 @@ enum quipu_status quipu_store_write_error(struct quipu_store *store, struct quip
 int quipu_write_code(const char *path, int code);
 /* End the idle read transactions; the caller holds store->mutex. */
 void quipu_store_drop_idle(struct quipu_store *store);
+
+/* ------------------------------------------------------------------ txn_write.c */
+
+/* This thread has taken write_mutex. */
+void quipu_writer_note(struct quipu_store *store);
+void quipu_writer_unlock(struct quipu_store *store);
+/* QUIPU_MISUSE: this thread holds write_mutex already. */
+enum quipu_status quipu_store_refuse_second(const struct quipu_store *store,
+                                            struct quipu_error *err);
+/* A commit has failed with `code`: say in `err` whether it may be stored all the same. */
+void quipu_commit_doubt(struct quipu_error *err, int code);
 
 /* QUIPU_MISUSE on a read transaction, the first failure after one, QUIPU_TOO_LARGE where there is
  * no room left. Call it before each write; `bytes` is the value's size, 0 for an append. */

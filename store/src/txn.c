@@ -1,6 +1,6 @@
 /*
  * Transactions: counting them in and out, mapping anew when nobody is in the way, and what a failed
- * write means for those to come.
+ * write means for those to come. What one may write: txn_write.c.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -12,9 +12,6 @@
 #include "internal/failpoint.h"
 #include "internal/invariant.h"
 #include "quipu/alloc.h"
-
-/* How often a write looks at the room that is left. */
-#define ROOM_CHECK_WRITES 64
 
 /* Commits, of all processes together, between two looks for readers that were killed. */
 #define DEAD_READERS_COMMITS 256
@@ -332,10 +329,9 @@ enum quipu_status quipu_txn_begin_write(struct quipu_store *store, struct quipu_
     }
     int code = pthread_mutex_lock(&store->write_mutex);
     if (code != 0) {
-        return quipu_error_set(err, QUIPU_MISUSE,
-                               "%s: this thread has a write transaction in progress already",
-                               store->path);
+        return quipu_store_refuse_second(store, err);
     }
+    quipu_writer_note(store);
     struct quipu_txn *txn = &store->write_txn;
     *txn = (struct quipu_txn){.store = store, .is_write = true};
     for (int attempt = 0; attempt < 2; attempt++) {
@@ -360,7 +356,7 @@ enum quipu_status quipu_txn_begin_write(struct quipu_store *store, struct quipu_
             break;
         }
     }
-    pthread_mutex_unlock(&store->write_mutex);
+    quipu_writer_unlock(store);
     return status;
 }
 
@@ -382,7 +378,7 @@ static void end_write(struct quipu_txn *txn, bool was_committed)
         }
     }
     quipu_store_leave(store);
-    pthread_mutex_unlock(&store->write_mutex);
+    quipu_writer_unlock(store);
 }
 
 /* Wake those who watch: see watch.c. The byte does not matter, nor does a failure to read it. */
@@ -493,6 +489,7 @@ enum quipu_status quipu_txn_commit(struct quipu_txn **txn_pointer, struct quipu_
         /* What became of the pages is LMDB's knowledge only. */
         quipu_writer_forget(&store->writer);
         status = quipu_store_write_error(store, err, code, "commit");
+        quipu_commit_doubt(err, code);
     } else {
         if (is_synced) {
             note_synced(store, number, has_events);
@@ -519,87 +516,4 @@ void quipu_txn_abort(struct quipu_txn **txn_pointer)
     } else if (quipu_store_is_own(txn->store)) {
         end_write(txn, false);
     }
-}
-
-/* ------------------------------------------------------------------ writing */
-
-enum quipu_status quipu_txn_fail_with(struct quipu_txn *txn, const struct quipu_error *failure,
-                                      struct quipu_error *err)
-{
-    if (txn->failure.status == QUIPU_OK) {
-        txn->failure = *failure;
-    }
-    if (err != NULL) {
-        *err = *failure;
-    }
-    return failure->status;
-}
-
-enum quipu_status quipu_txn_fail(struct quipu_txn *txn, int code, const char *what,
-                                 struct quipu_error *err)
-{
-    struct quipu_error failure;
-    (void)quipu_store_write_error(txn->store, &failure, code, what);
-    return quipu_txn_fail_with(txn, &failure, err);
-}
-
-static uint64_t pages_of(const struct quipu_txn *txn, enum quipu_db db)
-{
-    MDB_stat stat;
-    return mdb_stat(txn->mdb, txn->store->dbi[db], &stat) == 0
-               ? stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages
-               : 0;
-}
-
-/* What it has changed, which LMDB holds in memory. The log's growth and large values count in full,
- * and for small values elsewhere one page each, but no more than there are. */
-static uint64_t pages_held(const struct quipu_txn *txn)
-{
-    uint64_t log_pages = pages_of(txn, QUIPU_DB_LOG);
-    uint64_t others = pages_of(txn, QUIPU_DB_HEAD) + pages_of(txn, QUIPU_DB_TABLE);
-    uint64_t used = txn->large_pages;
-    used += log_pages > txn->log_pages_before ? log_pages - txn->log_pages_before : 0;
-    return used + (txn->small_values < others ? txn->small_values : others);
-}
-
-uint64_t quipu_txn_bytes_held(const struct quipu_txn *txn)
-{
-    return txn->is_write ? pages_held(txn) * txn->store->page_bytes : 0;
-}
-
-/* LMDB 0.9.24 has bugs where a transaction holds more than 131,071 pages. */
-static enum quipu_status check_room(const struct quipu_txn *txn, struct quipu_error *err)
-{
-    uint64_t used = pages_held(txn);
-    if (used > txn->store->tuning.dirty_pages_max) {
-        return quipu_error_set(err, QUIPU_TOO_LARGE,
-                               "%s: this transaction holds %" PRIu64 " pages in memory, limit %u: "
-                               "commit and go on in a new one",
-                               txn->store->path, used, txn->store->tuning.dirty_pages_max);
-    }
-    return QUIPU_OK;
-}
-
-enum quipu_status quipu_txn_may_write(struct quipu_txn *txn, uint64_t bytes,
-                                      struct quipu_error *err)
-{
-    if (!txn->is_write) {
-        return quipu_error_set(err, QUIPU_MISUSE, "a read transaction cannot write");
-    }
-    if (txn->failure.status != QUIPU_OK) {
-        return quipu_txn_fail_with(txn, &txn->failure, err);
-    }
-    if (txn->writes % ROOM_CHECK_WRITES == ROOM_CHECK_WRITES - 1) {
-        enum quipu_status status = check_room(txn, err);
-        if (status != QUIPU_OK) {
-            return status;
-        }
-    }
-    if (bytes > 1024) {
-        quipu_txn_note_large(txn, bytes);
-    } else {
-        txn->small_values++;
-    }
-    txn->writes++;
-    return QUIPU_OK;
 }

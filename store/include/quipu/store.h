@@ -168,19 +168,26 @@ struct quipu_txn;
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_txn_begin_read(struct quipu_store *store, struct quipu_txn **out, struct quipu_error *err);
 
-/** Waits for the write transaction before it. @retval as above; QUIPU_NO_SPACE, QUIPU_CORRUPT */
+/** Waits for the write transaction before it. @retval as above; QUIPU_NO_SPACE, QUIPU_CORRUPT;
+ * QUIPU_MISUSE where this thread has one in progress itself */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_txn_begin_write(struct quipu_store *store, struct quipu_txn **out, struct quipu_error *err);
+
+/** May this thread wait for a write transaction? For who takes a lock, or waits for another thread,
+ * before one begins: a thread that has one in progress itself would wait for ever, and in a forked
+ * child nobody is there to wait for. Takes no lock and looks at no file.
+ * @retval QUIPU_MISUSE  after fork; this thread has a write transaction in progress */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_store_check_writer(const struct quipu_store *store, struct quipu_error *err);
 
 /**
  * Make all of the writes durable, or none. `*txn` is consumed and NULL afterwards whatever happens.
  * On a read transaction it just ends it.
  * @retval QUIPU_OK        fdatasync has returned (QUIPU_DURABLE)
- * @retval QUIPU_NO_SPACE, QUIPU_NO_MEMORY  nothing of it was written; or the first failure of a
- * call on this transaction
- * @retval QUIPU_IO        not acknowledged. Either all of it is stored or nothing: the disk may
- * have taken the last page and failed to say so. Look in a new transaction before writing it again;
- * or the first failure of a call on this transaction
+ * @retval QUIPU_NO_SPACE, QUIPU_IO, QUIPU_NO_MEMORY  not acknowledged; or the first failure of a
+ * call on this transaction. Nothing of it is stored, but where err->is_unsure: then either all of
+ * it is or nothing, the disk may have taken the last page and failed to say so. Look in a new
+ * transaction before writing it again
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_txn_commit(struct quipu_txn **txn,
                                                               struct quipu_error *err);
