@@ -10,11 +10,19 @@
  *  5. Commit once. Then every caller has its answer.
  *
  * Where the transaction itself fails, every call of the group fails with it, also one that had a
- * conflict: what it was in conflict with may not have been written.
+ * conflict: what it was in conflict with may not have been written. But first it is tried again:
+ *
+ *  - The map of the data file was full. It is larger in the next transaction, so that one is begun
+ *    at once, as often as the map grows by that.
+ *  - One call may be to blame: it changes more than a transaction may hold or than there is memory
+ *    for, or it needs what is damaged. Then each call has a transaction of its own and is answered
+ *    by what becomes of that. In doubt about what is stored, nothing is tried again.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "append.h"
+
+#include <inttypes.h>
 
 #include "engine_impl.h"
 #include "envelope_keys.h"
@@ -28,6 +36,7 @@ struct group_state {
     struct quipu_txn *txn;
     struct stored_types *stored; /* the registry that this transaction sees, or NULL */
     struct identity_row identity;
+    bool is_again; /* these calls were in a transaction before this one */
     bool has_identity;
     bool has_written;
     bool has_found; /* duplicates are to be acknowledged */
@@ -43,10 +52,11 @@ static struct append_request *request_of(struct append_ticket *ticket)
 static void group_fail(struct append_ticket *group, enum quipu_status status,
                        const struct quipu_error *line)
 {
+    bool names_event = status == QUIPU_TOO_LARGE && group->next == NULL; /* see room_failed */
     for (struct append_ticket *ticket = group; ticket != NULL; ticket = ticket->next) {
         struct append_request *request = request_of(ticket);
         request->status = status;
-        request->failed = request->count;
+        request->failed = names_event ? request->failed : request->count;
         *request->err = *line;
     }
 }
@@ -111,6 +121,21 @@ static enum quipu_status item_write(struct group_state *state, const struct appe
     return QUIPU_OK;
 }
 
+/* More than a transaction may hold. The store says what it would want of who has one in hand; the
+ * caller of an append has the call. */
+static enum quipu_status room_failed(const struct group_state *state,
+                                     struct append_request *request, uint32_t index,
+                                     struct quipu_error *err)
+{
+    uint64_t mib = quipu_txn_bytes_held(state->txn) >> 20;
+    request->failed = index;
+    return quipu_error_set(err, QUIPU_TOO_LARGE,
+                           "events[%" PRIu32 "]: with this event the call changes %" PRIu64
+                           " MiB of the store's pages, more than one commit may hold; append in "
+                           "smaller calls",
+                           index, mib);
+}
+
 /* Write what was planned. A failure here is the transaction's. */
 static enum quipu_status request_write(struct group_state *state, struct append_request *request,
                                        struct quipu_error *err)
@@ -134,7 +159,7 @@ static enum quipu_status request_write(struct group_state *state, struct append_
             status = item_write(state, request, item, err);
         }
         if (status != QUIPU_OK) {
-            return status;
+            return status == QUIPU_TOO_LARGE ? room_failed(state, request, i, err) : status;
         }
     }
     return QUIPU_OK;
@@ -150,8 +175,10 @@ static enum quipu_status group_write(struct group_state *state, struct append_ti
     const struct quipu_types *types = types_in_force(state->engine, state->stored);
     for (struct append_ticket *ticket = group; ticket != NULL; ticket = ticket->next) {
         struct append_request *request = request_of(ticket);
-        if (request->types != types) {
-            append_types_check(request, types); /* it was declared otherwise meanwhile */
+        /* Was it declared otherwise meanwhile? Between two transactions another registry may have
+         * come to lie at the address of the one that was seen in the first. */
+        if (state->is_again || request->types != types) {
+            append_types_check(request, types);
         }
         request->status = append_plan(state->txn, request);
         if (append_is_callers_own(request->status)) {
@@ -169,11 +196,12 @@ static enum quipu_status group_write(struct group_state *state, struct append_ti
     return QUIPU_OK;
 }
 
-/* A commit that failed is not one that did not happen: the disk may have taken the page that counts
- * and failed to say so. The caller learns how to find out, and to have it once in either case. */
+/* A commit that failed is not always one that did not happen: the disk may have taken the page that
+ * counts and failed to say so. The caller learns how to find out, and to have it once in either
+ * case. */
 static enum quipu_status commit_failed(enum quipu_status status, struct quipu_error *err)
 {
-    if (status != QUIPU_IO && status != QUIPU_NO_SPACE) {
+    if (!err->is_unsure) {
         return status;
     }
     struct quipu_error why = *err;
@@ -203,24 +231,82 @@ static enum quipu_status group_commit(struct group_state *state, struct quipu_er
     status = quipu_txn_commit(&state->txn, err);
     if (status == QUIPU_OK) {
         status = quipu_failpoint("engine.append.after_commit", err);
+        err->is_unsure = err->is_unsure || status != QUIPU_OK;
     }
     return status == QUIPU_OK ? QUIPU_OK : commit_failed(status, err);
 }
 
-void append_commit_group(void *ctx, struct append_ticket *group)
+/* ------------------------------------------------------------------ trying */
+
+/* These calls in one transaction. `err` is written also where it succeeds. */
+static enum quipu_status group_try(struct quipu_engine *engine, struct append_ticket *group,
+                                   bool is_again, struct quipu_error *err)
 {
-    struct group_state state = {.engine = ctx};
-    struct quipu_error err;
-    enum quipu_status status = quipu_txn_begin_write(state.engine->store, &state.txn, &err);
+    struct group_state state = {.engine = engine, .is_again = is_again};
+    err->is_unsure = false;
+    enum quipu_status status = quipu_txn_begin_write(engine->store, &state.txn, err);
     if (status == QUIPU_OK) {
-        status = group_write(&state, group, &err);
+        status = group_write(&state, group, err);
     }
     if (status == QUIPU_OK) {
-        status = group_commit(&state, &err);
+        status = group_commit(&state, err);
     }
     quipu_txn_abort(&state.txn);
     types_stored_give_back(state.stored);
-    if (status != QUIPU_OK) {
+    return status;
+}
+
+/* Is the map larger than `*map_bytes`? A transaction that begins alone has made it so. */
+static bool map_has_grown(const struct quipu_engine *engine, uint64_t *map_bytes)
+{
+    struct quipu_txn *txn = NULL;
+    struct quipu_store_stat stat;
+    bool has_grown = quipu_txn_begin_read(engine->store, &txn, NULL) == QUIPU_OK &&
+                     quipu_txn_stat(txn, &stat, NULL) == QUIPU_OK && stat.map_bytes > *map_bytes;
+    quipu_txn_abort(&txn);
+    if (has_grown) {
+        *map_bytes = stat.map_bytes;
+    }
+    return has_grown;
+}
+
+static enum quipu_status group_try_with_room(struct quipu_engine *engine,
+                                             struct append_ticket *group, bool is_again,
+                                             struct quipu_error *err)
+{
+    uint64_t map_bytes = 0;
+    enum quipu_status status = group_try(engine, group, is_again, err);
+    while (status == QUIPU_NO_SPACE && !err->is_unsure && map_has_grown(engine, &map_bytes)) {
+        status = group_try(engine, group, true, err);
+    }
+    return status;
+}
+
+/* May one call be to blame, so that the others should not fail with it? */
+static bool may_be_ones_fault(enum quipu_status status, const struct quipu_error *err)
+{
+    return status == QUIPU_TOO_LARGE || status == QUIPU_NO_MEMORY || status == QUIPU_CORRUPT ||
+           (status == QUIPU_NO_SPACE && !err->is_unsure);
+}
+
+void append_commit_group(void *ctx, struct append_ticket *group)
+{
+    struct quipu_error err;
+    enum quipu_status status = group_try_with_room(ctx, group, false, &err);
+    if (status == QUIPU_OK) {
+        return;
+    }
+    if (group->next == NULL || !may_be_ones_fault(status, &err)) {
         group_fail(group, status, &err);
+        return;
+    }
+    while (group != NULL) {
+        struct append_ticket *others = group->next;
+        group->next = NULL;
+        status = group_try_with_room(ctx, group, true, &err);
+        if (status != QUIPU_OK) {
+            group_fail(group, status, &err);
+        }
+        group = others;
     }
 }

@@ -144,12 +144,12 @@ struct quipu_appended {
 /**
  * Append `count` events (0: nothing happens), of one or several aggregates, in this order, all or
  * none. Durable when it returns. Calls of several threads at the same time share one commit; each
- * still succeeds or fails by itself, but for a failure of that commit. An event whose event_id is
- * stored already with the same type, aggregate, payload and other given fields is a duplicate: it
- * is not stored again, its expectation is not checked, and `out` tells where it is. Nor does it
- * matter then what is declared or allowed today: a retry is answered as the first time also where
- * the event would be refused for its type or for a secret that was allowed before. Expectations
- * see the events before them in the same call.
+ * still succeeds or fails by itself, but for a failure of the disk in that commit. An event whose
+ * event_id is stored already with the same type, aggregate, payload and other given fields is a
+ * duplicate: it is not stored again, its expectation is not checked, and `out` tells where it is.
+ * Nor does it matter then what is declared or allowed today: a retry is answered as the first time
+ * also where the event would be refused for its type or for a secret that was allowed before.
+ * Expectations see the events before them in the same call.
  *
  * The store's signing key and with it its `source` are made on the first append where there are
  * none.
@@ -164,13 +164,17 @@ struct quipu_appended {
  * @retval QUIPU_SECRET_REFUSED     names the rule
  * @retval QUIPU_TYPE               it does not fit its declaration; names type, path and both kinds
  * @retval QUIPU_INVALID, QUIPU_TOO_LARGE, QUIPU_CBOR_*  the event is not one; names index and field
- * @retval QUIPU_MISUSE             no engine, no events, no such kind of expectation
+ * @retval QUIPU_TOO_LARGE  also: the call changes more pages than one commit may hold (SPEC §11);
+ * append in smaller calls
+ * @retval QUIPU_MISUSE             no engine, no events, no such kind of expectation; after fork();
+ * this thread has a write transaction in progress, or a quipu_ingest
  * @retval QUIPU_NO_SPACE, QUIPU_IO, QUIPU_NO_MEMORY, QUIPU_NO_RANDOM, QUIPU_PERMISSION,
- * QUIPU_CORRUPT. Where the commit itself fails, err->is_unsure is true and the line says so: the
- * events may or may not be stored; append them again with the same event_id, which gives each once.
- * Duplicates are synced before they are acknowledged where that is not known to be done; see
- * quipu_store_sync. For a failure that one event causes, `*failed` (may be NULL) is its index, else
- * `count`.
+ * QUIPU_CORRUPT. Where the disk fails in the commit itself, err->is_unsure is true and the line
+ * says so: the events may or may not be stored; append them again with the same event_id, which
+ * gives each once. A map that is full (QUIPU_NO_SPACE) is enlarged by the call itself, unless
+ * another transaction of this process is in progress. Duplicates are synced before they are
+ * acknowledged where that is not known to be done; see quipu_store_sync. For a failure that one
+ * event causes, `*failed` (may be NULL) is its index, else `count`.
  * @threads any
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
