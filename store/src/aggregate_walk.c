@@ -6,6 +6,9 @@
  * within the transaction only; in a later one the position is looked up. Of a long aggregate only
  * the oldest events are noted, and it is gone over again for the next ones.
  *
+ * Back-pointers are in no hash. Where the aggregate has no fork, versions go down by one to 1, so a
+ * pointer that a disk has changed is seen; where it has one, only the check of all heads sees it.
+ *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
@@ -23,6 +26,7 @@ struct noted {
 
 struct quipu_aggregate_walk {
     struct quipu_txn *txn;
+    bool has_fork; /* of the aggregate, as its head says */
     /* Of the transaction, when the values were noted. */
     uint64_t writes;
     bool has_values;
@@ -33,6 +37,11 @@ struct quipu_aggregate_walk {
     size_t cap;
     uint64_t met;  /* events in what is left of the range */
     uint64_t left; /* of those noted, still to be served */
+};
+
+struct chain_link {
+    struct quipu_slice value;
+    struct quipu_record record;
 };
 
 static enum quipu_status note(struct quipu_aggregate_walk *walk, uint64_t position,
@@ -54,9 +63,35 @@ static enum quipu_status note(struct quipu_aggregate_walk *walk, uint64_t positi
     return QUIPU_OK;
 }
 
-static bool aggregate_equal(struct quipu_aggregate a, struct quipu_aggregate b)
+/* The record at `position`, which the one above it, of version `above`, points back at. Where there
+ * is no fork its version is the one below, and that of the first event is 1: so no back-pointer can
+ * lead past an event. */
+static enum quipu_status read_link(struct quipu_aggregate_walk *walk, uint64_t position,
+                                   uint64_t above, struct chain_link *out, struct quipu_error *err)
 {
-    return quipu_slice_equal(a.type, b.type) && quipu_slice_equal(a.id, b.id);
+    enum quipu_status status = quipu_log_value(walk->txn, position, &out->value, err);
+    if (status == QUIPU_OK) {
+        status = quipu_record_decode(out->value, position, &out->record, err);
+    }
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    const struct quipu_record *record = &out->record;
+    if (!quipu_aggregate_equal(record->aggregate, walk->range.aggregate)) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "position %" PRIu64 " is in the chain of another aggregate",
+                               position);
+    }
+    bool is_end = record->aggregate_prev_position == 0;
+    if (!walk->has_fork && (record->version + 1 != above || is_end != (record->version == 1))) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "aggregate %.*s/%.*s: version %" PRIu64 " at position %" PRIu64
+                               " does not follow in its line; run `quipu verify "
+                               "--repair-indexes`",
+                               QUIPU_SLICE_FMT(record->aggregate.type),
+                               QUIPU_SLICE_FMT(record->aggregate.id), record->version, position);
+    }
+    return QUIPU_OK;
 }
 
 /* Note what the range holds. */
@@ -73,30 +108,32 @@ static enum quipu_status collect(struct quipu_aggregate_walk *walk, struct quipu
         walk->range.position_max = head.position;
     }
     walk->met = 0;
+    walk->has_fork = head.has_fork;
+    uint64_t above = head.version + 1;
     uint64_t position = head.position;
     while (position != 0 && position >= range->position_min) {
-        struct quipu_slice value;
-        struct quipu_record record;
-        status = quipu_log_value(txn, position, &value, err);
-        if (status == QUIPU_OK) {
-            status = quipu_record_decode(value, position, &record, err);
-        }
-        if (status == QUIPU_OK && !aggregate_equal(record.aggregate, range->aggregate)) {
-            status = quipu_error_set(err, QUIPU_CORRUPT,
-                                     "position %" PRIu64 " is in the chain of another aggregate",
-                                     position);
-        }
-        bool is_wanted = position <= range->position_max && record.version >= range->version_min;
-        if (status == QUIPU_OK && is_wanted) {
-            quipu_prefetch(value.data, value.len);
-            status = note(walk, position, value, err);
+        struct chain_link link;
+        status = read_link(walk, position, above, &link, err);
+        if (status == QUIPU_OK && position <= range->position_max &&
+            link.record.version >= range->version_min) {
+            quipu_prefetch(link.value.data, link.value.len);
+            status = note(walk, position, link.value, err);
         }
         if (status != QUIPU_OK) {
             return status;
         }
         /* Without a fork the versions before it are smaller still. */
-        bool is_end = record.version < range->version_min && !head.has_fork;
-        position = is_end ? 0 : record.aggregate_prev_position;
+        bool is_end = link.record.version < range->version_min && !head.has_fork;
+        above = link.record.version;
+        position = is_end ? 0 : link.record.aggregate_prev_position;
+    }
+    /* The last step has left the range: rightly so? The head has been looked at already. */
+    if (position != 0 && position != head.position) {
+        struct chain_link link;
+        status = read_link(walk, position, above, &link, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
     }
     walk->left = walk->met < walk->cap ? walk->met : walk->cap;
     walk->writes = txn->writes;

@@ -11,6 +11,7 @@
 #include "check.h"
 #include "internal/bytes.h"
 #include "record.h"
+#include "run_search.h"
 
 enum quipu_status quipu_check_record(struct quipu_check *check, uint64_t position,
                                      struct quipu_record *record, uint64_t *hash,
@@ -154,27 +155,6 @@ enum quipu_status quipu_check_heads(struct quipu_check *check, struct quipu_chec
 
 /* ------------------------------------------------------------------ runs */
 
-static bool entry_is_true(const struct quipu_record *record, enum quipu_index index,
-                          const struct quipu_entry *entry)
-{
-    uint32_t type;
-    uint32_t correlation;
-    switch (index) {
-    case QUIPU_INDEX_CID:
-        return entry->prefix == quipu_load_be64((entry->rest & 1) == 0
-                                                    ? record->envelope_cid.digest
-                                                    : record->payload_cid.digest);
-    case QUIPU_INDEX_EVENT_ID:
-        return entry->prefix == quipu_load_be64(record->event_id.bytes);
-    case QUIPU_INDEX_TERM:
-        quipu_record_terms(record, &type, &correlation);
-        return entry->prefix == type || (correlation != 0 && entry->prefix == correlation);
-    case QUIPU_INDEXES:
-        break;
-    }
-    return false;
-}
-
 /* Does the event have the key that the entry says? */
 static enum quipu_status check_entry(struct quipu_check *check, const struct quipu_run *run,
                                      enum quipu_index index, const struct quipu_entry *entry,
@@ -195,7 +175,7 @@ static enum quipu_status check_entry(struct quipu_check *check, const struct qui
         return status == QUIPU_CORRUPT ? QUIPU_OK
                                        : quipu_check_found(check, position, status, &failure, err);
     }
-    if (!entry_is_true(&record, index, entry)) {
+    if (!quipu_run_entry_is_true(&record, index, entry)) {
         quipu_check_report(check, position, "run %" PRIu64 " of %s has a wrong entry", run->number,
                            quipu_db_name(quipu_index_db(index)));
     }

@@ -2,13 +2,16 @@
  * Finding events by a term: an event type or a correlation_id. The runs cover one range of
  * positions after the other, and a term's entries in a run are in the order of their positions; so
  * the nearest one is in the run that covers the position asked for, or in the next that has the
- * term at all, or in the tail. Entries are hints: the record is compared. SPEC §6.5.
+ * term at all, or in the tail. Entries are hints: the record is compared, and so are the entries on
+ * both sides of a term's line, that none of it has been changed into another's. SPEC §6.5.
  *
  * The event that a correlation is named after has no entry: its event_id is its correlation_id, and
  * it is found by that.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <inttypes.h>
+
 #include "record.h"
 #include "run_search.h"
 
@@ -28,6 +31,13 @@ static bool is_match(const struct search *search, const struct quipu_record *rec
                : memcmp(record->correlation_id.bytes, value.data, QUIPU_UUID_BYTES) == 0;
 }
 
+/* Another term may have the same hash; but an entry for it is of a record that has that hash. */
+static bool has_hash(const struct search *search, const struct quipu_record *record)
+{
+    struct quipu_entry entry = {search->hash, record->position};
+    return quipu_run_entry_is_true(record, QUIPU_INDEX_TERM, &entry);
+}
+
 /* ------------------------------------------------------------------ runs */
 
 /* Place the cursor at the term's nearest entry in the run. QUIPU_DONE: it has none. */
@@ -40,14 +50,21 @@ static enum quipu_status seek_in_run(struct quipu_txn *txn, const struct search 
     uint64_t least = search->is_forwards ? key : quipu_term_key(search->hash, 0);
     uint64_t most = search->is_forwards ? quipu_term_key(search->hash, UINT32_MAX) : key;
     if (most < run->min_key[QUIPU_INDEX_TERM] || least > run->max_key[QUIPU_INDEX_TERM]) {
-        return QUIPU_DONE;
-    }
-    if (search->is_forwards) {
-        return quipu_run_seek(txn, run, QUIPU_INDEX_TERM, key, cursor, err);
+        uint64_t outside = most < run->min_key[QUIPU_INDEX_TERM] ? most : least;
+        enum quipu_status fence = quipu_run_check_fence(txn, run, QUIPU_INDEX_TERM, outside, err);
+        return fence == QUIPU_OK ? QUIPU_DONE : fence;
     }
     /* Offsets are below 2^32 - 1, so adding one stays within the term. */
-    enum quipu_status status = quipu_run_seek(txn, run, QUIPU_INDEX_TERM, key + 1, cursor, err);
-    return status == QUIPU_OK || status == QUIPU_DONE ? quipu_run_prev(txn, cursor, err) : status;
+    uint64_t sought = search->is_forwards ? key : key + 1;
+    enum quipu_status status = quipu_run_seek(txn, run, QUIPU_INDEX_TERM, sought, cursor, err);
+    if (status != QUIPU_OK && status != QUIPU_DONE) {
+        return status;
+    }
+    enum quipu_status checked = quipu_run_check_place(txn, cursor, status, sought, err);
+    if (checked != QUIPU_OK) {
+        return checked;
+    }
+    return search->is_forwards ? status : quipu_run_prev(txn, cursor, err);
 }
 
 /* Where the cursor is, if it is at the term: its position, else 0. */
@@ -79,9 +96,17 @@ static enum quipu_status step_on(struct quipu_txn *txn, const struct search *sea
     enum quipu_status status = search->is_forwards ? quipu_run_next(txn, &at->cursor, err)
                                                    : quipu_run_prev(txn, &at->cursor, err);
     if (status == QUIPU_OK) {
-        *position = take_entry(txn, search);
+        status = quipu_run_check_order(txn, &at->cursor, true, err);
     }
-    return status == QUIPU_DONE ? QUIPU_OK : status;
+    if (status == QUIPU_OK) {
+        status = quipu_run_check_order(txn, &at->cursor, false, err);
+    }
+    if (status != QUIPU_OK) {
+        return status == QUIPU_DONE ? QUIPU_OK : status;
+    }
+    *position = take_entry(txn, search);
+    /* The entry that ends the term's line: is it of another term by right? */
+    return *position == 0 ? quipu_run_check_entry(txn, &at->cursor, err) : QUIPU_OK;
 }
 
 /* Number of the run that covers the position, or of the next one on this side; count: none. */
@@ -101,9 +126,9 @@ static uint32_t run_of(const struct quipu_runs *all, uint64_t position)
 }
 
 /* The term's nearest entry in the runs: its position, 0 where there is none. */
-static enum quipu_status nearest_in_runs(struct quipu_txn *txn, const struct search *search,
-                                         const struct quipu_runs *all, uint64_t from,
-                                         uint64_t *position, struct quipu_error *err)
+static enum quipu_status seek_nearest(struct quipu_txn *txn, const struct search *search,
+                                      const struct quipu_runs *all, uint64_t from,
+                                      uint64_t *position, struct quipu_error *err)
 {
     enum quipu_status status = step_on(txn, search, from, position, err);
     if (status != QUIPU_OK || *position != 0) {
@@ -124,6 +149,26 @@ static enum quipu_status nearest_in_runs(struct quipu_txn *txn, const struct sea
         which = search->is_forwards ? which + 1 : which - 1; /* behind all, below the first one */
     }
     return QUIPU_OK;
+}
+
+/* The same. The event that the correlation is named after has no entry; where it comes first, the
+ * entry is not asked for again, so it is held against its record here. */
+static enum quipu_status nearest_in_runs(struct quipu_txn *txn, const struct search *search,
+                                         const struct quipu_runs *all, uint64_t from,
+                                         uint64_t *position, struct quipu_error *err)
+{
+    enum quipu_status status = seek_nearest(txn, search, all, from, position, err);
+    uint64_t own = search->own_position;
+    if (status != QUIPU_OK || *position == 0 || own == 0) {
+        return status;
+    }
+    const struct quipu_run_cursor *cursor = &txn->term_cursor.cursor;
+    bool is_first =
+        search->is_forwards ? from <= own && own < *position : *position < own && own <= from;
+    if (*position == own) {
+        return quipu_run_is_damaged(txn, cursor, err);
+    }
+    return is_first ? quipu_run_check_entry(txn, cursor, err) : QUIPU_OK;
 }
 
 /* ------------------------------------------------------------------ the tail */
@@ -239,6 +284,24 @@ static uint64_t first_position(uint64_t from, enum quipu_seek seek, uint64_t las
     return 0;
 }
 
+/* The record at a position that may have the term. @retval QUIPU_NOT_FOUND  it has another one */
+static enum quipu_status compare(struct quipu_txn *txn, const struct search *search,
+                                 uint64_t position, uint64_t indexed, struct quipu_record *out,
+                                 struct quipu_error *err)
+{
+    enum quipu_status status = quipu_log_indexed(txn, position, out, err);
+    if (status != QUIPU_OK || is_match(search, out)) {
+        return status;
+    }
+    if (position <= indexed && !has_hash(search, out)) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "%s: the index of types and correlations names position %" PRIu64
+                               " for one that it has not; run `quipu verify --repair-indexes`",
+                               txn->store->path, position);
+    }
+    return QUIPU_NOT_FOUND;
+}
+
 enum quipu_status quipu_txn_find_term(struct quipu_txn *txn, struct quipu_term term, uint64_t from,
                                       enum quipu_seek seek, struct quipu_record *out,
                                       struct quipu_error *err)
@@ -254,25 +317,30 @@ enum quipu_status quipu_txn_find_term(struct quipu_txn *txn, struct quipu_term t
         .is_forwards = seek == QUIPU_SEEK_GE || seek == QUIPU_SEEK_GT,
     };
     struct quipu_runs all;
+    struct quipu_record record;
     enum quipu_status status = quipu_txn_runs(txn, &all, err);
     if (status == QUIPU_OK && term.kind == QUIPU_TERM_CORRELATION) {
         status = find_own(txn, &search, err);
     }
     while (status == QUIPU_OK && position != 0 && position <= last) {
-        struct quipu_record record;
         uint64_t found = 0;
         status = nearest(txn, &search, &all, position, &found, err);
         if (status == QUIPU_OK && found == 0) {
             return QUIPU_DONE;
         }
         if (status == QUIPU_OK) {
-            status = quipu_log_indexed(txn, found, &record, err);
-        }
-        if (status == QUIPU_OK && is_match(&search, &record)) {
-            *out = record;
-            return QUIPU_OK;
+            status = compare(txn, &search, found, all.indexed, &record, err);
+            if (status == QUIPU_OK) {
+                *out = record;
+                return QUIPU_OK;
+            }
+            status = status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
         }
         position = search.is_forwards ? found + 1 : found - 1;
     }
-    return status == QUIPU_OK ? QUIPU_DONE : status;
+    if (status == QUIPU_OK) {
+        return QUIPU_DONE;
+    }
+    txn->term_cursor.is_valid = false; /* it may be at what is damaged */
+    return status;
 }

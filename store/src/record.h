@@ -47,6 +47,11 @@ QUIPU_MUST_CHECK enum quipu_status quipu_record_decode(struct quipu_slice value,
 /* Write the aggregate's key; its length, or 0 where type or id is empty or over its limit. */
 size_t quipu_head_key(struct quipu_aggregate aggregate, uint8_t out[QUIPU_HEAD_KEY_BYTES_MAX]);
 
+static inline bool quipu_aggregate_equal(struct quipu_aggregate a, struct quipu_aggregate b)
+{
+    return quipu_slice_equal(a.type, b.type) && quipu_slice_equal(a.id, b.id);
+}
+
 /* FNV-1a, 64 bits, over a head key: lets the check tell aggregates apart by a number. */
 uint64_t quipu_head_key_hash(struct quipu_slice head_key);
 uint64_t quipu_aggregate_hash(struct quipu_aggregate aggregate);

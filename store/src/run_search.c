@@ -6,7 +6,10 @@
  */
 #include "run_search.h"
 
+#include <inttypes.h>
+
 #include "internal/bytes.h"
+#include "record.h"
 #include "run_pages.h"
 
 /* Guesses before a search goes on by doubling its steps, and where it ends by looking at each. */
@@ -177,4 +180,119 @@ enum quipu_status quipu_run_prev(struct quipu_txn *txn, struct quipu_run_cursor 
     }
     cursor->at -= quipu_entry_bytes(cursor->index);
     return QUIPU_OK;
+}
+
+/* ------------------------------------------------------------------ is it true */
+
+bool quipu_run_entry_is_true(const struct quipu_record *record, enum quipu_index index,
+                             const struct quipu_entry *entry)
+{
+    uint32_t type;
+    uint32_t correlation;
+    switch (index) {
+    case QUIPU_INDEX_CID:
+        return entry->prefix == quipu_load_be64((entry->rest & 1) == 0
+                                                    ? record->envelope_cid.digest
+                                                    : record->payload_cid.digest);
+    case QUIPU_INDEX_EVENT_ID:
+        return entry->prefix == quipu_load_be64(record->event_id.bytes);
+    case QUIPU_INDEX_TERM:
+        quipu_record_terms(record, &type, &correlation);
+        return entry->prefix == type || (correlation != 0 && entry->prefix == correlation);
+    case QUIPU_INDEXES:
+        break;
+    }
+    return false;
+}
+
+enum quipu_status quipu_run_is_damaged(const struct quipu_txn *txn,
+                                       const struct quipu_run_cursor *cursor,
+                                       struct quipu_error *err)
+{
+    return quipu_error_set(err, QUIPU_CORRUPT,
+                           "%s: run %" PRIu64 " of %s has a wrong entry; run `quipu verify "
+                           "--repair-indexes`",
+                           txn->store->path, cursor->run->number,
+                           quipu_db_name(quipu_index_db(cursor->index)));
+}
+
+static uint64_t key_at(const struct quipu_run_cursor *cursor)
+{
+    return quipu_load_be64(cursor->entries.data + cursor->at);
+}
+
+enum quipu_status quipu_run_check_entry(struct quipu_txn *txn,
+                                        const struct quipu_run_cursor *cursor,
+                                        struct quipu_error *err)
+{
+    struct quipu_entry entry = quipu_run_entry(cursor);
+    uint64_t position = quipu_entry_position(cursor->index, &entry);
+    struct quipu_record record;
+    if (position < cursor->run->first_position || position > cursor->run->last_position) {
+        return quipu_run_is_damaged(txn, cursor, err);
+    }
+    enum quipu_status status = quipu_log_indexed(txn, position, &record, err);
+    return status == QUIPU_OK && !quipu_run_entry_is_true(&record, cursor->index, &entry)
+               ? quipu_run_is_damaged(txn, cursor, err)
+               : status;
+}
+
+enum quipu_status quipu_run_check_order(struct quipu_txn *txn,
+                                        const struct quipu_run_cursor *cursor, bool is_behind,
+                                        struct quipu_error *err)
+{
+    struct quipu_run_cursor beside = *cursor;
+    enum quipu_status status =
+        is_behind ? quipu_run_next(txn, &beside, err) : quipu_run_prev(txn, &beside, err);
+    if (status != QUIPU_OK) {
+        return status == QUIPU_DONE ? QUIPU_OK : status;
+    }
+    struct quipu_entry here = quipu_run_entry(cursor);
+    struct quipu_entry there = quipu_run_entry(&beside);
+    bool is_sorted =
+        is_behind ? quipu_entry_is_below(&here, &there) : quipu_entry_is_below(&there, &here);
+    return is_sorted ? QUIPU_OK : quipu_run_is_damaged(txn, cursor, err);
+}
+
+/* One of the two between which the key belongs. */
+static enum quipu_status check_side(struct quipu_txn *txn, const struct quipu_run_cursor *cursor,
+                                    bool is_behind, uint64_t key, struct quipu_error *err)
+{
+    if (is_behind != (key_at(cursor) >= key)) {
+        return quipu_run_is_damaged(txn, cursor, err);
+    }
+    enum quipu_status status = quipu_run_check_entry(txn, cursor, err);
+    return status == QUIPU_OK ? quipu_run_check_order(txn, cursor, is_behind, err) : status;
+}
+
+enum quipu_status quipu_run_check_place(struct quipu_txn *txn,
+                                        const struct quipu_run_cursor *cursor,
+                                        enum quipu_status seek, uint64_t key,
+                                        struct quipu_error *err)
+{
+    struct quipu_run_cursor before = *cursor;
+    enum quipu_status status = quipu_run_prev(txn, &before, err);
+    if (status == QUIPU_OK) {
+        status = check_side(txn, &before, false, key, err);
+    }
+    if (status != QUIPU_OK && status != QUIPU_DONE) {
+        return status;
+    }
+    return seek == QUIPU_OK ? check_side(txn, cursor, true, key, err) : QUIPU_OK;
+}
+
+enum quipu_status quipu_run_check_fence(struct quipu_txn *txn, struct quipu_run *run,
+                                        enum quipu_index index, uint64_t key,
+                                        struct quipu_error *err)
+{
+    struct quipu_run_cursor cursor = {.run = run, .index = index};
+    bool is_below = key < run->min_key[index];
+    uint64_t fence = is_below ? run->min_key[index] : run->max_key[index];
+    uint64_t last = quipu_run_segments(run, index) - 1;
+    enum quipu_status status = load_segment(txn, &cursor, is_below ? 0 : last, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    cursor.at = is_below ? 0 : cursor.entries.len - quipu_entry_bytes(index);
+    return key_at(&cursor) == fence ? QUIPU_OK : quipu_run_is_damaged(txn, &cursor, err);
 }
