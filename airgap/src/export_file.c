@@ -4,8 +4,8 @@
  * The temporary name is random, so what a killed run left behind blocks nobody; and the next export
  * into that folder removes it: who writes holds a lock on the file, which the system lets go of
  * when the process ends, so a file of our pattern without a lock is nobody's. It is made with
- * O_EXCL, so nothing is written through a link that someone else put there. Its mode is that of the
- * finished file from the start: it holds nothing that the finished file does not.
+ * O_EXCL, so nothing is written through a link that someone else put there. From the start it is
+ * open to nobody to whom the finished file will not be.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -30,6 +30,7 @@
 #define TEMP_RANDOM   8
 #define TEMP_PREFIX   ".quipu-export-"
 #define TEMP_SUFFIX   ".tmp"
+#define MODE_BITS     0777
 
 /* The folder part of the path: "." where there is none. */
 enum quipu_status quipu_export_parent_open(const char *path, int *parent, const char **base,
@@ -177,7 +178,8 @@ static bool temp_hold(struct quipu_export_file *file)
     return false;
 }
 
-static enum quipu_status open_temp(struct quipu_export_file *file, struct quipu_error *err)
+static enum quipu_status open_temp(struct quipu_export_file *file, mode_t mode,
+                                   struct quipu_error *err)
 {
     for (int tries = 0; tries < TEMP_TRIES; tries++) {
         char name[QUIPU_EXPORT_TEMP_BYTES];
@@ -185,7 +187,7 @@ static enum quipu_status open_temp(struct quipu_export_file *file, struct quipu_
         if (status != QUIPU_OK) {
             return status;
         }
-        file->fd = openat(file->folder, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        file->fd = openat(file->folder, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         if (file->fd >= 0 && temp_hold(file)) {
             memcpy(file->temp, name, sizeof file->temp);
             return QUIPU_OK;
@@ -199,7 +201,7 @@ static enum quipu_status open_temp(struct quipu_export_file *file, struct quipu_
 }
 
 static enum quipu_status create(struct quipu_export_file *file, const char *path, bool is_over,
-                                struct quipu_error *err)
+                                mode_t mode, struct quipu_error *err)
 {
     file->path = path;
     quipu_sha256_stream_init(&file->stream);
@@ -209,7 +211,7 @@ static enum quipu_status create(struct quipu_export_file *file, const char *path
     }
     if (status == QUIPU_OK) {
         quipu_export_remove_left_overs(file->folder);
-        status = open_temp(file, err);
+        status = open_temp(file, mode & MODE_BITS, err);
     }
     return status != QUIPU_OK ? status : quipu_failpoint("airgap.export.create", err);
 }
@@ -217,13 +219,19 @@ static enum quipu_status create(struct quipu_export_file *file, const char *path
 enum quipu_status quipu_export_file_create(struct quipu_export_file *file, const char *path,
                                            struct quipu_error *err)
 {
-    return create(file, path, false, err);
+    return create(file, path, false, 0644, err);
+}
+
+enum quipu_status quipu_export_file_create_as(struct quipu_export_file *file, const char *path,
+                                              const struct stat *model, struct quipu_error *err)
+{
+    return create(file, path, false, model->st_mode, err);
 }
 
 enum quipu_status quipu_export_file_create_over(struct quipu_export_file *file, const char *path,
-                                                struct quipu_error *err)
+                                                const struct stat *known, struct quipu_error *err)
 {
-    return create(file, path, true, err);
+    return create(file, path, true, known->st_mode, err);
 }
 
 static enum quipu_status file_flush(struct quipu_export_file *file, struct quipu_error *err)
@@ -336,7 +344,7 @@ enum quipu_status quipu_export_file_replace(struct quipu_export_file *file,
                                "%s was changed by someone else meanwhile: it is not touched",
                                file->path);
     }
-    if (fchmodat(file->folder, file->temp, known->st_mode & 0777, 0) != 0) {
+    if (fchmodat(file->folder, file->temp, known->st_mode & MODE_BITS, 0) != 0) {
         return quipu_error_errno(err, errno, "give the new %s the mode of the old one", file->path);
     }
     if (renameat(file->folder, file->temp, file->folder, file->base) != 0) {

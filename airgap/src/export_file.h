@@ -42,9 +42,17 @@ struct quipu_export_file {
 QUIPU_MUST_CHECK enum quipu_status
 quipu_export_file_create(struct quipu_export_file *file, const char *path, struct quipu_error *err);
 
-/* The same for a name that is taken, and may be replaced. */
+/* The same for a copy of the file that `model` describes: it is never open to anybody to whom that
+ * is not; the umask takes more away. */
+QUIPU_MUST_CHECK enum quipu_status quipu_export_file_create_as(struct quipu_export_file *file,
+                                                               const char *path,
+                                                               const struct stat *model,
+                                                               struct quipu_error *err);
+
+/* The same for the name of that very file, to replace it. */
 QUIPU_MUST_CHECK enum quipu_status quipu_export_file_create_over(struct quipu_export_file *file,
                                                                  const char *path,
+                                                                 const struct stat *known,
                                                                  struct quipu_error *err);
 
 struct quipu_sink quipu_export_file_sink(struct quipu_export_file *file);

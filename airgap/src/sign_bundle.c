@@ -420,9 +420,9 @@ enum quipu_status quipu_signing_write(struct quipu_signing *signing, const char 
 {
     struct quipu_export_file file = QUIPU_EXPORT_FILE_INIT;
     struct quipu_cid root;
-    enum quipu_status status = out != NULL
-                                   ? quipu_export_file_create(&file, out, err)
-                                   : quipu_export_file_create_over(&file, signing->path, err);
+    enum quipu_status status =
+        out != NULL ? quipu_export_file_create_as(&file, out, &signing->info, err)
+                    : quipu_export_file_create_over(&file, signing->path, &signing->info, err);
     if (status == QUIPU_OK) {
         status = write_car(signing, quipu_export_file_sink(&file), &root, err);
     }

@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -187,6 +188,28 @@ Test(sign, in_place_keeps_the_mode_and_leaves_nothing_beside_it)
     cr_assert_eq(quipu_bundle_check(bundle, &report, NULL), QUIPU_OK);
     cr_assert_eq(report.signatures, 3u);
     cr_assert_eq(count_temporaries(), 0u);
+}
+
+/* A new file of the bundle's own mode, less the umask; never more than that. */
+Test(sign, a_copy_is_open_to_nobody_to_whom_the_bundle_is_not)
+{
+    static const struct {
+        mode_t mode;
+        mode_t mask;
+        mode_t expected;
+    } cases[] = {{0600, 0, 0600}, {0400, 0, 0400}, {0666, 0, 0666}, {0664, 022, 0644}};
+    char copy[PATH_BYTES];
+    struct stat info;
+    at("copy.car", copy);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cr_assert_eq(chmod(bundle, cases[i].mode), 0);
+        mode_t before = umask(cases[i].mask);
+        sign(bundle, "0", copy);
+        (void)umask(before);
+        cr_assert_eq(stat(copy, &info), 0);
+        cr_assert_eq(info.st_mode & 07777, cases[i].expected, "%zu: %o", i, info.st_mode);
+        cr_assert_eq(remove(copy), 0);
+    }
 }
 
 Test(sign, with_a_key_file)
@@ -413,6 +436,43 @@ Test(sign, killed_or_failing_anywhere_leaves_a_whole_bundle)
     cr_assert_eq(store_kit_run_armed("none:fail", sign_in_place), QUIPU_OK);
     cr_assert_eq(signatures_now(), 2u);
     cr_assert_eq(count_temporaries(), 0u);
+}
+
+/* The mode of the temporary file that a killed run has left. */
+static mode_t mode_left(void)
+{
+    struct stat info;
+    mode_t mode = 0;
+    DIR *folder = opendir(dir.path);
+    cr_assert_not_null(folder);
+    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+        if (strncmp(entry->d_name, ".quipu-export-", 14) == 0) {
+            cr_assert_eq(fstatat(dirfd(folder), entry->d_name, &info, AT_SYMLINK_NOFOLLOW), 0);
+            mode = info.st_mode;
+        }
+    }
+    cr_assert_eq(closedir(folder), 0);
+    cr_assert(S_ISREG(mode), "there is one");
+    return mode & 07777;
+}
+
+Test(sign, at_no_step_is_the_new_file_open_to_more_than_the_old_one)
+{
+    static const char *const steps[] = {"airgap.export.create", "airgap.export.write",
+                                        "airgap.export.sync", "airgap.sign.check",
+                                        "airgap.export.rename"};
+    char failpoint[64];
+    mode_t before = umask(0);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        (void)snprintf(failpoint, sizeof failpoint, "%s:kill", steps[i]);
+        cr_assert_eq(chmod(bundle, 0600), 0);
+        cr_assert_eq(store_kit_run_armed(failpoint, sign_in_place), -SIGKILL, "%s", failpoint);
+        cr_assert_eq(mode_left(), 0600u, "%s", failpoint);
+        cr_assert_eq(chmod(bundle, 0640), 0);
+        cr_assert_eq(store_kit_run_armed(failpoint, sign_in_place), -SIGKILL, "%s", failpoint);
+        cr_assert_eq(mode_left(), 0640u, "%s", failpoint);
+    }
+    (void)umask(before);
 }
 
 Test(sign, failing_memory_is_told_and_changes_nothing)

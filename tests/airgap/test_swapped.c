@@ -184,15 +184,10 @@ Test(swapped, receipts_that_are_marked_are_those_that_were_checked)
 
 /* ------------------------------------------------------------------ a file that is replaced */
 
-static struct timespec minutes_ago(long minutes)
+/* What the file that is to be replaced holds, and when it changed. */
+static void have(const char *text, struct timespec changed)
 {
-    return (struct timespec){.tv_sec = 1700000000 - 60 * minutes};
-}
-
-/* The file that is to be replaced has `size` bytes, and changed so long ago. */
-static void have(const char *text, long minutes)
-{
-    struct timespec times[2] = {minutes_ago(minutes), minutes_ago(minutes)};
+    struct timespec times[2] = {changed, changed};
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600); /* the same inode */
     cr_assert_geq(fd, 0);
     cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
@@ -202,26 +197,30 @@ static void have(const char *text, long minutes)
 
 Test(swapped, a_file_that_was_written_to_meanwhile_is_not_replaced)
 {
+    static const struct timespec then = {1700000000, 500};
     static const struct {
         const char *text;
-        long minutes;
+        struct timespec changed;
         enum quipu_status expected;
     } cases[] = {
-        {"as it was", 5, QUIPU_OK},
-        {"as it is!", 4, QUIPU_EXISTS},           /* another time */
-        {"as it was, and more", 5, QUIPU_EXISTS}, /* another size, and the time put back */
+        {"as it was", {1700000000, 500}, QUIPU_OK},
+        {"as it is!", {1700000060, 500}, QUIPU_EXISTS},           /* another minute */
+        {"as it is!", {1700000000, 501}, QUIPU_EXISTS},           /* another nanosecond */
+        {"as it is!", {1700000000, 0}, QUIPU_EXISTS},             /* the same second, before */
+        {"as it was, and more", {1700000000, 500}, QUIPU_EXISTS}, /* as long ago, another size */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct quipu_export_file file = QUIPU_EXPORT_FILE_INIT;
         struct stat known;
         struct quipu_error err;
-        have("as it was", 5);
+        have("as it was", then);
         cr_assert_eq(stat(path, &known), 0);
-        cr_assert_eq(quipu_export_file_create_over(&file, path, &err), QUIPU_OK, "%s", err.message);
+        cr_assert_eq(quipu_export_file_create_over(&file, path, &known, &err), QUIPU_OK, "%s",
+                     err.message);
         struct quipu_sink sink = quipu_export_file_sink(&file);
         cr_assert_eq(sink.write(sink.ctx, quipu_slice_text("new"), &err), QUIPU_OK);
         cr_assert_eq(quipu_export_file_finish(&file, &err), QUIPU_OK, "%s", err.message);
-        have(cases[i].text, cases[i].minutes);
+        have(cases[i].text, cases[i].changed);
 
         cr_assert_eq(quipu_export_file_replace(&file, &known, &err), cases[i].expected, "%zu", i);
 
