@@ -11,11 +11,16 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bundle_kit.h"
+#include "export_file.h"
+#include "export_folder.h"
 #include "faulty_disk.h"
 #include "quipu/event_lines.h"
+#include "quipu/new_file.h"
 #include "quipu/verify.h"
 #include "run.h"
 
@@ -150,6 +155,89 @@ Test(faults, export_survives_every_failure_of_the_disk)
 Test(faults, export_in_volumes_survives_every_failure_of_the_disk)
 {
     sweep(run_export_volumes, 3, 3);
+}
+
+/* ------------------------------------------------------------------ names */
+
+static enum quipu_status write_new(struct quipu_error *err)
+{
+    return quipu_new_file_write(made, quipu_slice_text("new"), err);
+}
+
+static enum quipu_status write_over(struct quipu_error *err)
+{
+    struct quipu_export_file file = QUIPU_EXPORT_FILE_INIT;
+    struct stat known;
+    cr_assert_eq(stat(made, &known), 0);
+    enum quipu_status status = quipu_export_file_create_over(&file, made, &known, err);
+    if (status == QUIPU_OK) {
+        struct quipu_sink sink = quipu_export_file_sink(&file);
+        status = sink.write(sink.ctx, quipu_slice_text("new"), err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_export_file_finish(&file, err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_export_file_replace(&file, &known, err);
+    }
+    quipu_export_file_discard(&file);
+    return status;
+}
+
+static enum quipu_status write_folder(struct quipu_error *err)
+{
+    struct quipu_export_folder folder = QUIPU_EXPORT_FOLDER_INIT;
+    enum quipu_status status = quipu_export_folder_create(&folder, made, err);
+    if (status == QUIPU_OK) {
+        status = quipu_export_folder_put(&folder, "one", quipu_slice_text("new"), err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_export_folder_publish(&folder, err);
+    }
+    quipu_export_folder_discard(&folder);
+    return status;
+}
+
+static bool is_old(void)
+{
+    struct quipu_slice found = read_file(made);
+    bool is = quipu_slice_equal(found, quipu_slice_text("old"));
+    free_file(&found);
+    return is;
+}
+
+/* The contents first, then the name: the last sync is that of the folder, and who hears that the
+ * file is there has waited for it. */
+Test(faults, what_is_said_to_be_there_has_a_name_that_was_synced)
+{
+    static const struct {
+        enum quipu_status (*write)(struct quipu_error *err);
+        long syncs;
+        bool is_over; /* an old one has the name */
+    } ways[] = {{write_new, 2, false}, {write_over, 2, true}, {write_folder, 3, false}};
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        for (long n = 0; n <= ways[i].syncs; n++) {
+            struct quipu_error err = {.message = ""};
+            if (ways[i].is_over) {
+                write_file(made, quipu_slice_text("old"));
+            }
+            fault_arm(FAULT_SYNC, n, false);
+            enum quipu_status status = ways[i].write(&err);
+            long failures = fault_disarm();
+
+            bool is_last = n == ways[i].syncs - 1;
+            bool is_done = n == ways[i].syncs;
+            cr_assert_eq(failures, is_done ? 0 : 1, "way %zu, sync %ld", i, n);
+            cr_assert_eq(status, is_done ? QUIPU_OK : QUIPU_IO, "way %zu, sync %ld", i, n);
+            cr_assert_eq(strstr(err.message, "sync the folder of") != NULL, is_last,
+                         "way %zu, sync %ld: %s", i, n, err.message);
+            cr_assert_eq(access(made, F_OK) == 0, is_done || ways[i].is_over);
+            cr_assert(!ways[i].is_over || is_old() == (!is_last && !is_done),
+                      "what took the place of another stays there");
+            cr_assert_eq(count_names(dir.path, ".quipu-export-"), 0u);
+        }
+        remove_made();
+    }
 }
 
 /* ------------------------------------------------------------------ import */

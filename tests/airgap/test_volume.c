@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 
 #include "bundle_kit.h"
 #include "run.h"
+#include "volume.h"
 
 #define LONG_BYTES (2 * PATH_BYTES)
 
@@ -154,6 +156,87 @@ Test(volume, changed_cut_and_foreign_ones_are_refused)
     expect(QUIPU_CID_MISMATCH, "out.car.002");
     quipu_buf_release(&changed);
     free_file(&part);
+}
+
+/* All volumes are hashed first, and again while they are read: nobody holds on to what was there in
+ * between. */
+static enum quipu_status read_all(struct quipu_volume_reader *reader, size_t *bytes,
+                                  struct quipu_error *err)
+{
+    static uint8_t into[1000];
+    struct quipu_source source = quipu_volume_reader_source(reader);
+    enum quipu_status status = QUIPU_OK;
+    size_t got = 1;
+    *bytes = 0;
+    while (status == QUIPU_OK && got > 0) {
+        status = source.read(source.ctx, into, sizeof into, &got, err);
+        *bytes += status == QUIPU_OK ? got : 0;
+    }
+    return status;
+}
+
+static void open_reader(struct quipu_volume_reader *reader)
+{
+    struct quipu_error err;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(quipu_volume_reader_open(reader, fd, folder, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(close(fd), 0);
+}
+
+/* Read with the volume changed to `bytes` behind the first look. */
+static void expect_noticed(const char *path, struct quipu_slice bytes, struct quipu_slice honest,
+                           const char *says)
+{
+    struct quipu_volume_reader reader = QUIPU_VOLUME_READER_INIT;
+    struct quipu_error err = {.message = ""};
+    size_t read = 0;
+    open_reader(&reader);
+    write_file(path, bytes);
+
+    enum quipu_status status = read_all(&reader, &read, &err);
+
+    cr_assert_eq(status, QUIPU_CID_MISMATCH, "%s: %s", quipu_status_name(status), err.message);
+    cr_assert_not_null(strstr(err.message, says), "'%s' is in: %s", says, err.message);
+    quipu_volume_reader_close(&reader);
+    write_file(path, honest);
+}
+
+Test(volume, one_that_changes_after_it_was_checked_is_not_believed)
+{
+    struct quipu_volume_reader reader = QUIPU_VOLUME_READER_INIT;
+    struct quipu_export_report report;
+    struct quipu_buf changed = QUIPU_BUF_INIT;
+    struct quipu_error err;
+    size_t read = 0;
+    char path[LONG_BYTES];
+    export_volumes(&report);
+    open_reader(&reader);
+    cr_assert_eq(read_all(&reader, &read, &err), QUIPU_OK, "%s", err.message);
+    cr_assert_eq(read, report.file_bytes);
+    quipu_volume_reader_close(&reader);
+    file_of("out.car.001", path);
+    struct quipu_slice first = read_file(path);
+
+    for (uint64_t i = 1; i <= report.volumes; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "out.car.%03u", (unsigned)i);
+        file_of(name, path);
+        struct quipu_slice part = read_file(path);
+        quipu_buf_reset(&changed);
+        quipu_buf_append_slice(&changed, part);
+        changed.data[part.len - 1] ^= 1;
+        expect_noticed(path, quipu_buf_slice(&changed), part, "is not what the index was signed");
+        expect_noticed(path, quipu_slice(part.data, part.len - 1), part, name);
+        quipu_buf_append(&changed, "x", 1);
+        expect_noticed(path, quipu_buf_slice(&changed), part, name);
+        if (i > 1) {
+            expect_noticed(path, first, part, "holds what is out.car.001");
+        }
+        free_file(&part);
+    }
+    free_file(&first);
+    quipu_buf_release(&changed);
 }
 
 Test(volume, what_is_no_file_of_its_size_is_not_read)
