@@ -224,7 +224,7 @@ static void append_negative(struct quipu_buf *out, uint64_t number)
     quipu_buf_printf(out, "-%" PRIu64, number + 1);
 }
 
-static void append_bytes(struct quipu_buf *out, struct quipu_slice bytes)
+void quipu_dagjson_append_bytes(struct quipu_buf *out, struct quipu_slice bytes)
 {
     quipu_buf_append_text(out, "{\"/\":{\"bytes\":");
     size_t quote = out->len;
@@ -260,7 +260,7 @@ static void append_item(struct writer *writer, const struct quipu_dagcbor_item *
         append_negative(out, item->number);
         break;
     case QUIPU_DAGCBOR_BYTES:
-        append_bytes(out, item->bytes);
+        quipu_dagjson_append_bytes(out, item->bytes);
         break;
     case QUIPU_DAGCBOR_TEXT:
         quipu_json_append_string(out, item->bytes);

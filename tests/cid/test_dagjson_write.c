@@ -27,6 +27,21 @@ static enum quipu_status to_json(const char *hex, struct quipu_buf *json, struct
     return status;
 }
 
+/* What says beforehand whether DAG-JSON can carry a block says what writing it says. */
+static void checks(const char *hex, enum quipu_status expected, uint64_t offset)
+{
+    struct quipu_buf cbor = QUIPU_BUF_INIT;
+    struct quipu_error err = {.offset = 0};
+    cr_assert_eq(quipu_hex_decode(&cbor, quipu_slice_text(hex)), QUIPU_OK);
+
+    enum quipu_status status =
+        quipu_dagjson_check(quipu_buf_slice(&cbor), QUIPU_DAGCBOR_DEPTH_DEFAULT, &err);
+
+    cr_assert_eq(status, expected, "%s: %s", hex, quipu_status_name(status));
+    cr_assert_eq(err.offset, offset, "%s: at %d: %s", hex, (int)err.offset, err.message);
+    quipu_buf_release(&cbor);
+}
+
 /* `hex` is written as `expected` and read back as `hex`. */
 static void writes(const char *hex, const char *expected)
 {
@@ -36,6 +51,7 @@ static void writes(const char *hex, const char *expected)
     struct quipu_error err = {.message = ""};
 
     cr_assert_eq(to_json(hex, &json, &err), QUIPU_OK, "%s: %s", hex, err.message);
+    checks(hex, QUIPU_OK, 0);
     cr_assert(quipu_slice_equal(quipu_buf_slice(&json), quipu_slice_text(expected)),
               "%s gave %.*s, not %s", hex, QUIPU_SLICE_FMT(quipu_buf_slice(&json)), expected);
     cr_assert_eq(quipu_dagjson_to_dagcbor(quipu_buf_slice(&json), &cbor, &err), QUIPU_OK, "%s: %s",
@@ -58,6 +74,7 @@ static void refuses(const char *hex, enum quipu_status expected, uint64_t offset
     cr_assert_eq(status, expected, "%s: %s", hex, quipu_status_name(status));
     cr_assert_eq(err.offset, offset, "%s: at %d: %s", hex, (int)err.offset, err.message);
     cr_assert_eq(json.len, 0);
+    checks(hex, expected, offset);
     quipu_buf_release(&json);
 }
 
@@ -236,7 +253,17 @@ Test(dagjson_write, refuses_maps_that_would_read_back_as_something_else)
     refuses("a2612fa1656279746573606162"
             "01",
             QUIPU_DAGJSON, 0);
+    /* Inside of others, which go on behind them: {"a": {"/": "x"}, "b": 1} and so on. */
+    refuses("a26161a1612f6178616201", QUIPU_DAGJSON, 3);
+    refuses("a1612fa16121a1612f60", QUIPU_DAGJSON, 6);
+    refuses("8301a1612f6002", QUIPU_DAGJSON, 2);
     writes("a1612f01", "{\"/\":1}");
+    writes("a1612fa0", "{\"/\":{}}");
+    writes("a1612f80", "{\"/\":[]}");
+    writes("a1612f816178", "{\"/\":[\"x\"]}");
+    writes("a1612fa1656279746573a0", "{\"/\":{\"bytes\":{}}}");
+    writes("a1612fa1656279746573a165627974657360", "{\"/\":{\"bytes\":{\"bytes\":\"\"}}}");
+    writes("a2606178612f60", "{\"\":\"x\",\"/\":\"\"}");
     writes("a1612f4100", "{\"/\":{\"/\":{\"bytes\":\"AA\"}}}");
     writes("a1612f" LINK_HEX, "{\"/\":{\"/\":\"" LINK_TEXT "\"}}");
     writes("a1612fa2616101656279746573"
@@ -274,6 +301,24 @@ Test(dagjson_write, brings_the_deepest_value_back)
 
     quipu_buf_release(&hex);
     quipu_buf_release(&json);
+}
+
+Test(dagjson_write, check_goes_as_deep_as_it_is_told)
+{
+    uint8_t block[QUIPU_DAGCBOR_DEPTH_DEFAULT + 2];
+    for (size_t i = 0; i < sizeof block; i++) {
+        block[i] = 0x81;
+    }
+    for (uint32_t levels = 1; levels <= QUIPU_DAGCBOR_DEPTH_DEFAULT + 1; levels++) {
+        struct quipu_slice nested = quipu_slice(block, levels + 1);
+        block[levels] = 0;
+        enum quipu_status whole =
+            levels <= QUIPU_DAGCBOR_DEPTH_DEFAULT ? QUIPU_OK : QUIPU_CBOR_DEPTH;
+        cr_assert_eq(quipu_dagjson_check(nested, UINT32_MAX, NULL), whole, "%u", levels);
+        cr_assert_eq(quipu_dagjson_check(nested, levels, NULL), whole, "%u", levels);
+        cr_assert_eq(quipu_dagjson_check(nested, levels - 1, NULL), QUIPU_CBOR_DEPTH);
+        block[levels] = 0x81;
+    }
 }
 
 Test(json_string, replaces_each_byte_that_is_no_utf8)

@@ -20,6 +20,9 @@ static void check_json(struct quipu_slice block)
     } else {
         FUZZ_REQUIRE(status == QUIPU_DAGJSON);
     }
+    struct quipu_error other = {.offset = 0};
+    FUZZ_REQUIRE(quipu_dagjson_check(block, QUIPU_DAGCBOR_DEPTH_DEFAULT, &other) == status);
+    FUZZ_REQUIRE(status == QUIPU_OK || other.offset == err.offset);
     quipu_buf_release(&json);
     quipu_buf_release(&back);
 }

@@ -10,6 +10,8 @@
 #ifndef QUIPU_DAGJSON_H
 #define QUIPU_DAGJSON_H
 
+#include <stdint.h>
+
 #include "quipu/buf.h"
 #include "quipu/error.h"
 #include "quipu/export.h"
@@ -57,6 +59,21 @@ quipu_dagjson_to_dagcbor(struct quipu_slice json, struct quipu_buf *out, struct 
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_dagjson_from_dagcbor(struct quipu_slice block,
                                                                         struct quipu_buf *out,
                                                                         struct quipu_error *err);
+
+/**
+ * Is `block` strict DAG-CBOR of at most `depth_max` levels that DAG-JSON can carry? Where it is,
+ * with QUIPU_DAGCBOR_DEPTH_DEFAULT, quipu_dagjson_from_dagcbor writes it.
+ *
+ * @param depth_max  over QUIPU_DAGCBOR_DEPTH_DEFAULT: that
+ * @retval QUIPU_CBOR_*, QUIPU_DAGJSON  as quipu_dagjson_from_dagcbor, with the same offset
+ * @threads any   @cost one pass; no memory
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_dagjson_check(struct quipu_slice block, uint32_t depth_max, struct quipu_error *err);
+
+/** Append `bytes` as DAG-JSON has them: {"/":{"bytes":"…"}}. Failure is the buffer's status. Any
+ * thread. */
+QUIPU_API void quipu_dagjson_append_bytes(struct quipu_buf *out, struct quipu_slice bytes);
 
 /** Append `text` as a JSON string with its quotes. Each byte that is not UTF-8 becomes U+FFFD.
  * Failure is the buffer's status. Any thread. */
