@@ -1,6 +1,7 @@
 /*
  * An event as one JSON object, whole: what the store knows of it, every field of the envelope, the
- * payload as DAG-JSON. The order of the keys is fixed and meant for people. Hashes nothing.
+ * payload as DAG-JSON, or as bytes where that cannot carry it. The order of the keys is fixed and
+ * meant for people. Hashes nothing.
  *
  * Specification: docs/SPEC.md §8.
  *
@@ -8,7 +9,6 @@
  */
 #include <inttypes.h>
 
-#include "quipu/dagcbor.h"
 #include "quipu/dagjson.h"
 #include "quipu/event_json.h"
 
@@ -59,27 +59,32 @@ static void put_prev(struct quipu_buf *out, const struct quipu_envelope *envelop
     quipu_buf_append_byte(out, ']');
 }
 
-static enum quipu_status put_block(struct quipu_buf *out, const char *key, struct quipu_slice block,
-                                   struct quipu_error *err)
+/* As DAG-JSON under `key`; what that cannot carry as the bytes it is, under `key_bytes`. */
+static enum quipu_status put_block(struct quipu_buf *out, const char *key, const char *key_bytes,
+                                   struct quipu_slice block, struct quipu_error *err)
 {
+    size_t start = out->len;
     put_key(out, key);
-    return quipu_dagjson_from_dagcbor(block, out, err);
+    enum quipu_status status = quipu_dagjson_from_dagcbor(block, out, err);
+    if (status != QUIPU_DAGJSON) {
+        return status;
+    }
+    out->len = start;
+    put_key(out, key_bytes);
+    quipu_dagjson_append_bytes(out, block);
+    return QUIPU_OK; /* or the buffer's status tells */
 }
 
 /* A payload that is not DAG-CBOR (it is encrypted) is shown as the bytes it is. */
-static enum quipu_status put_raw_payload(struct quipu_buf *out, struct quipu_slice payload,
-                                         struct quipu_error *err)
+static enum quipu_status put_payload(struct quipu_buf *out, const struct quipu_event_view *event,
+                                     struct quipu_error *err)
 {
-    struct quipu_buf item = QUIPU_BUF_INIT;
-    struct quipu_dagcbor_writer writer;
-    quipu_dagcbor_writer_init(&writer, &item);
-    quipu_dagcbor_write_bytes(&writer, payload);
-    enum quipu_status status = quipu_dagcbor_writer_finish(&writer, err);
-    if (status == QUIPU_OK) {
-        status = put_block(out, "payload", quipu_buf_slice(&item), err);
+    if (event->envelope.payload.codec != QUIPU_CODEC_RAW) {
+        return put_block(out, "payload", "payload_bytes", event->payload, err);
     }
-    quipu_buf_release(&item);
-    return status;
+    put_key(out, "payload");
+    quipu_dagjson_append_bytes(out, event->payload);
+    return QUIPU_OK; /* as above */
 }
 
 static void put_envelope(struct quipu_buf *out, const struct quipu_envelope *envelope)
@@ -118,18 +123,16 @@ static enum quipu_status put_event(struct quipu_buf *out, const struct quipu_eve
     put_cid(out, "cid", &event->cid);
     put_envelope(out, envelope);
     if (envelope->meta.len > 0) {
-        status = put_block(out, "meta", envelope->meta, err);
+        status = put_block(out, "meta", "meta_bytes", envelope->meta, err);
     }
     if (status == QUIPU_OK && envelope->enc.len > 0) {
-        status = put_block(out, "enc", envelope->enc, err);
+        status = put_block(out, "enc", "enc_bytes", envelope->enc, err);
     }
     if (status != QUIPU_OK) {
         return status;
     }
     put_cid(out, "payload_cid", &envelope->payload);
-    status = envelope->payload.codec == QUIPU_CODEC_RAW
-                 ? put_raw_payload(out, event->payload, err)
-                 : put_block(out, "payload", event->payload, err);
+    status = put_payload(out, event, err);
     quipu_buf_append_byte(out, '}');
     return status;
 }
@@ -147,8 +150,8 @@ enum quipu_status quipu_event_to_json(const struct quipu_event_view *event, stru
         return QUIPU_OK;
     }
     out->len = start;
-    bool is_broken = status != QUIPU_DAGJSON && status != QUIPU_NO_MEMORY &&
-                     status != QUIPU_TOO_LARGE && status != QUIPU_CBOR_DEPTH;
+    bool is_broken =
+        status != QUIPU_NO_MEMORY && status != QUIPU_TOO_LARGE && status != QUIPU_CBOR_DEPTH;
     return is_broken ? quipu_error_wrap(err, QUIPU_CORRUPT, "position %" PRIu64, event->position)
                      : status;
 }

@@ -16,7 +16,9 @@
 #include "query_reply.h"
 
 /* The blocks as the items they are, so that the bytes of each hash to its CID; what a reply cannot
- * hold so (a payload that is no DAG-CBOR, or nested very deep) as bytes. */
+ * hold so (a payload that is no DAG-CBOR, that DAG-JSON cannot carry, or nested very deep) as
+ * bytes.
+ */
 static void write_event(struct quipu_dagcbor_writer *writer, const struct quipu_event_view *event)
 {
     bool has_payload =

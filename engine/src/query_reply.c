@@ -11,6 +11,7 @@
 #include <inttypes.h>
 
 #include "internal/bytes.h"
+#include "quipu/dagjson.h"
 #include "quipu/text.h"
 
 /* Levels that a block in a reply may have: reply, list and item are around it. */
@@ -39,13 +40,7 @@ void reply_write_key(struct quipu_dagcbor_writer *writer, struct quipu_slice key
 
 bool reply_takes_item(struct quipu_slice block)
 {
-    struct quipu_dagcbor_reader reader;
-    struct quipu_slice whole;
-    struct quipu_dagcbor_item item;
-    quipu_dagcbor_reader_init(&reader, block);
-    quipu_dagcbor_reader_set_stack(&reader, NULL, ITEM_DEPTH_MAX);
-    return quipu_dagcbor_next_whole(&reader, &whole, NULL) == QUIPU_OK &&
-           quipu_dagcbor_next(&reader, &item, NULL) == QUIPU_DONE;
+    return quipu_dagjson_check(block, ITEM_DEPTH_MAX, NULL) == QUIPU_OK;
 }
 
 void reply_write_number(struct quipu_dagcbor_writer *writer, const char *key, uint64_t value)

@@ -17,8 +17,9 @@ void reply_write_kind(struct quipu_dagcbor_writer *writer, enum quipu_query_kind
 /* Text where it is valid UTF-8, else bytes. */
 void reply_write_key(struct quipu_dagcbor_writer *writer, struct quipu_slice key);
 
-/* May the block stand in a reply as the item it is? Strict DAG-CBOR, and not nested so deep that
- * a reply around it would go over the limit of readers. */
+/* May the block stand in a reply as the item it is? Strict DAG-CBOR that DAG-JSON can carry too,
+ * for a reply may be shown as that, and not nested so deep that a reply around it would go over the
+ * limit of readers. */
 bool reply_takes_item(struct quipu_slice block);
 
 void reply_write_number(struct quipu_dagcbor_writer *writer, const char *key, uint64_t value);

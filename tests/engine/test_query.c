@@ -131,6 +131,33 @@ Test(query, carries_a_payload_that_is_nested_too_deep_as_bytes)
     cr_assert_not_null(strstr(reply_json(), "\"raw_payload\""));
 }
 
+/* {"/": "x"} and {"a": 1}: as JSON the first would be a link. */
+Test(query, carries_as_bytes_what_dag_json_cannot)
+{
+    struct quipu_event event = kit_event(&kit, "odd", 1);
+    event.payload = quipu_slice("\xa1\x61/\x61x", 5);
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
+    event = kit_event(&kit, "meta", 2);
+    event.meta = quipu_slice("\xa1\x61/\x61x", 5);
+    kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
+    kit_append(&kit, "plain", 3);
+    replay(QUIPU_REPLAY_REBUILD);
+
+    kit_assert_ok(&kit, ask("{\"query\":\"event\",\"position\":1}"));
+    cr_assert_not_null(strstr(reply_json(), "\"raw_payload\":{\"/\":{\"bytes\":\"oWEvYXg\"}}"));
+    cr_assert_not_null(strstr(reply_json(), "\"envelope\":{"));
+    kit_assert_ok(&kit, ask("{\"query\":\"event\",\"position\":2}"));
+    cr_assert_not_null(strstr(reply_json(), "\"raw_envelope\":{\"/\":{\"bytes\":"));
+    cr_assert_not_null(strstr(reply_json(), "\"payload\":{\"n\":2}"));
+    kit_assert_ok(&kit, ask("{\"query\":\"events\"}"));
+    cr_assert_not_null(strstr(reply_json(), "\"payload\":{\"n\":3}"), "also what is behind them");
+    kit_assert_ok(&kit, ask("{\"query\":\"list\",\"projection\":\"mirror\",\"prefix\":\"row/\"}"));
+    cr_assert_not_null(
+        strstr(reply_json(), "{\"key\":\"row/odd\",\"raw\":{\"/\":{\"bytes\":\"oWEvYXg\"}}}"));
+    kit_assert_ok(&kit, ask("{\"query\":\"get\",\"projection\":\"mirror\",\"key\":\"row/odd\"}"));
+    cr_assert_not_null(strstr(reply_json(), "\"raw\":{\"/\":{\"bytes\":\"oWEvYXg\"}}"));
+}
+
 /* ------------------------------------------------------------------ status, failures */
 
 Test(query, tells_how_the_store_is)

@@ -41,7 +41,9 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_event_from_json(struct quipu_
 /**
  * Append one JSON object (no newline) that shows the event whole: position, cid, every field of the
  * envelope (UUIDs and CIDs as text, occurred_at as RFC 3339), payload_cid and payload as DAG-JSON.
- * @retval QUIPU_CORRUPT, QUIPU_NO_MEMORY, QUIPU_DAGJSON
+ * A payload, meta or enc that DAG-JSON cannot carry (a map that begins with the key "/") stands as
+ * bytes under payload_bytes, meta_bytes or enc_bytes.
+ * @retval QUIPU_CORRUPT, QUIPU_NO_MEMORY, QUIPU_TOO_LARGE
  */
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_event_to_json(const struct quipu_event_view *event, struct quipu_buf *out,
