@@ -15,6 +15,7 @@
 #include "append.h"
 #include "event_at.h"
 #include "event_check.h"
+#include "event_checked.h"
 #include "forks.h"
 #include "internal/fnv.h"
 
@@ -195,8 +196,9 @@ static enum quipu_status id_conflict(const struct append_item *item,
 enum quipu_status append_duplicate_of(struct append_item *item, const struct quipu_record *record,
                                       struct quipu_error *err)
 {
+    /* Hashed: whoever is told that it is there already may throw the good copy away. */
     struct quipu_event_view view;
-    enum quipu_status status = quipu_event_view_of(record, &view, err);
+    enum quipu_status status = event_view_checked(record, &view, err);
     if (status != QUIPU_OK) {
         return status;
     }

@@ -103,13 +103,30 @@ static bool is_recorded_here(const struct quipu_ingest *ingest, const struct qui
            ingest_is_own(ingest, &envelope);
 }
 
+/* Whoever is told that an event is known may throw the good copy away: the blocks that come in have
+ * been hashed, so those that stand here must be the same bytes. */
+static enum quipu_status stored_compare(const struct quipu_foreign *event,
+                                        const struct quipu_record *record, struct quipu_error *err)
+{
+    bool is_envelope = quipu_slice_equal(record->envelope, event->envelope);
+    if (is_envelope && quipu_slice_equal(record->payload, event->payload)) {
+        return QUIPU_OK;
+    }
+    char text[QUIPU_CID_TEXT_BYTES];
+    quipu_cid_format(&event->cid, text);
+    return quipu_error_set(err, QUIPU_CORRUPT,
+                           "position %" PRIu64 ": %s comes in, which is known, but %s that "
+                           "stands here is damaged; keep what comes in and run `quipu verify`",
+                           record->position, text, is_envelope ? "the payload" : "the envelope");
+}
+
 static enum quipu_status known_check(const struct quipu_ingest *ingest,
                                      const struct quipu_foreign *event,
                                      const struct ingest_verdict *verdict,
                                      const struct quipu_record *record, struct quipu_error *err)
 {
     if (quipu_cid_equal(&record->envelope_cid, &event->cid)) {
-        return QUIPU_OK;
+        return stored_compare(event, record, err);
     }
     char id[QUIPU_UUID_TEXT_BYTES];
     char what[sizeof "event_id " + QUIPU_UUID_TEXT_BYTES];

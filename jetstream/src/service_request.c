@@ -448,6 +448,9 @@ static enum quipu_status recall_one(struct quipu_request *request, struct quipu_
     struct quipu_event_view view;
     struct quipu_appended found;
     enum quipu_status status = appended_at(txn, id_of_event(request, number), &view, &found, err);
+    if (status == QUIPU_OK) {
+        status = quipu_event_view_verify(&view, err); /* what is damaged is not acknowledged */
+    }
     if (status != QUIPU_OK) {
         return status;
     }

@@ -12,6 +12,7 @@
 #include "command_kit.h"
 #include "counting_kit.h"
 #include "quipu/causal.h"
+#include "quipu/forks.h"
 #include "quipu/outbox.h"
 #include "quipu/process.h"
 #include "quipu/query.h"
@@ -32,16 +33,22 @@
 static struct kit kit;
 static const struct quipu_uuid of_it = OF_IT;
 
+/* The event that becomes damaged, as its client has it. */
+static struct quipu_event damaged_event(void)
+{
+    struct quipu_event event = kit_event(&kit, "a", DAMAGED);
+    event.event_id = kit_uuid(DAMAGED);
+    event.payload = kit_block(&kit, "{\"n\":3,\"word\":\"" IN_PAYLOAD "\"}");
+    event.meta = kit_block(&kit, "{\"word\":\"" IN_ENVELOPE "\"}");
+    event.correlation_id = of_it;
+    return event;
+}
+
 static void setup(void)
 {
     kit_open(&kit);
     for (int n = 1; n <= LAST; n++) {
-        struct quipu_event event = kit_event(&kit, "a", n);
-        if (n == DAMAGED) {
-            event.payload = kit_block(&kit, "{\"n\":3,\"word\":\"" IN_PAYLOAD "\"}");
-            event.meta = kit_block(&kit, "{\"word\":\"" IN_ENVELOPE "\"}");
-            event.correlation_id = of_it;
-        }
+        struct quipu_event event = n == DAMAGED ? damaged_event() : kit_event(&kit, "a", n);
         kit_assert_ok(&kit, quipu_append(kit.engine, &event, NULL, &kit.err));
     }
 }
@@ -78,6 +85,45 @@ static void assert_said(enum quipu_status status, size_t kind, const char *who)
     cr_assert_eq(status, QUIPU_CORRUPT, "%s: %s", who, quipu_status_name(status));
     cr_assert_not_null(strstr(kit.err.message, position), "%s: %s", who, kit.err.message);
     cr_assert_not_null(strstr(kit.err.message, kinds[kind].block), "%s: %s", who, kit.err.message);
+}
+
+/* ------------------------------------------------------------------ taken for known */
+
+Test(damaged, event_is_not_acknowledged_to_whoever_brings_it_again)
+{
+    struct quipu_event event = damaged_event();
+    struct quipu_appended appended;
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        kinds[kind].damage();
+        assert_said(quipu_append(kit.engine, &event, &appended, &kit.err), kind, "append");
+        assert_said(quipu_merge(kit.engine, &event, NULL, &kit.err), kind, "merge");
+        kinds[kind].damage();
+        kit_assert_ok(&kit, quipu_append(kit.engine, &event, &appended, &kit.err));
+        cr_assert(appended.was_duplicate);
+    }
+    kit_assert_sound(&kit, LAST);
+}
+
+Test(damaged, event_is_not_known_to_whoever_takes_it_in_again)
+{
+    struct kit_foreign again;
+    enum quipu_ingest_outcome outcome;
+    kit_foreign_copy(&kit, DAMAGED, &again);
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        struct quipu_ingest *ingest = NULL;
+        kinds[kind].damage();
+        kit_assert_ok(&kit,
+                      quipu_ingest_begin(kit.engine, QUIPU_INGEST_QUARANTINE, &ingest, &kit.err));
+        assert_said(quipu_ingest_event(ingest, &again.foreign, NULL, &kit.err), kind, "ingest");
+        quipu_ingest_abort(&ingest);
+        kinds[kind].damage();
+        kit_assert_ok(&kit,
+                      quipu_ingest_begin(kit.engine, QUIPU_INGEST_QUARANTINE, &ingest, &kit.err));
+        kit_assert_ok(&kit, quipu_ingest_event(ingest, &again.foreign, &outcome, &kit.err));
+        cr_assert_eq(outcome, QUIPU_INGEST_KNOWN);
+        quipu_ingest_abort(&ingest);
+    }
+    kit_foreign_release(&again);
 }
 
 /* ------------------------------------------------------------------ the log */
