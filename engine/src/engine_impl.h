@@ -13,6 +13,13 @@
 #include "quipu/buf.h"
 #include "quipu/engine.h"
 
+/* The newest event of the engine's source up to `position`: see identity_count.c. */
+struct identity_looked {
+    uint64_t position;
+    uint64_t number;
+    uint64_t at;
+};
+
 struct append_scratch;
 struct stored_types;
 
@@ -46,6 +53,7 @@ struct quipu_engine {
 
     /* Used only by the thread that holds the store's write transaction, which is their lock. */
     char source[QUIPU_SOURCE_TEXT_BYTES]; /* empty: not loaded yet */
+    struct identity_looked looked;        /* for that source */
     struct quipu_buf envelope; /* QUIPU_ENVELOPE_BYTES_MAX, so that encoding never grows it */
 };
 

@@ -279,7 +279,7 @@ enum quipu_status identity_take(struct quipu_engine *engine, struct quipu_txn *t
     /* The usual way: this engine has seen that key before. */
     if (has_row && strcmp(row.source, engine->source) == 0) {
         *out = row;
-        return QUIPU_OK;
+        return identity_count_check(txn, &engine->looked, out, err);
     }
     char source[QUIPU_SOURCE_TEXT_BYTES];
     status = source_take(engine, txn, has_row ? &row : NULL, source, err);
@@ -293,7 +293,11 @@ enum quipu_status identity_take(struct quipu_engine *engine, struct quipu_txn *t
         }
     }
     uint64_t given = row.last_seq;
+    engine->looked = (struct identity_looked){.position = 0};
     status = identity_numbers_join(txn, &row, err);
+    if (status == QUIPU_OK) {
+        status = identity_count_check(txn, &engine->looked, &row, err);
+    }
     if (status == QUIPU_OK && row.last_seq != given) {
         status = identity_row_put(txn, &row, err);
     }

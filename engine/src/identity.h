@@ -32,6 +32,27 @@ QUIPU_MUST_CHECK enum quipu_status identity_take(struct quipu_engine *engine, st
 QUIPU_MUST_CHECK enum quipu_status
 identity_numbers_join(struct quipu_txn *txn, struct identity_row *row, struct quipu_error *err);
 
+/* The newest event that this store recorded as `source` behind position `floor`. */
+struct identity_newest {
+    uint64_t number; /* 0: none */
+    uint64_t position;
+    uint64_t unreadable; /* events that were met and that nobody can say whose they are */
+    bool is_at_floor;    /* none was met */
+    bool is_too_far;     /* the search has ended without */
+};
+QUIPU_MUST_CHECK enum quipu_status identity_newest(struct quipu_txn *txn, struct quipu_slice source,
+                                                   uint64_t floor, uint64_t steps_max,
+                                                   struct identity_newest *out,
+                                                   struct quipu_error *err);
+
+/* Does the row count that event? It goes on behind every number of its source that came in from
+ * elsewhere while its key was not here. `looked` remembers how far the log was looked at for this
+ * source, and is of a log that was committed. @retval QUIPU_CORRUPT  it does not */
+QUIPU_MUST_CHECK enum quipu_status identity_count_check(struct quipu_txn *txn,
+                                                        struct identity_looked *looked,
+                                                        struct identity_row *row,
+                                                        struct quipu_error *err);
+
 /* Last number that this store gave out as `source`, 0 where it never was that source. */
 QUIPU_MUST_CHECK enum quipu_status identity_last_given(struct quipu_txn *txn,
                                                        struct quipu_slice source, uint64_t *last,

@@ -220,8 +220,8 @@ static enum quipu_status own_is_ahead(const struct quipu_ingest *ingest,
 }
 
 /* An event of our own that we do not have: this store lost its tail, or the key is used twice. */
-static enum quipu_status own_judge(const struct quipu_ingest *ingest,
-                                   struct ingest_verdict *verdict, struct quipu_error *err)
+static enum quipu_status own_judge(struct quipu_ingest *ingest, struct ingest_verdict *verdict,
+                                   struct quipu_error *err)
 {
     const struct quipu_envelope *envelope = &verdict->envelope;
     if (!ingest_is_own(ingest, envelope)) {
@@ -229,6 +229,14 @@ static enum quipu_status own_judge(const struct quipu_ingest *ingest,
     }
     if (!verdict->is_proven) {
         return own_is_unproven(ingest, envelope, err);
+    }
+    if (!ingest->has_own_checked) {
+        struct identity_looked nothing = {.position = 0};
+        enum quipu_status status = identity_count_check(ingest->txn, &nothing, &ingest->own, err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
+        ingest->has_own_checked = true;
     }
     if (envelope->source_seq > ingest->own.last_seq + 1) {
         return own_is_ahead(ingest, envelope, &verdict->wait, err);
@@ -255,8 +263,7 @@ static enum quipu_status number_judge(const struct quipu_ingest *ingest,
     return status == QUIPU_OK ? number_is_held(ingest, verdict, &record, event, err) : status;
 }
 
-enum quipu_status ingest_place_judge(const struct quipu_ingest *ingest,
-                                     const struct quipu_foreign *event,
+enum quipu_status ingest_place_judge(struct quipu_ingest *ingest, const struct quipu_foreign *event,
                                      struct ingest_verdict *verdict, struct quipu_error *err)
 {
     enum quipu_status status = own_judge(ingest, verdict, err);

@@ -30,6 +30,7 @@ struct quipu_ingest {
     bool is_carrier_own;                         /* the carrier bears this store's own signature */
     char proven_source[QUIPU_SOURCE_TEXT_BYTES]; /* whose signature it bears; "": nobody's */
     bool is_own_changed;
+    bool has_own_checked; /* its count was held against the log */
     struct quipu_buf scratch;
     /* Does an event in quarantine wait for another? What came that one may wait for, and the row of
      * the one that is judged again. */
@@ -69,7 +70,7 @@ enum quipu_status ingest_refuse_proven(enum quipu_status status, const char *wha
                                        const struct quipu_record *here, struct quipu_error *err);
 
 /* An event that is new: does all that it follows stand here, and is its number free? */
-QUIPU_MUST_CHECK enum quipu_status ingest_place_judge(const struct quipu_ingest *ingest,
+QUIPU_MUST_CHECK enum quipu_status ingest_place_judge(struct quipu_ingest *ingest,
                                                       const struct quipu_foreign *event,
                                                       struct ingest_verdict *verdict,
                                                       struct quipu_error *err);

@@ -46,10 +46,8 @@ enum quipu_status numbers_put(struct quipu_txn *txn, struct quipu_slice source, 
                                position_key(position, value), err);
 }
 
-/* The number that this store gave to the event at `position` as `source`; 0: somebody else's. */
-static enum quipu_status recorded_number(struct quipu_txn *txn, struct quipu_slice source,
-                                         uint64_t position, uint64_t *number,
-                                         struct quipu_error *err)
+enum quipu_status numbers_recorded_at(struct quipu_txn *txn, struct quipu_slice source,
+                                      uint64_t position, uint64_t *number, struct quipu_error *err)
 {
     struct quipu_event_view view;
     *number = 0;
@@ -81,7 +79,7 @@ enum quipu_status numbers_find_recorded(struct quipu_txn *txn, struct quipu_slic
         uint64_t at = middle;
         uint64_t number = 0;
         while (at < high && number == 0) {
-            enum quipu_status status = recorded_number(txn, source, at, &number, err);
+            enum quipu_status status = numbers_recorded_at(txn, source, at, &number, err);
             if (status != QUIPU_OK) {
                 return status;
             }

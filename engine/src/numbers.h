@@ -24,6 +24,11 @@ QUIPU_MUST_CHECK enum quipu_status numbers_put(struct quipu_txn *txn, struct qui
                                                uint64_t source_seq, uint64_t position,
                                                struct quipu_error *err);
 
+/* The number that this store gave to the event at `position` as `source`; 0: somebody else's. */
+QUIPU_MUST_CHECK enum quipu_status numbers_recorded_at(struct quipu_txn *txn,
+                                                       struct quipu_slice source, uint64_t position,
+                                                       uint64_t *number, struct quipu_error *err);
+
 /* Position of the event that this store recorded itself as `source` under this number; 0: it did
  * not. There is no index for it: a bisection of the log that skips what others recorded, so it
  * costs most where that is most of the log. Asked only when a number comes in a second time. */

@@ -136,6 +136,7 @@ void verify_own_numbers(struct verify_run *run)
         const struct verify_source *source = &run->sources[i];
         /* Greater than its own last one where others' came in while its key was elsewhere. */
         if (source->last_given != source->seq_own && source->last_given != source->seq_max) {
+            run->report.mendable++;
             verify_problem(run, 0,
                            "source %s: the store counts %" PRIu64 " events of its own, the log has "
                            "%" PRIu64,
@@ -144,6 +145,7 @@ void verify_own_numbers(struct verify_run *run)
     }
     if (run->has_own && run->own.last_seq > 0 &&
         source_find(run, quipu_slice_text(run->own.source)) == NULL) {
+        run->report.mendable++;
         verify_problem(run, 0,
                        "source %s: the store counts %" PRIu64 " events of its own, the log has 0",
                        run->own.source, run->own.last_seq);

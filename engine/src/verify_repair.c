@@ -1,7 +1,8 @@
 /*
  * Making the engine's own rows again that derive from the log, or from rows that do not: the
- * counters and the cursor of the outbox from receipts and dead letters, and the numbers of events
- * that came from elsewhere from the log.
+ * counters and the cursor of the outbox from receipts and dead letters, and from the log the
+ * numbers of events that came from elsewhere and how many the store has recorded itself under each
+ * source that it is or was.
  *
  * An event has a row in the table of numbers where another store gave it its number. Of a source
  * that this store never was, that is every event. Of a source that it is or was, the log does not
@@ -15,6 +16,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "event_at.h"
@@ -317,6 +319,74 @@ static enum quipu_status numbers_repair(struct repair_run *run, struct quipu_err
     return status;
 }
 
+/* ------------------------------------------------------------------ how many it has recorded */
+
+/* The row that counts what was recorded as `own`; `*is_current`: it is the store's source. */
+static enum quipu_status count_read(struct quipu_txn *txn, const struct own_source *own,
+                                    bool *is_current, uint64_t *count, struct quipu_error *err)
+{
+    struct identity_row row;
+    enum quipu_status status = identity_row_get(txn, &row, err);
+    *is_current = status == QUIPU_OK && memcmp(row.source, own->text, sizeof own->text) == 0;
+    if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
+        return status;
+    }
+    return identity_last_given(txn, quipu_slice_text(own->text), count, err);
+}
+
+static enum quipu_status count_write(struct quipu_txn *txn, const struct own_source *own,
+                                     bool is_current, uint64_t count, struct quipu_error *err)
+{
+    if (is_current) {
+        struct identity_row row = {.last_seq = count};
+        memcpy(row.source, own->text, sizeof row.source);
+        return identity_row_put(txn, &row, err);
+    }
+    char key[sizeof META_PAST_SOURCE + QUIPU_SOURCE_TEXT_BYTES];
+    (void)snprintf(key, sizeof key, META_PAST_SOURCE "%s", own->text);
+    return meta_put_u64(txn, key, count, err);
+}
+
+static enum quipu_status count_repair(struct repair_run *run, struct quipu_txn *txn,
+                                      const struct own_source *own, struct quipu_error *err)
+{
+    struct quipu_slice source = quipu_slice_text(own->text);
+    struct identity_newest newest;
+    bool is_current = false;
+    uint64_t count = 0;
+    uint64_t came = 0;
+    enum quipu_status status = count_read(txn, own, &is_current, &count, err);
+    if (status == QUIPU_OK && count == own->seq_max && !is_current) {
+        return QUIPU_OK; /* nothing is recorded under it any more */
+    }
+    if (status == QUIPU_OK || status == QUIPU_CORRUPT) {
+        status = identity_newest(txn, source, 0, UINT64_MAX, &newest, err);
+    }
+    if (status == QUIPU_OK) {
+        status = numbers_last(txn, source, &came, err);
+    }
+    uint64_t most = status == QUIPU_OK && newest.number > came ? newest.number : came;
+    if (status != QUIPU_OK || newest.unreadable > 0 || count == newest.number || count == most) {
+        return status;
+    }
+    run->report.counters++;
+    return count_write(txn, own, is_current, most, err);
+}
+
+static enum quipu_status counts_repair(struct repair_run *run, struct quipu_error *err)
+{
+    struct quipu_txn *txn = NULL;
+    enum quipu_status status = quipu_txn_begin_write(run->engine->store, &txn, err);
+    for (size_t i = 0; status == QUIPU_OK && i < run->own_len; i++) {
+        status = count_repair(run, txn, &run->own[i], err);
+    }
+    if (status == QUIPU_OK) {
+        status = quipu_txn_commit(&txn, err);
+    }
+    quipu_txn_abort(&txn);
+    return status;
+}
+
 /* ------------------------------------------------------------------ all of it */
 
 /* Counters and cursor, and who this store is and was. */
@@ -347,6 +417,9 @@ enum quipu_status quipu_repair_derived(struct quipu_engine *engine, struct quipu
     }
     if (status == QUIPU_OK) {
         status = numbers_repair(&run, err);
+    }
+    if (status == QUIPU_OK) {
+        status = counts_repair(&run, err);
     }
     quipu_free(run.own);
     if (status == QUIPU_OK && report != NULL) {

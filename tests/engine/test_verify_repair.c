@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "engine_kit.h"
+#include "identity.h"
 #include "internal/bytes.h"
 #include "quipu/ingest.h"
 #include "quipu/verify.h"
@@ -122,6 +123,80 @@ Test(verify_repair, leaves_a_sound_store_alone)
     cr_assert_eq(report.numbers_removed, 0);
     cr_assert_eq(rows_digest(TABLE_META), meta);
     cr_assert_eq(rows_digest(TABLE_NUMBERS), numbers);
+}
+
+/* The row that says who the store is, with another count, and a letter of its source turned. */
+static void put_identity(uint64_t count, int letter)
+{
+    struct identity_row row;
+    struct quipu_txn *txn = NULL;
+    kit_assert_ok(&ours, quipu_txn_begin_write(ours.store, &txn, &ours.err));
+    kit_assert_ok(&ours, identity_row_get(txn, &row, &ours.err));
+    row.last_seq = count;
+    if (letter >= 0) {
+        row.source[letter] = row.source[letter] == 'A' ? 'B' : 'A';
+    }
+    kit_assert_ok(&ours, identity_row_put(txn, &row, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_commit(&txn, &ours.err));
+}
+
+static uint64_t own_number_at(uint64_t position)
+{
+    struct kit_foreign event;
+    struct quipu_envelope envelope;
+    kit_foreign_copy(&ours, position, &event);
+    kit_assert_ok(&ours, quipu_envelope_decode(event.foreign.envelope, &envelope, &ours.err));
+    kit_foreign_release(&event);
+    return envelope.source_seq;
+}
+
+static void assert_append_is_refused(void)
+{
+    struct quipu_event event = kit_event(&ours, "ours", 9);
+    cr_assert_eq(quipu_append(ours.engine, &event, NULL, &ours.err), QUIPU_CORRUPT);
+    cr_assert_not_null(strstr(ours.err.message, "--repair-indexes"), "%s", ours.err.message);
+}
+
+Test(verify_repair, gives_no_number_twice_and_leaves_none_out_whatever_the_row_counts)
+{
+    static const uint64_t counts[] = {0, 1, 2, 3, 5, 6, 12, UINT64_C(4) + (UINT64_C(1) << 40)};
+    uint64_t meta = rows_digest(TABLE_META);
+    /* The last event is theirs, and then ours. */
+    for (uint64_t own = 4; own < 6; own++) {
+        for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+            if (counts[i] == own) {
+                continue;
+            }
+            put_identity(counts[i], -1);
+            if (i % 2 == 0) {
+                kit_reopen(&ours); /* an engine that has not recorded yet */
+            }
+            assert_append_is_refused();
+            cr_assert_geq(mendable(), 1);
+            struct quipu_repaired report = {0};
+            kit_assert_ok(&ours, quipu_repair_derived(ours.engine, &report, &ours.err));
+            cr_assert_eq(report.counters, 1);
+            kit_assert_sound(&ours, 4 + own);
+            cr_assert_eq(rows_digest(TABLE_META), meta, "%lu", (unsigned long)counts[i]);
+        }
+        kit_append(&ours, "ours", 5);
+        cr_assert_eq(own_number_at(5 + own), own + 1);
+        kit_assert_sound(&ours, 5 + own);
+        meta = rows_digest(TABLE_META);
+    }
+}
+
+Test(verify_repair, goes_on_under_its_key_whatever_the_row_says_who_it_is)
+{
+    put_identity(4, 20);
+    assert_append_is_refused();
+    cr_assert_geq(mendable(), 1);
+    struct quipu_repaired report = {0};
+    kit_assert_ok(&ours, quipu_repair_derived(ours.engine, &report, &ours.err));
+    kit_assert_sound(&ours, 8);
+    kit_append(&ours, "ours", 5);
+    cr_assert_eq(own_number_at(9), 5);
+    kit_assert_sound(&ours, 9);
 }
 
 Test(verify_repair, counts_again_and_moves_the_cursor)
