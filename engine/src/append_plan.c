@@ -301,8 +301,8 @@ static enum quipu_status version_plan(struct quipu_txn *txn, const struct append
         if (status == QUIPU_OK) {
             found = head.version;
             item->prev = head.envelope_cid;
-            status =
-                head.has_fork ? tips_refuse_several(txn, item->aggregate, request->err) : status;
+            status = head.has_fork ? tips_refuse_several(txn, item->aggregate, request->err)
+                                   : tips_head_check(txn, item->aggregate, &head, request->err);
             if (status != QUIPU_OK) {
                 return status;
             }
@@ -330,11 +330,20 @@ enum quipu_status append_cause_find(struct quipu_txn *txn, struct append_item *i
 {
     struct quipu_record record;
     enum quipu_status status = find_event(txn, item->event->causation_id, &record, err);
-    if (status == QUIPU_OK) {
-        item->has_cause = true;
-        item->cause = record.envelope_cid;
+    if (status != QUIPU_OK) {
+        return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
     }
-    return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
+    /* Its name goes into the new event for good, and nothing else would show that it is wrong. */
+    struct quipu_cid found = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, record.envelope);
+    if (!quipu_cid_equal(&found, &record.envelope_cid)) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "position %" PRIu64 ", the cause of this event: the envelope does "
+                               "not hash to its CID; run `quipu verify`",
+                               record.position);
+    }
+    item->has_cause = true;
+    item->cause = found;
+    return QUIPU_OK;
 }
 
 static enum quipu_status cause_plan(struct quipu_txn *txn, const struct append_request *request,

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "event_at.h"
 #include "forks.h"
 #include "internal/bytes.h"
 
@@ -119,6 +120,12 @@ enum quipu_status tips_list(struct quipu_txn *txn, struct quipu_aggregate aggreg
     if (status != QUIPU_DONE) {
         return status;
     }
+    if (found == 1) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "aggregate %.*s/%.*s: one tip of several is left in the table of "
+                               "tips; run `quipu verify`",
+                               QUIPU_SLICE_FMT(aggregate.type), QUIPU_SLICE_FMT(aggregate.id));
+    }
     if (found == 0 && cap > 0) {
         out[0] = (struct quipu_tip){head.envelope_cid, head.position, head.version};
     }
@@ -144,6 +151,49 @@ enum quipu_status tips_refuse_several(struct quipu_txn *txn, struct quipu_aggreg
                            ", %s of version %" PRIu64 "%s; join them by a merge (`quipu merge`)",
                            QUIPU_SLICE_FMT(aggregate.type), QUIPU_SLICE_FMT(aggregate.id), count,
                            first, tips[0].version, second, tips[1].version, count > 2 ? ", …" : "");
+}
+
+/* ------------------------------------------------------------------ are they true */
+
+enum quipu_status tips_head_check(struct quipu_txn *txn, struct quipu_aggregate aggregate,
+                                  const struct quipu_head *head, struct quipu_error *err)
+{
+    struct quipu_slice key;
+    struct quipu_slice value;
+    bool are_several = false;
+    if (head->has_fork || head->position == 0) {
+        return QUIPU_OK;
+    }
+    /* Mostly no aggregate has any, which takes no hash to see. */
+    enum quipu_status status = quipu_txn_table_seek(txn, TABLE_TIPS, quipu_slice(NULL, 0),
+                                                    QUIPU_SEEK_GE, &key, &value, err);
+    if (status == QUIPU_OK) {
+        status = tips_are_several(txn, aggregate, &are_several, err);
+    }
+    if (are_several) {
+        return quipu_error_set(err, QUIPU_CORRUPT,
+                               "head of %.*s/%.*s says that there is no fork, but it has several "
+                               "tips; run `quipu verify --repair-indexes`",
+                               QUIPU_SLICE_FMT(aggregate.type), QUIPU_SLICE_FMT(aggregate.id));
+    }
+    return status == QUIPU_DONE ? QUIPU_OK : status;
+}
+
+enum quipu_status tip_record_check(struct quipu_txn *txn, struct quipu_aggregate aggregate,
+                                   const struct quipu_tip *tip, struct quipu_error *err)
+{
+    struct quipu_record record;
+    enum quipu_status status = quipu_txn_record_at(txn, tip->position, &record, err);
+    bool is_true = status == QUIPU_OK && quipu_cid_equal(&record.envelope_cid, &tip->cid) &&
+                   record.version == tip->version && aggregate_equal(&record.aggregate, &aggregate);
+    if (is_true || (status != QUIPU_OK && status != QUIPU_NOT_FOUND)) {
+        return status;
+    }
+    return quipu_error_set(err, QUIPU_CORRUPT,
+                           "aggregate %.*s/%.*s: position %" PRIu64
+                           " is not the event that its table of tips names; run `quipu verify`",
+                           QUIPU_SLICE_FMT(aggregate.type), QUIPU_SLICE_FMT(aggregate.id),
+                           tip->position);
 }
 
 /* ------------------------------------------------------------------ writing */

@@ -125,6 +125,17 @@ QUIPU_MUST_CHECK enum quipu_status tips_next(struct quipu_txn *txn,
 QUIPU_MUST_CHECK enum quipu_status
 tips_advance(struct quipu_txn *txn, const struct quipu_envelope *envelope,
              const struct quipu_head *before, const struct quipu_tip *tip, struct quipu_error *err);
+/* Nobody but its head says that an aggregate has a fork, in one bit, and tips are looked for only
+ * where it does: QUIPU_CORRUPT where it says that there is none, and there are tips. */
+QUIPU_MUST_CHECK enum quipu_status tips_head_check(struct quipu_txn *txn,
+                                                   struct quipu_aggregate aggregate,
+                                                   const struct quipu_head *head,
+                                                   struct quipu_error *err);
+/* Is it as the event at its position? @retval QUIPU_CORRUPT */
+QUIPU_MUST_CHECK enum quipu_status tip_record_check(struct quipu_txn *txn,
+                                                    struct quipu_aggregate aggregate,
+                                                    const struct quipu_tip *tip,
+                                                    struct quipu_error *err);
 /* QUIPU_FORK where the aggregate has several tips: names them, and the cure. */
 QUIPU_MUST_CHECK enum quipu_status tips_refuse_several(struct quipu_txn *txn,
                                                        struct quipu_aggregate aggregate,

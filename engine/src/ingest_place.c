@@ -111,6 +111,10 @@ static enum quipu_status chain_judge(const struct quipu_ingest *ingest,
     if (status != QUIPU_OK && status != QUIPU_NOT_FOUND) {
         return status;
     }
+    status = tips_head_check(ingest->txn, aggregate, &head, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
     place->head = head;
     bool follows_head = envelope->prev_count == 1 && head.position != 0 &&
                         envelope->version == head.version + 1 &&

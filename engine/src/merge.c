@@ -46,6 +46,9 @@ static enum quipu_status tips_plan(struct merge *merge, struct quipu_error *err)
     struct append_item *item = &merge->item;
     enum quipu_status status = quipu_txn_head(merge->txn, item->aggregate, &merge->head, err);
     if (status == QUIPU_OK) {
+        status = tips_head_check(merge->txn, item->aggregate, &merge->head, err);
+    }
+    if (status == QUIPU_OK) {
         status = tips_list(merge->txn, item->aggregate, merge->tips, QUIPU_ENVELOPE_PREV_MAX,
                            &merge->tips_before, err);
     }
@@ -68,6 +71,10 @@ static enum quipu_status tips_plan(struct merge *merge, struct quipu_error *err)
         merge->tips_before < QUIPU_ENVELOPE_PREV_MAX ? merge->tips_before : QUIPU_ENVELOPE_PREV_MAX;
     uint64_t greatest = 0;
     for (uint64_t i = 0; i < merge->joined; i++) {
+        status = tip_record_check(merge->txn, item->aggregate, &merge->tips[i], err);
+        if (status != QUIPU_OK) {
+            return status;
+        }
         greatest = merge->tips[i].version > greatest ? merge->tips[i].version : greatest;
     }
     item->result.version = greatest + 1;

@@ -22,6 +22,7 @@
 #include "event_check.h"
 #include "event_checked.h"
 #include "event_filter.h"
+#include "forks.h"
 #include "read_ahead.h"
 #include "slice_budget.h"
 
@@ -292,6 +293,22 @@ static enum quipu_status walk_log(struct event_walk *walk, bool is_forwards,
 
 /* ------------------------------------------------------------------ one aggregate */
 
+/* The aggregate's head; a position of 0 where it has no event. */
+static enum quipu_status walk_head(struct event_walk *walk, struct quipu_head *out,
+                                   struct quipu_error *err)
+{
+    *out = (struct quipu_head){.position = 0};
+    enum quipu_status status = walk_txn(walk, NULL, err);
+    if (status == QUIPU_OK) {
+        status = quipu_txn_head(walk->txn, walk->wanted.aggregate, out, err);
+    }
+    if (status == QUIPU_NOT_FOUND) {
+        return QUIPU_OK;
+    }
+    return status == QUIPU_OK ? tips_head_check(walk->txn, walk->wanted.aggregate, out, err)
+                              : status;
+}
+
 static enum quipu_status walk_aggregate_forwards(struct event_walk *walk, struct quipu_error *err)
 {
     const struct quipu_aggregate_range range = {
@@ -301,7 +318,8 @@ static enum quipu_status walk_aggregate_forwards(struct event_walk *walk, struct
         .position_max = walk->last,
     };
     struct quipu_aggregate_walk *events = NULL;
-    enum quipu_status status = walk_txn(walk, NULL, err);
+    struct quipu_head head;
+    enum quipu_status status = walk_head(walk, &head, err);
     if (status == QUIPU_OK) {
         status = quipu_aggregate_walk_open(walk->txn, &range, &events, err);
     }
@@ -323,40 +341,50 @@ static enum quipu_status walk_aggregate_forwards(struct event_walk *walk, struct
     return status;
 }
 
-/* The aggregate's head; a position of 0 where it has no event. */
-static enum quipu_status walk_head(struct event_walk *walk, struct quipu_head *out,
-                                   struct quipu_error *err)
+/* A record that the one above it, of version `above`, points back at: see aggregate_walk.c. */
+static enum quipu_status link_check(const struct event_walk *walk,
+                                    const struct quipu_record *record, bool has_fork,
+                                    uint64_t above, struct quipu_error *err)
 {
-    enum quipu_status status = walk_txn(walk, NULL, err);
-    if (status == QUIPU_OK) {
-        status = quipu_txn_head(walk->txn, walk->wanted.aggregate, out, err);
-    }
-    if (status == QUIPU_NOT_FOUND) {
-        out->position = 0;
+    bool is_end = record->aggregate_prev_position == 0;
+    if (aggregate_equal(&record->aggregate, &walk->wanted.aggregate) &&
+        (has_fork || (record->version + 1 == above && is_end == (record->version == 1)))) {
         return QUIPU_OK;
     }
-    return status;
+    return quipu_error_set(err, QUIPU_CORRUPT,
+                           "aggregate %.*s/%.*s: version %" PRIu64 " at position %" PRIu64
+                           " does not follow in its line; run `quipu verify --repair-indexes`",
+                           QUIPU_SLICE_FMT(walk->wanted.aggregate.type),
+                           QUIPU_SLICE_FMT(walk->wanted.aggregate.id), record->version,
+                           record->position);
 }
 
 static enum quipu_status walk_aggregate_backwards(struct event_walk *walk, struct quipu_error *err)
 {
-    struct quipu_head head = {0};
+    struct quipu_head head;
     enum quipu_status status = walk_head(walk, &head, err);
     uint64_t position = head.position;
-    while (status == QUIPU_OK && position >= walk->first) {
+    uint64_t above = head.version + 1;
+    bool is_inside = true;
+    while (status == QUIPU_OK && position != 0 && is_inside) {
         struct quipu_record record;
         status = walk_txn(walk, NULL, err);
         if (status == QUIPU_OK) {
             status = quipu_txn_record_at(walk->txn, position, &record, err);
         }
+        if (status == QUIPU_OK) {
+            status = link_check(walk, &record, head.has_fork, above, err);
+        }
         if (status != QUIPU_OK) {
             return status;
         }
+        is_inside = position >= walk->first; /* else only whether the last step was right */
         /* Without a fork the versions before it are smaller still. */
         bool is_end = record.version < walk->wanted.from_version && !head.has_fork;
         /* The store has seen to it that this is before `position`. */
         position = is_end ? 0 : record.aggregate_prev_position;
-        if (record.position <= walk->last) {
+        above = record.version;
+        if (is_inside && record.position <= walk->last) {
             status = walk_record(walk, &record, err);
         }
     }

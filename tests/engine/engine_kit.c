@@ -154,6 +154,11 @@ void kit_foreign_release(struct kit_foreign *foreign)
 
 void kit_damage(struct kit *kit, const char *word, ptrdiff_t offset)
 {
+    kit_damage_bits(kit, word, offset, 1);
+}
+
+void kit_damage_bits(struct kit *kit, const char *word, ptrdiff_t offset, uint8_t bits)
+{
     char path[4 * TEMP_DIR_BYTES];
     struct stat info;
     int damaged = 0;
@@ -167,7 +172,7 @@ void kit_damage(struct kit *kit, const char *word, ptrdiff_t offset)
     uint8_t *end = bytes + info.st_size;
     for (uint8_t *at = bytes; (at = memmem(at, (size_t)(end - at), word, strlen(word))) != NULL;
          at++) {
-        at[offset] ^= 1;
+        at[offset] ^= bits;
         damaged++;
     }
     cr_assert_eq(munmap(bytes, (size_t)info.st_size), 0);

@@ -59,6 +59,8 @@ void kit_assert_sound(struct kit *kit, uint64_t events);
  * its first (-1: the byte before it, so that the same call finds the word again and turns it back).
  */
 void kit_damage(struct kit *kit, const char *word, ptrdiff_t offset);
+/* The same with these bits of the byte. */
+void kit_damage_bits(struct kit *kit, const char *word, ptrdiff_t offset, uint8_t bits);
 
 /* What verify finds, one a line. */
 struct kit_findings {

@@ -87,6 +87,19 @@ static void assert_said(enum quipu_status status, size_t kind, const char *who)
     cr_assert_not_null(strstr(kit.err.message, kinds[kind].block), "%s: %s", who, kit.err.message);
 }
 
+struct seen {
+    uint64_t positions; /* a bit each */
+};
+
+static enum quipu_status see(void *ctx, const struct quipu_event_view *event,
+                             struct quipu_error *err)
+{
+    struct seen *seen = ctx;
+    (void)err;
+    seen->positions |= UINT64_C(1) << event->position;
+    return QUIPU_OK;
+}
+
 /* ------------------------------------------------------------------ taken for known */
 
 Test(damaged, event_is_not_acknowledged_to_whoever_brings_it_again)
@@ -126,20 +139,67 @@ Test(damaged, event_is_not_known_to_whoever_takes_it_in_again)
     kit_foreign_release(&again);
 }
 
-/* ------------------------------------------------------------------ the log */
+/* ------------------------------------------------------------------ what is built upon */
 
-struct seen {
-    uint64_t positions; /* a bit each */
-};
+/* The head of thing/a: version, greatest version, position, digest, all big-endian. */
+static const struct {
+    ptrdiff_t offset;
+    uint8_t bits;
+} head_bits[] = {{7, 8}, {7, 7}, {15, 8}, {23, 1}, {23, 6}, {16, 1}, {24, 0x10}, {55, 1}};
 
-static enum quipu_status see(void *ctx, const struct quipu_event_view *event,
-                             struct quipu_error *err)
+static void damage_head(size_t i)
 {
-    struct seen *seen = ctx;
-    (void)err;
-    seen->positions |= UINT64_C(1) << event->position;
-    return QUIPU_OK;
+    kit_damage_bits(&kit, "\5thinga", 7 + head_bits[i].offset, head_bits[i].bits);
 }
+
+Test(damaged, head_is_built_upon_by_no_event_and_hides_none)
+{
+    static const struct quipu_filter of_aggregate[] = {
+        {.aggregate_type = "thing", .aggregate_id = "a"},
+        {.aggregate_type = "thing", .aggregate_id = "a", .direction = QUIPU_BACKWARDS},
+    };
+    for (size_t i = 0; i < sizeof head_bits / sizeof head_bits[0]; i++) {
+        struct quipu_event event = kit_event(&kit, "a", 6);
+        damage_head(i);
+        cr_assert_eq(quipu_append(kit.engine, &event, NULL, &kit.err), QUIPU_CORRUPT, "%zu", i);
+        cr_assert_not_null(strstr(kit.err.message, "--repair-indexes"), "%s", kit.err.message);
+        for (size_t k = 0; k < 2; k++) {
+            struct seen seen = {0};
+            cr_assert_eq(quipu_each_event(kit.engine, &of_aggregate[k], see, &seen, &kit.err),
+                         QUIPU_CORRUPT, "%zu", i);
+            cr_assert_eq(seen.positions, 0);
+        }
+        kit_append(&kit, "b", (int)i); /* others go on */
+        damage_head(i);
+    }
+    kit_append(&kit, "a", 6);
+    kit_assert_sound(&kit, LAST + 1 + sizeof head_bits / sizeof head_bits[0]);
+}
+
+Test(damaged, head_whose_name_was_changed_hides_no_event)
+{
+    struct seen seen = {0};
+    struct quipu_filter filter = {.aggregate_type = "thing", .aggregate_id = "a"};
+    kit_append(&kit, "c", 1);
+    kit_damage_bits(&kit, "\5thinga", 6, 1 << 4);
+    cr_assert_eq(quipu_each_event(kit.engine, &filter, see, &seen, &kit.err), QUIPU_CORRUPT);
+    filter.direction = QUIPU_BACKWARDS;
+    cr_assert_eq(quipu_each_event(kit.engine, &filter, see, &seen, &kit.err), QUIPU_CORRUPT);
+    cr_assert_eq(seen.positions, 0);
+}
+
+Test(damaged, cause_gives_no_event_a_wrong_link)
+{
+    struct quipu_event event = kit_event(&kit, "b", 6);
+    event.causation_id = kit_uuid(DAMAGED);
+    damage_envelope();
+    cr_assert_eq(quipu_append(kit.engine, &event, NULL, &kit.err), QUIPU_CORRUPT);
+    cr_assert_not_null(strstr(kit.err.message, "position 3"), "%s", kit.err.message);
+    damage_envelope();
+    kit_append(&kit, "b", 6);
+}
+
+/* ------------------------------------------------------------------ the log */
 
 /* Every way through the log that quipu_each_event has, and what it may show before it ends. */
 static const struct {

@@ -323,6 +323,46 @@ static void restore_over_itself(char backup[2 * TEMP_DIR_BYTES], char old[QUIPU_
     put_back(backup);
 }
 
+/* What the store recorded after the backup comes in as anybody's, though its key is still there and
+ * nothing proves who wrote it. */
+Test(identity, of_a_backup_that_was_put_back_takes_in_what_came_after_it_as_anothers)
+{
+    char backup[2 * TEMP_DIR_BYTES];
+    char old[QUIPU_SOURCE_TEXT_BYTES];
+    struct kit_foreign later[2];
+    struct quipu_ingest *ingest = NULL;
+    kit_append(&kit, "a", 1);
+    kit_append(&kit, "a", 2);
+    source_of(old);
+    kit_assert_ok(
+        &kit, quipu_store_backup(kit.store, temp_dir_join(&kit.dir, "backup", backup), &kit.err));
+    kit_append(&kit, "a", 3);
+    kit_append(&kit, "b", 4);
+    kit_foreign_copy(&kit, 3, &later[0]);
+    kit_foreign_copy(&kit, 4, &later[1]);
+    put_back(backup);
+    kit_reopen(&kit);
+    assert_marked(true);
+    kit_assert_ok(&kit, quipu_ingest_begin(kit.engine, QUIPU_INGEST_STRICT, &ingest, &kit.err));
+    for (int i = 0; i < 2; i++) {
+        enum quipu_ingest_outcome outcome;
+        kit_assert_ok(&kit, quipu_ingest_event(ingest, &later[i].foreign, &outcome, &kit.err));
+        cr_assert_eq(outcome, QUIPU_INGEST_ADDED);
+        kit_foreign_release(&later[i]);
+    }
+    kit_assert_ok(&kit, quipu_ingest_commit(&ingest, NULL, &kit.err));
+    assert_marked(true);
+    kit_assert_sound(&kit, 4);
+    kit_append(&kit, "a", 5);
+    assert_marked(false);
+    char new[QUIPU_SOURCE_TEXT_BYTES];
+    source_of(new);
+    cr_assert_str_neq(old, new);
+    assert_numbered(4, old, 4);
+    assert_numbered(5, new, 1);
+    kit_assert_sound(&kit, 5);
+}
+
 Test(identity, is_a_new_one_where_a_backup_was_put_back_beside_the_key)
 {
     char backup[2 * TEMP_DIR_BYTES];
