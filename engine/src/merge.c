@@ -224,7 +224,11 @@ enum quipu_status quipu_merge(struct quipu_engine *engine, const struct quipu_ev
     merge.item.prev_item = APPEND_NO_INDEX;
     merge.item.cause_item = APPEND_NO_INDEX;
     merge.item.same_as = APPEND_NO_INDEX;
-    enum quipu_status status = item_fill(&merge, event, err);
+    /* Before any lock, as an append: see call_check in append.c. */
+    enum quipu_status status = quipu_store_check_writer(engine->store, err);
+    if (status == QUIPU_OK) {
+        status = item_fill(&merge, event, err);
+    }
     if (status == QUIPU_OK) {
         status = merge_run(&merge, err);
     }

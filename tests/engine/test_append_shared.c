@@ -16,6 +16,7 @@
 
 #include "engine_impl.h"
 #include "engine_kit.h"
+#include "quipu/forks.h"
 #include "tuning.h"
 
 /* A child that hangs is ended after this; one that does not takes no time. */
@@ -245,12 +246,15 @@ Test(append_shared, lets_the_retry_of_a_damaged_event_fail_alone)
 
 /* ------------------------------------------------------------------ the wrong place to append */
 
-/* In the child of a fork, while in the parent others append: 0 where it is refused as that. */
+/* In the child of a fork, while in the parent others append: 0 where both ways to record an event
+ * are refused as that. */
 static int append_in_child(void)
 {
     struct quipu_event event = small_event();
     (void)alarm(PATIENCE_SECONDS);
     bool is_refused = quipu_append(kit.engine, &event, NULL, &kit.err) == QUIPU_MISUSE &&
+                      strstr(kit.err.message, "before the fork") != NULL &&
+                      quipu_merge(kit.engine, &event, NULL, &kit.err) == QUIPU_MISUSE &&
                       strstr(kit.err.message, "before the fork") != NULL;
     return is_refused ? 0 : 1;
 }
