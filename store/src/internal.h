@@ -139,6 +139,8 @@ struct quipu_store {
     struct quipu_txn *idle;
     uint32_t idle_count;
     bool wants_larger_map;
+    bool is_map_largest; /* a larger one was refused; changes only where nobody is in a transaction
+                          */
     bool wants_reopen;
     /* LMDB's number of the newest transaction that this process knows to be on the disk, 0: none;
      * and whether a sync has failed since, after which the kernel may call lost pages clean. */

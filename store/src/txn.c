@@ -75,6 +75,11 @@ enum quipu_status quipu_store_enter(struct quipu_store *store, bool will_write,
             quipu_store_drop_idle(store);
             quipu_writer_forget(&store->writer);
             status = quipu_env_remap(store, err);
+            if (status != QUIPU_OK) {
+                /* The system grants no more: go on with what it granted before. */
+                store->is_map_largest = true;
+                status = reopen(store, err);
+            }
             store->wants_larger_map = status != QUIPU_OK;
         }
     } else if (status == QUIPU_OK && store->wants_reopen && will_write) {
@@ -116,10 +121,13 @@ enum quipu_status quipu_store_write_error(struct quipu_store *store, struct quip
 {
     if (code == MDB_MAP_FULL) {
         want(store, &store->wants_larger_map);
-        return quipu_error_set(err, QUIPU_NO_SPACE,
-                               "%s: %s: the reserved %" PRIu64 " bytes are used up; end every "
-                               "transaction of this process and try again, they are doubled then",
-                               store->path, what, store->map_bytes);
+        return quipu_error_set(
+            err, QUIPU_NO_SPACE, "%s: %s: the reserved %" PRIu64 " bytes are used up; %s",
+            store->path, what, store->map_bytes,
+            store->is_map_largest ? "the system grants this process no more; raise its limit on "
+                                    "address space (ulimit -v)"
+                                  : "end every transaction of this process and try again, they "
+                                    "are doubled then");
     }
     code = quipu_write_code(store->real_path, code);
     if (code == EIO || code == MDB_PANIC) {
@@ -317,6 +325,32 @@ static void release_dead_readers(const struct quipu_txn *txn)
     }
 }
 
+/* Is half of the map in use, and nobody in the way of a larger one? Better now than in the midst of
+ * a transaction, which would be in vain. */
+static bool should_grow(struct quipu_store *store)
+{
+    MDB_envinfo info;
+    if (store->is_map_largest || mdb_env_info(store->env, &info) != 0 ||
+        ((uint64_t)info.me_last_pgno + 1) * store->page_bytes <= store->map_bytes / 2) {
+        return false;
+    }
+    pthread_mutex_lock(&store->mutex);
+    bool is_alone = store->active == 1;
+    pthread_mutex_unlock(&store->mutex);
+    return is_alone;
+}
+
+static enum quipu_status enter_to_write(struct quipu_store *store, struct quipu_error *err)
+{
+    enum quipu_status status = quipu_store_enter(store, true, err);
+    if (status != QUIPU_OK || !should_grow(store)) {
+        return status;
+    }
+    quipu_store_want_larger_map(store);
+    quipu_store_leave(store);
+    return quipu_store_enter(store, true, err);
+}
+
 enum quipu_status quipu_txn_begin_write(struct quipu_store *store, struct quipu_txn **out,
                                         struct quipu_error *err)
 {
@@ -335,7 +369,7 @@ enum quipu_status quipu_txn_begin_write(struct quipu_store *store, struct quipu_
     struct quipu_txn *txn = &store->write_txn;
     *txn = (struct quipu_txn){.store = store, .is_write = true};
     for (int attempt = 0; attempt < 2; attempt++) {
-        status = quipu_store_enter(store, true, err);
+        status = enter_to_write(store, err);
         if (status != QUIPU_OK) {
             break;
         }

@@ -128,11 +128,24 @@ static struct quipu_store *open_small(const char *path)
     return store;
 }
 
-/* Append up to `last`, trying again where the map is full; how often it was. */
+static uint64_t map_bytes_of(struct quipu_store *store)
+{
+    struct quipu_txn *txn = NULL;
+    struct quipu_store_stat stat;
+    if (quipu_txn_begin_read(store, &txn, NULL) != QUIPU_OK ||
+        quipu_txn_stat(txn, &stat, NULL) != QUIPU_OK) {
+        abort();
+    }
+    quipu_txn_abort(&txn);
+    return stat.map_bytes;
+}
+
+/* Append up to `last`, in transactions that are small beside the map: it is never full. How much
+ * larger it has become: 1 where it is as large as before. */
 static int append_until(struct quipu_store *store, uint64_t last)
 {
-    int full = 0;
-    for (uint64_t at = last_position_of(store); at < last;) {
+    uint64_t before = map_bytes_of(store);
+    for (uint64_t at = last_position_of(store); at < last; at += 50) {
         struct quipu_txn *txn = NULL;
         struct quipu_error err;
         enum quipu_status status = quipu_txn_begin_write(store, &txn, &err);
@@ -146,24 +159,22 @@ static int append_until(struct quipu_store *store, uint64_t last)
             status = quipu_txn_commit(&txn, &err);
         }
         quipu_txn_abort(&txn);
-        if (status != QUIPU_OK && status != QUIPU_NO_SPACE) {
+        if (status != QUIPU_OK) {
             fprintf(stderr, "append: %s\n", err.message);
             abort();
         }
-        full += status == QUIPU_NO_SPACE;
-        at += status == QUIPU_OK ? 50 : 0;
     }
-    return full;
+    return (int)(map_bytes_of(store) / before);
 }
 
-/* In the other process: append up to what the pipe says, say how often the map was full. */
+/* In the other process: append up to what the pipe says, say how much the map has grown. */
 static void serve(const char *path, int in, int out)
 {
     struct quipu_store *store = open_small(path);
     uint64_t last;
     while (read(in, &last, sizeof last) == sizeof last) {
-        int full = append_until(store, last);
-        if (problems_of(store) != 0 || write(out, &full, sizeof full) != sizeof full) {
+        int times = append_until(store, last);
+        if (problems_of(store) != 0 || write(out, &times, sizeof times) != sizeof times) {
             _exit(2);
         }
     }
@@ -173,10 +184,10 @@ static void serve(const char *path, int in, int out)
 
 static int append_elsewhere(const int to[2], const int from[2], uint64_t last)
 {
-    int full = -1;
+    int times = -1;
     cr_assert_eq(write(to[1], &last, sizeof last), (ssize_t)sizeof last);
-    cr_assert_eq(read(from[0], &full, sizeof full), (ssize_t)sizeof full);
-    return full;
+    cr_assert_eq(read(from[0], &times, sizeof times), (ssize_t)sizeof times);
+    return times;
 }
 
 Test(store_map, grows_in_one_process_and_the_other_follows)
@@ -204,9 +215,9 @@ Test(store_map, grows_in_one_process_and_the_other_follows)
     struct quipu_error err;
 
     /* They grow it; a snapshot from before stays readable, a new one has to wait for its end. */
-    cr_assert_eq(append_elsewhere(to, from, 50), 0);
+    cr_assert_eq(append_elsewhere(to, from, 50), 1);
     cr_assert_eq(quipu_txn_begin_read(store, &reading, &err), QUIPU_OK, "%s", err.message);
-    cr_assert_gt(append_elsewhere(to, from, EVENTS), 0);
+    cr_assert_gt(append_elsewhere(to, from, EVENTS), 1);
     cr_assert_eq(quipu_txn_last_position(reading), 50);
     struct quipu_record record;
     cr_assert_eq(quipu_txn_record_at(reading, 50, &record, &err), QUIPU_OK, "%s", err.message);
@@ -217,7 +228,7 @@ Test(store_map, grows_in_one_process_and_the_other_follows)
     cr_assert_eq(problems_of(store), 0);
 
     /* We grow it further, and they follow with a write. */
-    cr_assert_gt(append_until(store, 4 * EVENTS), 0);
+    cr_assert_gt(append_until(store, 4 * EVENTS), 1);
     (void)append_elsewhere(to, from, 4 * EVENTS + 50);
     cr_assert_eq(last_position_of(store), 4 * EVENTS + 50);
     cr_assert_eq(problems_of(store), 0);
@@ -226,5 +237,78 @@ Test(store_map, grows_in_one_process_and_the_other_follows)
     cr_assert_eq(waitpid(pid, &status, 0), pid);
     cr_assert_eq(status, 0);
     close(from[0]);
+    temp_dir_release(&dir);
+}
+
+/* ------------------------------------------------------------------ where it cannot grow */
+
+enum { LARGE_MAP = 16 << 20, ROOM = 12 << 20 };
+
+/* A map that the system does not let grow is used to its end, and then the line says why. Exit
+ * status: what was wrong. */
+static void fill_with_room(const char *path)
+{
+    struct quipu_store_options options = QUIPU_STORE_OPTIONS_INIT;
+    struct quipu_store *store = NULL;
+    struct quipu_error err;
+    options.map_bytes = LARGE_MAP;
+    options.durability = QUIPU_RELAXED;
+    struct rlimit limit;
+    limit.rlim_cur = limit.rlim_max = address_space() + LARGE_MAP + ROOM;
+    if (setrlimit(RLIMIT_AS, &limit) != 0 ||
+        quipu_store_open(path, &options, &store, &err) != QUIPU_OK) {
+        _exit(21);
+    }
+    enum quipu_status status = QUIPU_OK;
+    for (uint64_t at = 0; status == QUIPU_OK; at += 50) {
+        struct quipu_txn *txn = NULL;
+        status = quipu_txn_begin_write(store, &txn, &err);
+        for (uint64_t i = 0; i < 50 && status == QUIPU_OK; i++) {
+            struct sample sample;
+            uint64_t position;
+            sample_make(&sample, at + i, 10, true);
+            status = sample_append(txn, &sample, &position, &err);
+        }
+        if (status == QUIPU_OK) {
+            status = quipu_txn_commit(&txn, &err);
+        }
+        quipu_txn_abort(&txn);
+    }
+    struct quipu_txn *txn = NULL;
+    struct quipu_store_stat stat = {0};
+    if (quipu_txn_begin_read(store, &txn, NULL) != QUIPU_OK ||
+        quipu_txn_stat(txn, &stat, NULL) != QUIPU_OK) {
+        _exit(22);
+    }
+    quipu_txn_abort(&txn);
+    bool is_right = status == QUIPU_NO_SPACE &&
+                    strstr(err.message, "grants this process no more") &&
+                    stat.map_bytes == LARGE_MAP && stat.file_bytes > LARGE_MAP / 8 * 7;
+    if (!is_right || problems_of(store) != 0) {
+        fprintf(stderr, "%s, map of %llu bytes, file of %llu\n", err.message,
+                (unsigned long long)stat.map_bytes, (unsigned long long)stat.file_bytes);
+        _exit(23);
+    }
+    quipu_store_close(&store);
+    _exit(0);
+}
+
+Test(store_map, is_used_to_its_end_where_the_system_grants_no_larger_one)
+{
+#ifdef HAS_SHADOW_MEMORY
+    fprintf(stderr, "skipped: the sanitizer needs the address space\n");
+    return;
+#endif
+    struct temp_dir dir;
+    char path[2 * TEMP_DIR_BYTES];
+    int status = -1;
+    temp_dir_init(&dir);
+    temp_dir_join(&dir, "store", path);
+    pid_t pid = fork();
+    if (pid == 0) {
+        fill_with_room(path);
+    }
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert_eq(status, 0);
     temp_dir_release(&dir);
 }

@@ -524,14 +524,15 @@ Test(store_open, reserves_what_it_is_told_and_grows_when_that_is_used_up)
         uint64_t position;
         cr_assert_eq(quipu_txn_begin_write(store, &txn, &err), QUIPU_OK, "%s", err.message);
         enum quipu_status status = QUIPU_OK;
-        for (uint64_t i = 0; i < 50 && status == QUIPU_OK; i++) {
+        /* Larger than the map at first: one that is small beside it would never find it full. */
+        for (uint64_t i = 0; i < 500 && status == QUIPU_OK; i++) {
             struct sample sample;
             sample_make(&sample, seed + i, 10, true);
             status = sample_append(txn, &sample, &position, &err);
         }
         enum quipu_status committed = quipu_txn_commit(&txn, &err);
         if (committed == QUIPU_OK) {
-            seed += 50;
+            seed += 500;
             continue;
         }
         cr_assert_eq(committed, QUIPU_NO_SPACE, "%s", err.message);
