@@ -8,16 +8,19 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define START_TRIES 1000 /* of 10 ms */
+#define PORT_TRIES  5
 #define PATH_BYTES  (2 * TEMP_DIR_BYTES)
 
 static void fail(const struct nats_fixture *server, const char *what)
@@ -48,7 +51,7 @@ static struct sockaddr_in address_of(int port)
     return address;
 }
 
-int nats_fixture_free_port(void)
+static int any_port(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = address_of(0);
@@ -60,6 +63,36 @@ int nats_fixture_free_port(void)
     }
     (void)close(fd);
     return ntohs(address.sin_port);
+}
+
+/* Between the choice of a port and the server's listening another test may choose the same one: the
+ * second server does not start, and its test would go on with the first one's. So a port is taken
+ * by a name that only one process can have, for as long as that lives. */
+static bool port_take(int port)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int len = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "quipu-test-port-%d", port);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        perror("nats fixture: no socket");
+        abort();
+    }
+    socklen_t bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len);
+    if (bind(fd, (struct sockaddr *)&name, bytes) == 0) {
+        return true; /* the descriptor goes with the process */
+    }
+    (void)close(fd);
+    return false;
+}
+
+int nats_fixture_free_port(void)
+{
+    for (;;) {
+        int port = any_port();
+        if (port_take(port)) {
+            return port;
+        }
+    }
 }
 
 /* It greets with INFO as soon as it takes clients, JetStream's recovery included. */
@@ -112,7 +145,8 @@ static void run(const struct nats_fixture *server, pid_t parent)
     _exit(127);
 }
 
-void nats_fixture_restart(struct nats_fixture *server)
+/* False: it ended at once. */
+static bool start_once(struct nats_fixture *server)
 {
     config_write(server);
     pid_t parent = getpid();
@@ -125,16 +159,24 @@ void nats_fixture_restart(struct nats_fixture *server)
     }
     for (int i = 0; i < START_TRIES; i++) {
         if (greets(server->port)) {
-            return;
+            return true;
         }
         int state = 0;
         if (waitpid(server->pid, &state, WNOHANG) == server->pid) {
             server->pid = 0;
-            fail(server, "it ended at once");
+            return false;
         }
         pause_briefly();
     }
     fail(server, "it does not answer");
+    return false;
+}
+
+void nats_fixture_restart(struct nats_fixture *server)
+{
+    if (!start_once(server)) {
+        fail(server, "it ended at once");
+    }
 }
 
 static void start(struct nats_fixture *server, const char *config, bool has_jetstream)
@@ -142,10 +184,16 @@ static void start(struct nats_fixture *server, const char *config, bool has_jets
     memset(server, 0, sizeof *server);
     temp_dir_init(&server->dir);
     server->has_jetstream = has_jetstream;
-    server->port = nats_fixture_free_port();
-    (void)snprintf(server->url, sizeof server->url, "nats://127.0.0.1:%d", server->port);
     (void)snprintf(server->config, sizeof server->config, "%s", config != NULL ? config : "");
-    nats_fixture_restart(server);
+    for (int i = 0; i < PORT_TRIES; i++) {
+        server->port = nats_fixture_free_port();
+        (void)snprintf(server->url, sizeof server->url, "nats://127.0.0.1:%d", server->port);
+        if (start_once(server)) {
+            return;
+        }
+        /* A client's end of some connection may have come to that port meanwhile. */
+    }
+    fail(server, "it ended at once");
 }
 
 void nats_fixture_start(struct nats_fixture *server, const char *config)

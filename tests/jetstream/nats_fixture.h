@@ -44,7 +44,8 @@ void nats_fixture_resume(const struct nats_fixture *server);
 /* Stop it where it runs, and remove its folder. */
 void nats_fixture_stop(struct nats_fixture *server);
 
-/* A port on 127.0.0.1 where nobody listens. */
+/* A port on 127.0.0.1 where nobody listens, and that is given to nobody else while this process
+ * lives. */
 int nats_fixture_free_port(void);
 
 #endif

@@ -256,7 +256,9 @@ static void expect_payloads(enum quipu_dedup dedup)
     js_store_append(&other, "{\"aggregate_type\":\"key\",\"aggregate_id\":\"o\","
                             "\"event_type\":\"key.used\",\"payload\":1}");
     struct quipu_pull_report pulled = js_pull(&other, nats);
-    cr_assert_eq(pulled.events.added, LIES + 1);
+    cr_assert_eq(pulled.events.added, LIES + 1,
+                 "%" PRIu64 " added, %" PRIu64 " in quarantine, up to %" PRIu64,
+                 pulled.events.added, pulled.events.quarantined, pulled.last_sequence);
     js_store_release(&other);
 }
 
