@@ -15,6 +15,7 @@
 
 #include "event_at.h"
 #include "forks.h"
+#include "identity.h"
 #include "internal/bytes.h"
 #include "slice_budget.h"
 
@@ -64,6 +65,26 @@ enum quipu_status numbers_recorded_at(struct quipu_txn *txn, struct quipu_slice 
     status = place_number_is_second(txn, &view.envelope, &view.cid, position, &is_second, err);
     if (status == QUIPU_OK && !is_second) {
         *number = view.envelope.source_seq;
+    }
+    return status;
+}
+
+enum quipu_status quipu_event_is_recorded_here(struct quipu_txn *txn,
+                                               const struct quipu_event_view *event, bool *out,
+                                               struct quipu_error *err)
+{
+    uint64_t last = 0;
+    uint64_t number = 0;
+    if (txn == NULL || event == NULL || out == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "who recorded an event: no event is given");
+    }
+    struct quipu_slice source = event->envelope.source;
+    enum quipu_status status = identity_last_given(txn, source, &last, err);
+    if (status == QUIPU_OK && event->envelope.source_seq <= last) {
+        status = numbers_recorded_at(txn, source, event->position, &number, err);
+    }
+    if (status == QUIPU_OK) {
+        *out = number != 0;
     }
     return status;
 }

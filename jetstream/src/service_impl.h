@@ -115,8 +115,19 @@ enum quipu_status quipu_request_meta(const struct quipu_request *request, struct
                                      struct quipu_buf *out,
                                      struct quipu_error *err) QUIPU_MUST_CHECK;
 
-/* Does the meta of a stored event say that it is of a request with this digest? */
-bool quipu_meta_is_of_request(struct quipu_slice meta, const uint8_t digest[QUIPU_SHA256_BYTES]);
+/* May a caller bring this meta? What a service finds under "request" it takes for its own word.
+ * @retval QUIPU_INVALID  it has that key, or is malformed */
+enum quipu_status quipu_request_meta_check(struct quipu_slice meta,
+                                           struct quipu_error *err) QUIPU_MUST_CHECK;
+
+/* What the meta of a stored event says about the request that it came of. */
+enum request_origin {
+    REQUEST_ORIGIN_OTHER,      /* none, or one of another id */
+    REQUEST_ORIGIN_OTHER_BODY, /* one of this id */
+    REQUEST_ORIGIN_SAME,
+};
+enum request_origin quipu_request_origin(const struct quipu_request *request,
+                                         struct quipu_slice meta);
 
 /* ------------------------------------------------------------------ replies (service_reply.c) */
 

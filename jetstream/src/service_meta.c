@@ -88,8 +88,7 @@ static bool has_key(struct quipu_slice meta, const char *key)
     return meta.len > 0 && quipu_dagcbor_map_get(meta, key, &value, NULL) == QUIPU_OK;
 }
 
-enum quipu_status quipu_request_meta(const struct quipu_request *request, struct quipu_slice meta,
-                                     struct quipu_buf *out, struct quipu_error *err)
+enum quipu_status quipu_request_meta_check(struct quipu_slice meta, struct quipu_error *err)
 {
     if (meta.len > 0) {
         enum quipu_status status = quipu_dagcbor_validate(meta, err);
@@ -97,10 +96,19 @@ enum quipu_status quipu_request_meta(const struct quipu_request *request, struct
             return quipu_error_wrap(err, status, "meta");
         }
     }
-    if (has_key(meta, KEY_REQUEST)) {
-        return quipu_error_set(err, QUIPU_INVALID,
-                               "meta: \"" KEY_REQUEST "\" is where the service puts the request's "
-                               "id; choose another key");
+    return has_key(meta, KEY_REQUEST)
+               ? quipu_error_set(err, QUIPU_INVALID,
+                                 "meta: \"" KEY_REQUEST "\" is where the service puts the "
+                                 "request's id; choose another key")
+               : QUIPU_OK;
+}
+
+enum quipu_status quipu_request_meta(const struct quipu_request *request, struct quipu_slice meta,
+                                     struct quipu_buf *out, struct quipu_error *err)
+{
+    enum quipu_status status = quipu_request_meta_check(meta, err);
+    if (status != QUIPU_OK) {
+        return status;
     }
     struct own_keys keys = {.request = request->id != NULL,
                             .traceparent =
@@ -113,7 +121,7 @@ enum quipu_status quipu_request_meta(const struct quipu_request *request, struct
     }
     struct quipu_dagcbor_writer writer;
     quipu_dagcbor_writer_init(&writer, out);
-    enum quipu_status status = merge(&writer, keys, meta, request, err);
+    status = merge(&writer, keys, meta, request, err);
     if (status != QUIPU_OK) {
         return quipu_error_wrap(err, status, "meta");
     }
@@ -126,17 +134,27 @@ enum quipu_status quipu_request_meta(const struct quipu_request *request, struct
     return status;
 }
 
-bool quipu_meta_is_of_request(struct quipu_slice meta, const uint8_t digest[QUIPU_SHA256_BYTES])
+enum request_origin quipu_request_origin(const struct quipu_request *request,
+                                         struct quipu_slice meta)
 {
-    struct quipu_slice request;
+    struct quipu_slice origin;
     struct quipu_slice value;
-    struct quipu_slice found;
+    struct quipu_slice id;
+    struct quipu_slice digest;
     struct quipu_dagcbor_reader reader;
-    if (meta.len == 0 || quipu_dagcbor_map_get(meta, KEY_REQUEST, &request, NULL) != QUIPU_OK ||
-        quipu_dagcbor_map_get(request, "sha256", &value, NULL) != QUIPU_OK) {
-        return false;
+    if (meta.len == 0 || quipu_dagcbor_map_get(meta, KEY_REQUEST, &origin, NULL) != QUIPU_OK ||
+        quipu_dagcbor_map_get(origin, "id", &value, NULL) != QUIPU_OK) {
+        return REQUEST_ORIGIN_OTHER;
     }
     quipu_dagcbor_reader_init(&reader, value);
-    return quipu_dagcbor_read_bytes(&reader, &found, NULL) == QUIPU_OK &&
-           quipu_slice_equal(found, quipu_slice(digest, QUIPU_SHA256_BYTES));
+    if (quipu_dagcbor_read_text(&reader, &id, NULL) != QUIPU_OK ||
+        !quipu_slice_equal(id, quipu_slice_text(request->id)) ||
+        quipu_dagcbor_map_get(origin, "sha256", &value, NULL) != QUIPU_OK) {
+        return REQUEST_ORIGIN_OTHER;
+    }
+    quipu_dagcbor_reader_init(&reader, value);
+    return quipu_dagcbor_read_bytes(&reader, &digest, NULL) == QUIPU_OK &&
+                   quipu_slice_equal(digest, quipu_slice(request->digest, QUIPU_SHA256_BYTES))
+               ? REQUEST_ORIGIN_SAME
+               : REQUEST_ORIGIN_OTHER_BODY;
 }

@@ -263,9 +263,12 @@ static enum quipu_status stamp_event(struct quipu_request *request, struct quipu
     if (has_own_id) {
         /* The event is whole already, and must be the same when it comes again: nothing is added
          * that a repeated request would have otherwise. */
+        status = quipu_request_meta_check(event->meta, err);
         stamp->event_id = event->event_id;
         quipu_buf_append_slice(&stamp->meta, event->meta);
-        status = stamp->meta.status;
+        if (status == QUIPU_OK && stamp->meta.status != QUIPU_OK) {
+            status = quipu_error_set(err, stamp->meta.status, "out of memory for an event's meta");
+        }
     } else {
         if (request->id != NULL) {
             stamp->event_id = id_of_event(request, request->stamp_count);
@@ -442,19 +445,32 @@ enum quipu_status quipu_request_run(struct quipu_request *request,
 
 /* ------------------------------------------------------------------ carried out before? */
 
+/* An event's id can be worked out by whoever knows the request's, and what comes in from elsewhere
+ * says in its meta what its author liked: only of what was recorded here does the meta tell which
+ * request was carried out. With any other event under that id the request is one that was not; the
+ * append then finds it to be the same event, or a conflict. */
 static enum quipu_status recall_one(struct quipu_request *request, struct quipu_txn *txn,
                                     size_t number, struct quipu_error *err)
 {
     struct quipu_event_view view;
     struct quipu_appended found;
+    bool is_recorded_here = false;
     enum quipu_status status = appended_at(txn, id_of_event(request, number), &view, &found, err);
     if (status == QUIPU_OK) {
         status = quipu_event_view_verify(&view, err); /* what is damaged is not acknowledged */
     }
+    if (status == QUIPU_OK) {
+        status = quipu_event_is_recorded_here(txn, &view, &is_recorded_here, err);
+    }
     if (status != QUIPU_OK) {
         return status;
     }
-    if (!quipu_meta_is_of_request(view.envelope.meta, request->digest)) {
+    enum request_origin origin =
+        is_recorded_here ? quipu_request_origin(request, view.envelope.meta) : REQUEST_ORIGIN_OTHER;
+    if (origin == REQUEST_ORIGIN_OTHER) {
+        return QUIPU_NOT_FOUND;
+    }
+    if (origin == REQUEST_ORIGIN_OTHER_BODY) {
         return quipu_error_set(err, QUIPU_EVENT_ID_CONFLICT,
                                "request %s was carried out at position %" PRIu64
                                " with another body; take a new id for a new request",

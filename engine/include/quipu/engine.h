@@ -209,6 +209,19 @@ QUIPU_API QUIPU_MUST_CHECK enum quipu_status quipu_event_view_of(const struct qu
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_event_view_verify(const struct quipu_event_view *event, struct quipu_error *err);
 
+/**
+ * Did this store record the event itself, under its identity or one that it had before? Then what
+ * the event says of itself is this store's own word. What came in from a stream or in a bundle is
+ * another's, whatever it says; of the store's own source that is let in only under its signature,
+ * and counts as recorded here.
+ * @param txn    any, of the engine's store. @param event  as that transaction shows it
+ * @param out    written on QUIPU_OK
+ * @retval QUIPU_CORRUPT, QUIPU_IO
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_event_is_recorded_here(struct quipu_txn *txn, const struct quipu_event_view *event, bool *out,
+                             struct quipu_error *err);
+
 /** Which events, in which order. Zero: all, oldest first. */
 struct quipu_filter {
     uint64_t after;                   /* only positions greater than this */
