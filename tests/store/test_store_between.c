@@ -1,13 +1,17 @@
 /*
  * What others may do between two steps of one call: the program stands in for the system's fsync
- * and fcntl, and does something of its own before the one that comes next.
+ * and fcntl, and does something of its own before the one that comes next; and for LMDB where it
+ * begins a snapshot, and does something right after.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <criterion/criterion.h>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <lmdb.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,6 +21,7 @@
 /* Done once, before the next call of this kind. */
 static void (*before_sync)(void);
 static void (*before_lock)(void);
+static void (*behind_snapshot)(void);
 
 static void do_once(void (**what)(void))
 {
@@ -43,6 +48,30 @@ int fcntl(int fd, int command, ...)
         do_once(&before_lock);
     }
     return (int)syscall(SYS_fcntl, fd, command, argument);
+}
+
+/* A thread that is held up in there may have its snapshot's number from before and its content from
+ * after what others do meanwhile: all of that looks, to whoever asks then, as here. */
+int mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **out)
+{
+    int (*begin)(MDB_env *, MDB_txn *, unsigned, MDB_txn **);
+    void *found = dlsym(RTLD_NEXT, "mdb_txn_begin");
+    memcpy(&begin, &found, sizeof begin);
+    int code = begin(env, parent, flags, out);
+    if ((flags & MDB_RDONLY) != 0) {
+        do_once(&behind_snapshot);
+    }
+    return code;
+}
+
+int mdb_txn_renew(MDB_txn *txn)
+{
+    int (*renew)(MDB_txn *);
+    void *found = dlsym(RTLD_NEXT, "mdb_txn_renew");
+    memcpy(&renew, &found, sizeof renew);
+    int code = renew(txn);
+    do_once(&behind_snapshot);
+    return code;
 }
 
 static struct fixture fixture;
@@ -189,4 +218,43 @@ Test(store_between, a_lock_of_a_file_that_was_deleted_is_none)
     quipu_store_lock_release(&second);
     cr_assert_eq(quipu_store_lock_take(fixture.store, "once", &third, NULL), QUIPU_OK);
     quipu_store_lock_release(&third);
+}
+
+/* ------------------------------------------------------------------ snapshots */
+
+static void commit_thrice(void)
+{
+    uint64_t last = 50;
+    samples_commit(fixture.store, last, last + 3, 1);
+    between = QUIPU_OK;
+}
+
+/* The page that a snapshot's number leads to is written anew by the second commit after it. So one
+ * that is found so old may be of two ages, and is begun again: by the first of a handle, and by one
+ * that was idle. */
+Test(store_between, a_snapshot_that_was_overtaken_is_begun_again)
+{
+    for (int is_idle = 0; is_idle < 2; is_idle++) {
+        struct quipu_txn *txn = NULL;
+        struct quipu_store_tuning tuning = tuning_small();
+        struct quipu_record record;
+        struct sample sample;
+        fixture_release(&fixture);
+        fixture_init(&fixture, &tuning);
+        samples_commit(fixture.store, 0, 50, 7);
+        fixture_reopen(&fixture, &tuning);
+        if (is_idle == 1) {
+            cr_assert_eq(last_position_of(fixture.store), 50);
+        }
+        between = QUIPU_DONE;
+        behind_snapshot = commit_thrice;
+
+        cr_assert_eq(quipu_txn_begin_read(fixture.store, &txn, NULL), QUIPU_OK);
+
+        cr_assert_eq(between, QUIPU_OK);
+        cr_assert_eq(quipu_txn_last_position(txn), 53, "the snapshot is from before");
+        sample_make(&sample, 52, 10, true);
+        cr_assert_eq(quipu_txn_find_event_id(txn, sample.record.event_id, &record, NULL), QUIPU_OK);
+        quipu_txn_abort(&txn);
+    }
 }

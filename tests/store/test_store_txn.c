@@ -93,6 +93,37 @@ Test(store_txn, a_snapshot_stays_as_it_was_while_others_write_and_merge)
     quipu_txn_abort(&old);
 }
 
+/* What the youngest snapshot has asked for stands in the tail that all of them share. */
+Test(store_txn, a_snapshot_is_not_led_to_what_a_younger_one_has_found)
+{
+    struct quipu_txn *old = NULL;
+    struct quipu_txn *young = NULL;
+    struct quipu_record record;
+    enum quipu_block_kind kind;
+    samples_commit(fixture.store, 0, 5, 5);
+    cr_assert_eq(quipu_txn_begin_read(fixture.store, &old, NULL), QUIPU_OK);
+    samples_commit(fixture.store, 5, 7, 1);
+    cr_assert_eq(quipu_txn_begin_read(fixture.store, &young, NULL), QUIPU_OK);
+    for (uint64_t seed = 6; seed >= 4; seed--) {
+        enum quipu_status expected = seed == 4 ? QUIPU_OK : QUIPU_NOT_FOUND;
+        struct sample sample;
+        struct quipu_error err;
+        sample_make(&sample, seed, 10, true);
+        const struct quipu_record_new *wanted = &sample.record;
+        cr_assert_eq(quipu_txn_find_event_id(young, wanted->event_id, &record, NULL), QUIPU_OK);
+        cr_assert_eq(record.position, seed + 1);
+
+        cr_assert_eq(quipu_txn_find_event_id(old, wanted->event_id, &record, &err), expected, "%s",
+                     err.message);
+        cr_assert_eq(quipu_txn_find_cid(old, &wanted->envelope_cid, &record, &kind, &err), expected,
+                     "%s", err.message);
+        cr_assert_eq(quipu_txn_find_cid(old, &wanted->payload_cid, &record, &kind, &err), expected,
+                     "%s", err.message);
+    }
+    quipu_txn_abort(&young);
+    quipu_txn_abort(&old);
+}
+
 Test(store_txn, a_read_transaction_cannot_write)
 {
     struct quipu_txn *txn = NULL;
