@@ -207,12 +207,21 @@ static enum quipu_status health(void *ctx, struct quipu_error *err)
     return quipu_error_set(err, trouble.status, "flush: %.400s", trouble.message);
 }
 
-/* For whoever restarts what does not answer well: a server that is away is no reason to. */
+/* For whoever restarts what does not answer well: a server that is away is no reason to, and one
+ * that does not take us is. The service's own connection is asked about here alone: who asks over
+ * that connection has his answer. */
 static enum quipu_status healthz(void *ctx, struct quipu_buf *out, struct quipu_error *err)
 {
+    const struct serving *serving = ctx;
+    struct quipu_service_report report;
     enum quipu_status status = health(ctx, err);
     if (status != QUIPU_OK && !is_passing(status)) {
         return status;
+    }
+    quipu_service_report(serving->service, &report);
+    const struct quipu_nats_report *nats = &report.bridge.nats;
+    if (nats->status != QUIPU_OK && !is_passing(nats->status)) {
+        return quipu_error_set(err, nats->status, "service: %.400s", nats->message);
     }
     quipu_buf_append_text(out, "ok\n");
     return QUIPU_OK;
@@ -277,6 +286,15 @@ static int open_metrics(struct serving *serving, const char *address,
 }
 
 /* ------------------------------------------------------------------ the verb */
+
+/* The service waits for its server, but not for files that are not there, nor for a key that never
+ * connects. */
+static int check_options(const struct serving *serving)
+{
+    struct quipu_error err;
+    enum quipu_status status = quipu_nats_options_check(&serving->nats, &err);
+    return status == QUIPU_OK ? 0 : cli_fail_network(serving->cli, status, &err);
+}
 
 static int open_service(struct serving *serving, const struct serve_values *values)
 {
@@ -382,7 +400,10 @@ static int run(struct cli *cli, const void *given, int argc, char **argv)
     serving.nats.url = serving.url;
     (void)pthread_mutex_init(&serving.mutex, NULL); /* cannot fail with default attributes */
     (void)pthread_cond_init(&serving.stopped, NULL);
-    code = open_service(&serving, values);
+    code = check_options(&serving);
+    if (code == 0) {
+        code = open_service(&serving, values);
+    }
     if (code == 0) {
         code = open_metrics(&serving, values->metrics, &server);
     }

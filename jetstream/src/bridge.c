@@ -226,8 +226,9 @@ void quipu_bridge_report(struct quipu_bridge *bridge, struct quipu_bridge_report
     if (bridge->nats != NULL) {
         quipu_nats_state(bridge->nats, &out->nats);
     } else {
-        out->nats.state =
-            bridge->trouble.status == QUIPU_OK ? QUIPU_NATS_CONNECTING : QUIPU_NATS_OFFLINE;
+        out->nats.state = bridge->trouble.status == QUIPU_OK
+                              ? QUIPU_NATS_CONNECTING
+                              : quipu_nats_state_after(bridge->trouble.status);
         out->nats.status = bridge->trouble.status;
         memcpy(out->nats.message, bridge->trouble.message, sizeof out->nats.message);
     }

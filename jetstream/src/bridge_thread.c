@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "bridge_impl.h"
+#include "connection_state.h"
 #include "nats_status.h"
 #include "quipu/alloc.h"
 #include "quipu/clock.h"
@@ -86,7 +87,7 @@ static enum quipu_status subscribe_all(struct quipu_bridge *bridge, struct quipu
     if (s != NATS_OK) {
         return quipu_error_nats(err, s, 0, "subscribing at %s", bridge->nats->server);
     }
-    return quipu_nats_denied(bridge->nats, QUIPU_OK, err);
+    return quipu_nats_subscribed(bridge->nats, err);
 }
 
 /* Messages that the server has sent by now are called back before a subscription counts as drained.
@@ -184,14 +185,17 @@ static void note_ready(struct quipu_bridge *bridge)
     bridge->trouble.message[0] = 0;
     (void)pthread_cond_broadcast(&bridge->done);
     (void)pthread_mutex_unlock(&bridge->mutex);
+    quipu_link_mend(&bridge->nats->link);
 }
 
 /* A connection with the subscriptions on it. */
 static enum quipu_status make_ready(struct quipu_bridge *bridge, struct quipu_error *err)
 {
-    if (bridge->is_ready && connection_stands(bridge) &&
-        quipu_monotonic_us() - bridge->checked_us < CHECK_US) {
-        return QUIPU_OK;
+    if (bridge->is_ready && connection_stands(bridge)) {
+        enum quipu_status kept = quipu_nats_keeps_subscriptions(bridge->nats, err);
+        if (kept != QUIPU_OK || quipu_monotonic_us() - bridge->checked_us < CHECK_US) {
+            return kept;
+        }
     }
     if (!connection_stands(bridge)) {
         note_lost(bridge);
@@ -327,6 +331,15 @@ static bool wait_for_work(struct quipu_bridge *bridge)
     return goes_on;
 }
 
+/* A connection without its subscriptions looks well from without. What keeps it from connecting at
+ * all has been told by then. */
+static void tell_trouble(const struct quipu_bridge *bridge, const struct quipu_error *trouble)
+{
+    if (bridge->nats != NULL && quipu_nats_state_after(trouble->status) == QUIPU_NATS_ERROR) {
+        quipu_link_spoil(&bridge->nats->link, trouble->status, trouble->message);
+    }
+}
+
 /* False: stop. */
 static bool wait_out_trouble(struct quipu_bridge *bridge, const struct quipu_error *trouble)
 {
@@ -373,6 +386,7 @@ void *quipu_bridge_run(void *ctx)
     bool goes_on = true;
     while (goes_on) {
         if (make_ready(bridge, &trouble) != QUIPU_OK) {
+            tell_trouble(bridge, &trouble);
             goes_on = wait_out_trouble(bridge, &trouble);
             continue;
         }

@@ -28,6 +28,8 @@
 #define SIGNED_ATTEMPTS_MAX 8
 /* How long close waits for the library's threads to be done with us. */
 #define CLOSE_WAIT_S 10
+/* How long a refusal that the library knows of may take to come to us. */
+#define DENIAL_WAIT_S 1
 
 int64_t quipu_nats_ms(int64_t us)
 {
@@ -93,11 +95,14 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
     if (natsConnection_GetLastError(connection, &text) == NATS_OK || text == NULL) {
         text = text != NULL ? text : natsStatus_GetText(status);
     }
+    bool is_subscription = strstr(text, "Subscription") != NULL;
     (void)pthread_mutex_lock(&link->mutex);
-    if (!link->is_denied) {
-        link->is_denied = true;
+    if (!link->is_denied || (is_subscription && !link->is_subscription_denied)) {
         (void)snprintf(link->denied, sizeof link->denied, "%s", text);
     }
+    link->is_denied = true;
+    link->is_subscription_denied = link->is_subscription_denied || is_subscription;
+    (void)pthread_cond_broadcast(&link->changed);
     (void)pthread_mutex_unlock(&link->mutex);
 }
 
@@ -120,6 +125,38 @@ enum quipu_status quipu_nats_denied(struct quipu_nats *nats, enum quipu_status s
                            nats->server, denied);
 }
 
+static struct timespec deadline_after_s(time_t seconds)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until); /* cannot fail for this clock */
+    until.tv_sec += seconds;
+    return until;
+}
+
+enum quipu_status quipu_nats_subscribed(struct quipu_nats *nats, struct quipu_error *err)
+{
+    const char *text = NULL;
+    if (natsConnection_GetLastError(nats->connection, &text) == NATS_NOT_PERMITTED) {
+        /* Or what was refused was something else, long ago: then nothing comes. */
+        struct timespec until = deadline_after_s(DENIAL_WAIT_S);
+        int waited = 0;
+        (void)pthread_mutex_lock(&nats->link.mutex);
+        while (!nats->link.is_denied && waited == 0) {
+            waited = pthread_cond_timedwait(&nats->link.changed, &nats->link.mutex, &until);
+        }
+        (void)pthread_mutex_unlock(&nats->link.mutex);
+    }
+    return quipu_nats_denied(nats, QUIPU_OK, err);
+}
+
+enum quipu_status quipu_nats_keeps_subscriptions(struct quipu_nats *nats, struct quipu_error *err)
+{
+    (void)pthread_mutex_lock(&nats->link.mutex);
+    bool is_denied = nats->link.is_subscription_denied;
+    (void)pthread_mutex_unlock(&nats->link.mutex);
+    return is_denied ? quipu_nats_denied(nats, QUIPU_OK, err) : QUIPU_OK;
+}
+
 /* Closing is asynchronous in the library: the closed callback is the last thing that it does with
  * our closure, and nothing is read any more by then. */
 bool quipu_nats_hang_up(struct quipu_nats *nats)
@@ -128,9 +165,7 @@ bool quipu_nats_hang_up(struct quipu_nats *nats)
     nats->link.is_hanging_up = true;
     (void)pthread_mutex_unlock(&nats->link.mutex);
     natsConnection_Close(nats->connection);
-    struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until); /* cannot fail for this clock */
-    until.tv_sec += CLOSE_WAIT_S;
+    struct timespec until = deadline_after_s(CLOSE_WAIT_S);
     int waited = 0;
     (void)pthread_mutex_lock(&nats->link.mutex);
     while (!nats->link.is_closed && waited == 0) {
@@ -333,10 +368,11 @@ static enum quipu_status set_up(struct quipu_nats *nats, struct quipu_error *err
     return quipu_error_nats(err, s, 0, "setting up the connection to %s", nats->server);
 }
 
-/* Waiting may help against these; against all others somebody has to do something. */
-static bool is_passing(enum quipu_status status)
+enum quipu_nats_state quipu_nats_state_after(enum quipu_status failure)
 {
-    return status == QUIPU_OFFLINE || status == QUIPU_TIMEOUT || status == QUIPU_NO_MEMORY;
+    bool is_passing =
+        failure == QUIPU_OFFLINE || failure == QUIPU_TIMEOUT || failure == QUIPU_NO_MEMORY;
+    return is_passing ? QUIPU_NATS_OFFLINE : QUIPU_NATS_ERROR;
 }
 
 enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats, struct quipu_error *err)
@@ -352,6 +388,7 @@ enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats, struct quipu_err
     nats->link.is_closed = false;
     nats->link.is_hanging_up = false;
     nats->link.is_denied = false;
+    nats->link.is_subscription_denied = false;
     bool is_first = nats->link.now.connects == 0;
     (void)pthread_mutex_unlock(&nats->link.mutex);
     quipu_link_enter(&nats->link, is_first ? QUIPU_NATS_CONNECTING : QUIPU_NATS_RECONNECTING,
@@ -365,8 +402,7 @@ enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats, struct quipu_err
         quipu_link_enter(&nats->link, QUIPU_NATS_CONNECTED, QUIPU_OK, "");
         return QUIPU_OK;
     }
-    quipu_link_enter(&nats->link, is_passing(status) ? QUIPU_NATS_OFFLINE : QUIPU_NATS_ERROR,
-                     status, detail.message);
+    quipu_link_enter(&nats->link, quipu_nats_state_after(status), status, detail.message);
     if (err != NULL) {
         *err = detail;
     }
@@ -378,6 +414,7 @@ static void forget_denials(struct quipu_nats *nats)
 {
     (void)pthread_mutex_lock(&nats->link.mutex);
     nats->link.is_denied = false;
+    nats->link.is_subscription_denied = false;
     (void)pthread_mutex_unlock(&nats->link.mutex);
 }
 
@@ -416,15 +453,18 @@ static natsStatus set_callbacks(struct quipu_nats *nats)
     return s;
 }
 
-enum quipu_status quipu_nats_open(const struct quipu_nats_options *options, struct quipu_nats **out,
-                                  struct quipu_error *err)
+/* A handle that knows who and where, and has asked nobody. What is in the way is told to the host
+ * too: it may be one that does not see what we return, such as that of a bridge. */
+static enum quipu_status handle_make(const struct quipu_nats_options *options,
+                                     struct quipu_nats **out, struct quipu_error *err)
 {
     struct quipu_nats_options known = QUIPU_NATS_OPTIONS_INIT;
-    if (out == NULL || (options != NULL && options->size != sizeof known)) {
+    struct quipu_error detail;
+    if (options != NULL && options->size != sizeof known) {
         return quipu_error_set(err, QUIPU_MISUSE,
                                "options of %zu bytes, this library knows %zu: start from "
                                "QUIPU_NATS_OPTIONS_INIT",
-                               options == NULL ? (size_t)0 : options->size, sizeof known);
+                               options->size, sizeof known);
     }
     if (options != NULL) {
         known = *options;
@@ -434,14 +474,35 @@ enum quipu_status quipu_nats_open(const struct quipu_nats_options *options, stru
         return quipu_error_set(err, QUIPU_NO_MEMORY, "out of memory opening a connection");
     }
     quipu_link_init(&nats->link, &known);
-    enum quipu_status status = quipu_nats_configure(nats, &known, err);
+    enum quipu_status status = quipu_nats_configure(nats, &known, &detail);
     if (status == QUIPU_OK) {
         natsStatus s = set_callbacks(nats);
-        status = s == NATS_OK ? QUIPU_OK : quipu_error_nats(err, s, 0, "setting callbacks");
+        status = s == NATS_OK ? QUIPU_OK : quipu_error_nats(&detail, s, 0, "setting callbacks");
     }
     if (status == QUIPU_OK) {
-        status = quipu_nats_reconnect(nats, err);
+        *out = nats;
+        return QUIPU_OK;
     }
+    quipu_link_enter(&nats->link, quipu_nats_state_after(status), status, detail.message);
+    quipu_nats_close(&nats);
+    if (err != NULL) {
+        *err = detail;
+    }
+    return status;
+}
+
+enum quipu_status quipu_nats_open(const struct quipu_nats_options *options, struct quipu_nats **out,
+                                  struct quipu_error *err)
+{
+    struct quipu_nats *nats = NULL;
+    if (out == NULL) {
+        return quipu_error_set(err, QUIPU_MISUSE, "opening a connection: nowhere to put it");
+    }
+    enum quipu_status status = handle_make(options, &nats, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    status = quipu_nats_reconnect(nats, err);
     if (status == QUIPU_OK) {
         status = quipu_nats_identity_watch(nats, err);
     }
@@ -452,6 +513,15 @@ enum quipu_status quipu_nats_open(const struct quipu_nats_options *options, stru
     nats->next_token = 1;
     *out = nats;
     return QUIPU_OK;
+}
+
+enum quipu_status quipu_nats_options_check(const struct quipu_nats_options *options,
+                                           struct quipu_error *err)
+{
+    struct quipu_nats *nats = NULL;
+    enum quipu_status status = handle_make(options, &nats, err);
+    quipu_nats_close(&nats);
+    return status;
 }
 
 void quipu_nats_close(struct quipu_nats **nats)

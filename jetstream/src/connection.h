@@ -34,9 +34,10 @@
 struct nats_link {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    bool is_closed;     /* the library is done with this connection */
-    bool is_hanging_up; /* closing it is our own doing, and no loss */
-    bool is_denied;     /* the server refused a publish or a subscribe */
+    bool is_closed;              /* the library is done with this connection */
+    bool is_hanging_up;          /* closing it is our own doing, and no loss */
+    bool is_denied;              /* the server refused a publish or a subscribe */
+    bool is_subscription_denied; /* a subscribe; or it has taken one away */
     char denied[NATS_DENIED_BYTES];
 
     struct quipu_nats_report now;
@@ -153,10 +154,22 @@ enum quipu_status quipu_nats_reconnect(struct quipu_nats *nats,
  * connects anew. False: they are not, after ten seconds. There must be a connection. */
 bool quipu_nats_hang_up(struct quipu_nats *nats);
 
+/* What a connection is in that could not be had: waiting may help (offline), or somebody has to do
+ * something (error). */
+enum quipu_nats_state quipu_nats_state_after(enum quipu_status failure);
+
 /* QUIPU_PERMISSION with a line where the server has denied something since the connection was made,
  * else `status` as it is. */
 enum quipu_status quipu_nats_denied(struct quipu_nats *nats, enum quipu_status status,
                                     struct quipu_error *err);
+
+/* The same for those who have subscribed and made a round trip since: the server's refusal is known
+ * to the library by then, but comes to us by another thread of its own, which is waited for. */
+enum quipu_status quipu_nats_subscribed(struct quipu_nats *nats, struct quipu_error *err);
+
+/* The same for subscriptions that have stood: has the server taken one away, or said late that
+ * there is none? Asks nobody. */
+enum quipu_status quipu_nats_keeps_subscriptions(struct quipu_nats *nats, struct quipu_error *err);
 
 /* Milliseconds for the library, at least 1. */
 int64_t quipu_nats_ms(int64_t us);

@@ -100,10 +100,10 @@ void quipu_link_settle(struct nats_link *link)
     (void)pthread_mutex_unlock(&link->mutex);
 }
 
-void quipu_link_enter(struct nats_link *link, enum quipu_nats_state state, enum quipu_status status,
-                      const char *message)
+/* The caller holds the mutex, which is let go while the host is told. */
+static void enter(struct nats_link *link, enum quipu_nats_state state, enum quipu_status status,
+                  const char *message)
 {
-    (void)pthread_mutex_lock(&link->mutex);
     if (link->now.state != state) {
         link->now.since_unix_us = quipu_link_now_us();
     }
@@ -119,6 +119,36 @@ void quipu_link_enter(struct nats_link *link, enum quipu_nats_state state, enum 
     }
     quipu_link_note(link);
     quipu_link_tell(link);
+}
+
+void quipu_link_enter(struct nats_link *link, enum quipu_nats_state state, enum quipu_status status,
+                      const char *message)
+{
+    (void)pthread_mutex_lock(&link->mutex);
+    enter(link, state, status, message);
+    (void)pthread_mutex_unlock(&link->mutex);
+}
+
+void quipu_link_spoil(struct nats_link *link, enum quipu_status status, const char *message)
+{
+    (void)pthread_mutex_lock(&link->mutex);
+    if (link->now.state == QUIPU_NATS_CONNECTED) {
+        enter(link, QUIPU_NATS_ERROR, status, message);
+    }
+    (void)pthread_mutex_unlock(&link->mutex);
+}
+
+void quipu_link_mend(struct nats_link *link)
+{
+    (void)pthread_mutex_lock(&link->mutex);
+    if (link->now.state == QUIPU_NATS_ERROR) {
+        link->now.since_unix_us = quipu_link_now_us();
+        link->now.state = QUIPU_NATS_CONNECTED;
+        link->now.status = QUIPU_OK;
+        link->now.message[0] = 0;
+        quipu_link_note(link);
+        quipu_link_tell(link);
+    }
     (void)pthread_mutex_unlock(&link->mutex);
 }
 

@@ -16,6 +16,12 @@ void quipu_link_release(struct nats_link *link);
 void quipu_link_enter(struct nats_link *link, enum quipu_nats_state state, enum quipu_status status,
                       const char *message);
 
+/* The connection stands, and is of no use for what it was made for until somebody does something,
+ * which `status` and `message` say: told once, however often it is tried. */
+void quipu_link_spoil(struct nats_link *link, enum quipu_status status, const char *message);
+/* It is of use again, and still the same connection. Nothing where it was not spoilt. */
+void quipu_link_mend(struct nats_link *link);
+
 /* Queue the present report; the caller holds the mutex. */
 void quipu_link_note(struct nats_link *link);
 

@@ -109,6 +109,33 @@ has "another store's settings" "$(cat "$dir/log")" "nats.source_id is $other and
 equal "nothing was published" "$("$quipu" status --json | member pending)" 3
 refused 2 'belong together' INVALID serve --tls-cert "$dir/none.pem"
 
+# ------------------------------------------------------------------ what waiting does not help
+
+# as_flush OPTIONS: serve ends at once, with the line and the exit code of flush.
+as_flush() {
+    local code=0 found=0
+    "$quipu" flush "$@" >"$dir/out" 2>"$dir/err" || code=$?
+    [ "$code" -ne 0 ] || fail "flush $* ended well"
+    timeout 120 "$quipu" serve "$@" >"$dir/out" 2>"$dir/log" || found=$?
+    equal "exit code of serve $*: $(cat "$dir/log")" "$found" "$code"
+    equal "serve $*" "$(cat "$dir/log")" "$(sed 's/^quipu flush: /quipu serve: /' "$dir/err")"
+}
+echo "no credentials" >"$dir/garbage"
+cp "$QUIPU_STORE/signing.key" "$dir/copied.seed"
+cp "$dir/garbage" "$dir/open"
+chmod 600 "$dir/garbage" "$dir/copied.seed"
+chmod 644 "$dir/open"
+as_flush --nkey "$dir/none.seed"
+as_flush --nkey "$dir/garbage"
+as_flush --nkey "$dir/open"
+as_flush --nkey "$dir/copied.seed"
+has "its own key" "$(cat "$dir/log")" "which never connects"
+as_flush --creds "$dir/none.creds"
+as_flush --creds "$dir/garbage"
+as_flush --creds "$dir/open"
+as_flush --tls-ca "$dir/none.pem"
+as_flush --tls-ca "$dir/garbage"
+
 # ------------------------------------------------------------------ figures of a flush under way
 
 events 4 60000 | "$quipu" append - >/dev/null
@@ -158,5 +185,28 @@ has "well, to who asks" "$(nats_request health.quipu '')" '"status":"ok"'
 stop_server
 await '"state":"offline"'
 has "a server that is away is no reason to be restarted" "$(page /healthz)" "200 OK"
+finish TERM
+
+# ------------------------------------------------------------------ a server that does not take us
+
+server_options=(--user keys --pass keys)
+start_server
+export QUIPU_SERVER=$url
+not_taken() {
+    await '"nats.state",.*"state":"error".*"line":"server .* refuses the credentials'
+    await_page /healthz "HTTP/1.1 503 "
+    has "what fails" "$(page /healthz)" "refuses the credentials"
+    await_page /metrics 'quipu_nats_state{state="error"} 1'
+}
+begin --flush
+not_taken
+finish TERM
+begin
+not_taken
+stop_server
+server_options=(-p "${url##*:}")
+start_server # the same one, which takes us
+await_page /healthz "HTTP/1.1 200 "
+await_page /metrics 'quipu_nats_state{state="connected"} 1'
 finish TERM
 passed

@@ -230,6 +230,13 @@ void nats_fixture_reconfigure(struct nats_fixture *server, const char *config)
     nats_fixture_restart(server);
 }
 
+void nats_fixture_reload(struct nats_fixture *server, const char *config)
+{
+    (void)snprintf(server->config, sizeof server->config, "%s", config != NULL ? config : "");
+    config_write(server);
+    (void)kill(server->pid, SIGHUP);
+}
+
 void nats_fixture_pause(const struct nats_fixture *server)
 {
     int state = 0;

@@ -37,6 +37,9 @@ void nats_fixture_restart(struct nats_fixture *server);
 /* Restart with other lines of configuration. */
 void nats_fixture_reconfigure(struct nats_fixture *server, const char *config);
 
+/* Have it read other lines while it runs: its connections stay. It does so at its leisure. */
+void nats_fixture_reload(struct nats_fixture *server, const char *config);
+
 /* SIGSTOP and SIGCONT. */
 void nats_fixture_pause(const struct nats_fixture *server);
 void nats_fixture_resume(const struct nats_fixture *server);

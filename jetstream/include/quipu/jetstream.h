@@ -134,6 +134,15 @@ struct quipu_nats;
 QUIPU_API QUIPU_MUST_CHECK enum quipu_status
 quipu_nats_open(const struct quipu_nats_options *options, struct quipu_nats **out,
                 struct quipu_error *err);
+/** All that quipu_nats_open can find wrong without asking a server: names, the url, files (which
+ * are read), two identities, the store's signing key. For those who then wait for a server for as
+ * long as it takes, so that they do not wait where waiting cannot help. on_state hears of a
+ * failure.
+ * @retval QUIPU_OK  whether the server takes them is for the server to say
+ * @retval QUIPU_INVALID, QUIPU_PERMISSION, QUIPU_MISUSE, QUIPU_NO_MEMORY, and what options->refresh
+ * says, as by quipu_nats_open. Any thread */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_nats_options_check(const struct quipu_nats_options *options, struct quipu_error *err);
 /** Close and set NULL; waits until the library's threads are done with it. NULL is fine. */
 QUIPU_API void quipu_nats_close(struct quipu_nats **nats);
 
