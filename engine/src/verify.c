@@ -192,6 +192,37 @@ static void index_progress(void *ctx, uint64_t done, uint64_t total)
     verify_tell(ctx, "indexes", done, total);
 }
 
+static void id_problem(void *ctx, const struct quipu_repeated_id *repeated)
+{
+    struct verify_run *run = ctx;
+    char id[QUIPU_UUID_TEXT_BYTES];
+    quipu_uuid_format(repeated->event_id, id);
+    run->report.repeated++;
+    verify_problem(run, repeated->position,
+                   "REPEATED event_id %s, which position %" PRIu64
+                   " has too, %s: the first one counts, it is what look-ups find, and no bundle "
+                   "may hold both",
+                   id, repeated->first,
+                   repeated->is_same_event ? "the same event, stored twice" : "another event");
+}
+
+/* Mostly one of a retry that a damaged index took for new: see what is left of that. */
+static enum quipu_status ids_check(struct verify_run *run, bool is_index_sound,
+                                   struct quipu_error *err)
+{
+    struct quipu_error why = {0};
+    enum quipu_status status =
+        quipu_store_check_event_ids(run->engine->store, id_problem, run, &why);
+    if (status == QUIPU_CORRUPT) {
+        if (is_index_sound) { /* else it was told what is wrong with it */
+            verify_problem(run, 0, "%s", why.message);
+            run->report.mendable++;
+        }
+        return QUIPU_OK;
+    }
+    return status == QUIPU_OK ? status : quipu_error_set(err, status, "%s", why.message);
+}
+
 static enum quipu_status indexes_check(struct verify_run *run, struct quipu_error *err)
 {
     uint64_t problems = 0;
@@ -205,7 +236,8 @@ static enum quipu_status indexes_check(struct verify_run *run, struct quipu_erro
         }
         return QUIPU_OK;
     }
-    return status == QUIPU_OK ? status : quipu_error_set(err, status, "%s", why.message);
+    return status == QUIPU_OK ? ids_check(run, problems == 0, err)
+                              : quipu_error_set(err, status, "%s", why.message);
 }
 
 static enum quipu_status values_check(struct verify_run *run, struct quipu_error *err)

@@ -238,6 +238,67 @@ Test(damaged, event_ends_every_walk_over_the_log)
     }
 }
 
+/* ------------------------------------------------------------------ the record's own words */
+
+static void change_event_id(struct quipu_record *record)
+{
+    record->event_id.bytes[9] ^= 1;
+}
+
+static void change_payload_cid(struct quipu_record *record)
+{
+    record->payload_cid.digest[31] ^= 1;
+}
+
+static void change_version(struct quipu_record *record)
+{
+    record->version++;
+}
+
+static void change_aggregate_type(struct quipu_record *record)
+{
+    record->aggregate.type.len--;
+}
+
+static void change_aggregate_id(struct quipu_record *record)
+{
+    record->aggregate.id = quipu_slice_text("b");
+}
+
+static void change_event_type(struct quipu_record *record)
+{
+    record->event_type.len--;
+}
+
+static void change_correlation_id(struct quipu_record *record)
+{
+    record->correlation_id = record->event_id;
+}
+
+/* What a record says beside its envelope is in no hash: it is held against it. */
+Test(damaged, record_that_says_another_thing_than_its_envelope_is_no_event)
+{
+    static void (*const changes[])(struct quipu_record * record) = {
+        change_event_id,     change_payload_cid, change_version,        change_aggregate_type,
+        change_aggregate_id, change_event_type,  change_correlation_id,
+    };
+    struct quipu_txn *txn = NULL;
+    struct quipu_record record;
+    struct quipu_event_view event;
+    kit_assert_ok(&kit, quipu_txn_begin_read(kit.store, &txn, &kit.err));
+    kit_assert_ok(&kit, quipu_txn_record_at(txn, DAMAGED, &record, &kit.err));
+    kit_assert_ok(&kit, quipu_event_view_of(&record, &event, &kit.err));
+    cr_assert(quipu_uuid_equal(event.envelope.correlation_id, of_it));
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        struct quipu_record changed = record;
+        changes[i](&changed);
+        cr_assert_eq(quipu_event_view_of(&changed, &event, &kit.err), QUIPU_CORRUPT, "change %zu",
+                     i);
+        cr_assert_not_null(strstr(kit.err.message, "position 3: "), "%s", kit.err.message);
+    }
+    quipu_txn_abort(&txn);
+}
+
 Test(damaged, event_is_shown_to_who_says_that_he_verifies_it)
 {
     struct quipu_filter filter = {.skips_hashing = true};

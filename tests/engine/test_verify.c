@@ -174,6 +174,16 @@ Test(verify, finds_an_envelope_that_is_none_any_more_and_goes_on)
 
 /* ------------------------------------------------------------------ what nobody should write */
 
+static struct quipu_uuid event_id_at(uint64_t position)
+{
+    struct kit_foreign copy;
+    struct quipu_envelope envelope;
+    kit_foreign_copy(&kit, position, &copy);
+    kit_assert_ok(&kit, quipu_envelope_decode(copy.foreign.envelope, &envelope, &kit.err));
+    kit_foreign_release(&copy);
+    return envelope.event_id;
+}
+
 /* Append event `position`'s envelope anew after `change`, with its payload. */
 static void append_changed(uint64_t position, void (*change)(struct quipu_envelope *envelope),
                            bool count_own)
@@ -252,6 +262,45 @@ Test(verify, finds_a_second_first_event_of_an_aggregate)
     kit_append(&kit, "a", 2);
     append_changed(1, begin_again, true);
     assert_finds("position 3: version 1, but its back-pointer leads to position 2");
+}
+
+static struct quipu_cid last_cid;
+
+static void take_the_id_of_the_first(struct quipu_envelope *envelope)
+{
+    envelope->event_id = event_id_at(1);
+    envelope->version = 3;
+    envelope->source_seq = 3;
+    envelope->prev[0] = last_cid;
+}
+
+Test(verify, finds_an_event_id_that_is_there_twice)
+{
+    struct quipu_verify_report report;
+    struct kit_foreign copy;
+    char id[QUIPU_UUID_TEXT_BYTES];
+    kit_append(&kit, "a", 1);
+    kit_append(&kit, "a", 2);
+    kit_foreign_copy(&kit, 2, &copy);
+    last_cid = copy.foreign.cid;
+    append_changed(2, take_the_id_of_the_first, true);
+    quipu_uuid_format(event_id_at(1), id);
+
+    struct kit_findings findings = assert_finds("position 3: REPEATED event_id ");
+    cr_assert_eq(findings.count, 1, "%s", findings.text);
+    cr_assert_eq(findings.first_position, 3);
+    cr_assert_not_null(strstr(findings.text, id), "%s", findings.text);
+    cr_assert_not_null(strstr(findings.text, "which position 1 has too, another event"), "%s",
+                       findings.text);
+    cr_assert_eq(quipu_verify(kit.engine, NULL, &report, &kit.err), QUIPU_CORRUPT);
+    cr_assert_eq(report.repeated, 1);
+    cr_assert_eq(report.mendable, 0, "no index is wrong");
+    /* Indexes that are made again are those of the same log. */
+    kit_shut(&kit);
+    kit_assert_ok(&kit, quipu_store_repair(kit.path, NULL, NULL, &kit.err));
+    kit_reopen(&kit);
+    assert_finds("position 3: REPEATED event_id ");
+    kit_foreign_release(&copy);
 }
 
 static void come_from_nowhere(struct quipu_envelope *envelope)
@@ -523,12 +572,15 @@ Test(verify, finds_projections_and_quarantine_that_cannot_be)
     fill_outbox();
     kit_assert_ok(&kit, quipu_txn_begin_write(kit.store, &txn, &kit.err));
     kit_assert_ok(&kit, registry_put(txn, "late", &row, &kit.err));
+    row = (struct registry_row){.table = TABLE_ROWS_FIRST, .version = 1, .beside_position = 4};
+    kit_assert_ok(&kit, registry_put(txn, "beside", &row, &kit.err));
     row = (struct registry_row){.table = 3, .version = 1};
     kit_assert_ok(&kit, registry_put(txn, "strange", &row, &kit.err));
     kit_assert_ok(&kit, quipu_txn_commit(&txn, &kit.err));
     put_row(TABLE_QUARANTINE, quipu_slice_text("no CID"), quipu_slice_text("x"));
 
     struct kit_findings findings = assert_finds("projection late: its checkpoint is beyond");
+    cr_assert_not_null(strstr(findings.text, "projection beside: its checkpoint is beyond"));
     cr_assert_not_null(strstr(findings.text, "projection strange: its row names table 3"));
     cr_assert_not_null(strstr(findings.text, "quarantine"));
     put_row(TABLE_PROJECTIONS, quipu_slice_text("short"), quipu_slice_text("x"));

@@ -49,13 +49,16 @@ struct quipu_verify_report {
     uint64_t problems;
     /** Of these, how many quipu_store_repair and quipu_repair_derived can mend. */
     uint64_t mendable;
+    /** How many are events whose event_id an event before them in the log has: quipu_store_repair
+     * leaves the log as it is, so it does not mend these. */
+    uint64_t repeated;
 };
 
 /**
  * Check the whole store: the structure of each page of its data file (quipu_store_check_pages), and
  * where reading on is safe, envelope and payload bytes against their CIDs, strict decoding, `prev`
  * and version of every chain, source_seq of the store's own sources and of others, links to causes,
- * heads and indexes, receipts, dead letters and the outbox cursor, quarantine, checkpoints of
+ * heads and indexes, that no event_id is there twice, receipts, dead letters and the outbox cursor, quarantine, checkpoints of
  * projections. The log is read in slices, up to where it ended at first; others may read and write
  * meanwhile. The pages are looked at in one snapshot.
  * @retval QUIPU_OK       nothing is wrong

@@ -411,6 +411,30 @@ quipu_store_check_indexes(struct quipu_store *store,
                           void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
                           uint64_t *problems, struct quipu_error *err);
 
+/** An event_id that the log has more than once. */
+struct quipu_repeated_id {
+    struct quipu_uuid event_id;
+    uint64_t first;     /* position of the first event with it: the one that look-ups find */
+    uint64_t position;  /* of one behind it */
+    bool is_same_event; /* the same envelope, stored twice */
+};
+
+/**
+ * Find the event_ids that the log has more than once. Appending lets none in; one is there where an
+ * index was damaged and so did not know the first event. quipu_store_repair makes indexes again and
+ * leaves the log as it is, so it does not mend this. `repeated` is called for each event but the
+ * first one with its event_id, in the order of the first eight bytes of the ids.
+ *
+ * Goes by the index of event_ids: what quipu_store_check_indexes finds wrong with it may hide one.
+ * In slices, while others append. Memory does not grow with the log, but with the events that have
+ * one and the same event_id.
+ * @retval QUIPU_CORRUPT  the index is too damaged to be gone through
+ */
+QUIPU_API QUIPU_MUST_CHECK enum quipu_status
+quipu_store_check_event_ids(struct quipu_store *store,
+                            void (*repeated)(void *ctx, const struct quipu_repeated_id *repeated),
+                            void *ctx, struct quipu_error *err);
+
 /** What a walk over the pages of the data file has found. */
 struct quipu_pages_report {
     uint64_t pages; /* that are in use or in the list of free pages */
