@@ -197,13 +197,40 @@ static enum quipu_status number_find(const struct quipu_ingest *ingest,
                                  err);
 }
 
+/* What comes in is here, but a look-up of its event_id says that it is not. */
+static enum quipu_status index_is_damaged(const struct quipu_foreign *event,
+                                          const struct quipu_envelope *envelope, uint64_t position,
+                                          struct quipu_error *err)
+{
+    char id[QUIPU_UUID_TEXT_BYTES];
+    char cid[QUIPU_CID_TEXT_BYTES];
+    quipu_uuid_format(envelope->event_id, id);
+    quipu_cid_format(&event->cid, cid);
+    return quipu_error_set(err, QUIPU_CORRUPT,
+                           "event_id %s, %s, comes in and stands here already, position %" PRIu64
+                           ", but the index of event_ids does not know it; run `quipu verify "
+                           "--repair-indexes`",
+                           id, cid, position);
+}
+
 /* Anybody can write an envelope that names this store as its source: it carries no signature. Taken
  * in, it would stand here as this store's own, and the store would number on behind it. */
 static enum quipu_status own_is_unproven(const struct quipu_ingest *ingest,
+                                         const struct quipu_foreign *event,
                                          const struct quipu_envelope *envelope,
                                          struct quipu_error *err)
 {
     bool is_given = envelope->source_seq <= ingest->own.last_seq;
+    if (is_given) {
+        struct quipu_aggregate aggregate = {envelope->aggregate_type, envelope->aggregate_id};
+        struct quipu_record record;
+        enum quipu_status status =
+            fork_envelope_find(ingest->txn, aggregate, &event->cid, &record, err);
+        if (status != QUIPU_NOT_FOUND) {
+            return status == QUIPU_OK ? index_is_damaged(event, envelope, record.position, err)
+                                      : status;
+        }
+    }
     return quipu_error_set(err, QUIPU_UNTRUSTED,
                            "number %" PRIu64 " of this store's own source %.*s comes in, but %s, "
                            "and nothing proves that its key signed for this one; bring the bundle "
@@ -224,15 +251,15 @@ static enum quipu_status own_is_ahead(const struct quipu_ingest *ingest,
 }
 
 /* An event of our own that we do not have: this store lost its tail, or the key is used twice. */
-static enum quipu_status own_judge(struct quipu_ingest *ingest, struct ingest_verdict *verdict,
-                                   struct quipu_error *err)
+static enum quipu_status own_judge(struct quipu_ingest *ingest, const struct quipu_foreign *event,
+                                   struct ingest_verdict *verdict, struct quipu_error *err)
 {
     const struct quipu_envelope *envelope = &verdict->envelope;
     if (!ingest_is_own(ingest, envelope)) {
         return QUIPU_OK;
     }
     if (!verdict->is_proven) {
-        return own_is_unproven(ingest, envelope, err);
+        return own_is_unproven(ingest, event, envelope, err);
     }
     if (!ingest->has_own_checked) {
         struct identity_looked nothing = {.position = 0};
@@ -248,31 +275,65 @@ static enum quipu_status own_judge(struct quipu_ingest *ingest, struct ingest_ve
     return QUIPU_OK;
 }
 
+/* ------------------------------------------------------------------ is it here all the same */
+
+/* Of an event that the index of event_ids does not know, whose number is that of the one at
+ * `holder` (0: of none): taken in, it would stand here twice, if that index is damaged. */
+static enum quipu_status absence_check(const struct quipu_ingest *ingest,
+                                       const struct quipu_foreign *event,
+                                       const struct quipu_envelope *envelope, uint64_t holder,
+                                       struct quipu_error *err)
+{
+    struct quipu_record record;
+    uint64_t position = 0;
+    if (holder == 0) {
+        return QUIPU_OK; /* each event is the first with its number, or is noted beside that */
+    }
+    enum quipu_status status = quipu_txn_record_at(ingest->txn, holder, &record, err);
+    if (status != QUIPU_OK) {
+        return status;
+    }
+    if (quipu_cid_equal(&record.envelope_cid, &event->cid)) {
+        return index_is_damaged(event, envelope, holder, err);
+    }
+    struct fork_place place = fork_place_number(envelope->source, envelope->source_seq);
+    status = place_claim_of(ingest->txn, &place, &event->cid, &position, err);
+    if (status == QUIPU_OK) {
+        return index_is_damaged(event, envelope, position, err);
+    }
+    return status == QUIPU_NOT_FOUND ? QUIPU_OK : status;
+}
+
 static enum quipu_status number_judge(const struct quipu_ingest *ingest,
                                       const struct quipu_foreign *event,
-                                      struct ingest_verdict *verdict, struct quipu_error *err)
+                                      struct ingest_verdict *verdict, uint64_t holder,
+                                      struct quipu_error *err)
 {
-    const struct quipu_envelope *envelope = &verdict->envelope;
-    uint64_t holder = 0;
-    enum quipu_status status = number_find(ingest, envelope, &holder, err);
-    if (status != QUIPU_OK || holder == 0) {
-        return status;
+    struct quipu_record record;
+    if (holder == 0) {
+        return QUIPU_OK;
     }
     if (ingest->keeps_forks) {
         verdict->place.number_holder = holder;
         return QUIPU_OK;
     }
-    struct quipu_record record;
-    status = quipu_txn_record_at(ingest->txn, holder, &record, err);
+    enum quipu_status status = quipu_txn_record_at(ingest->txn, holder, &record, err);
     return status == QUIPU_OK ? number_is_held(ingest, verdict, &record, event, err) : status;
 }
 
 enum quipu_status ingest_place_judge(struct quipu_ingest *ingest, const struct quipu_foreign *event,
                                      struct ingest_verdict *verdict, struct quipu_error *err)
 {
-    enum quipu_status status = own_judge(ingest, verdict, err);
+    uint64_t holder = 0;
+    enum quipu_status status = own_judge(ingest, event, verdict, err);
+    if (status == QUIPU_OK) {
+        status = number_find(ingest, &verdict->envelope, &holder, err);
+    }
+    if (status == QUIPU_OK) {
+        status = absence_check(ingest, event, &verdict->envelope, holder, err);
+    }
     if (status == QUIPU_OK) {
         status = chain_judge(ingest, verdict, err);
     }
-    return status == QUIPU_OK ? number_judge(ingest, event, verdict, err) : status;
+    return status == QUIPU_OK ? number_judge(ingest, event, verdict, holder, err) : status;
 }
