@@ -184,12 +184,22 @@ static int repair_store(struct cli *cli, const struct verify_values *values)
                : cli_fail(cli, status, &err, status == QUIPU_CORRUPT ? CLI_CURE_DAMAGED : NULL);
 }
 
-/* Said where all that was found derives from what is sound. */
+/* Of a log that has an event_id twice, which nothing takes out again. */
+#define CURE_REPEATED                                                                              \
+    "restore a backup from before the second one, or bring the events before it into a new store " \
+    "(`quipu export --until POSITION`, `quipu import`) and append there what came after it"
+
+#define CURE_REBUILD "rebuild what derives from the log with `quipu verify --repair-indexes`"
+
 static const char *cure_of(const struct quipu_verify_report *report)
 {
-    return report->mendable == report->problems
-               ? "rebuild what derives from the log with `quipu verify --repair-indexes`"
-               : CLI_CURE_DAMAGED;
+    if (report->mendable == report->problems) {
+        return CURE_REBUILD;
+    }
+    if (report->mendable + report->repeated < report->problems) {
+        return CLI_CURE_DAMAGED;
+    }
+    return report->mendable == 0 ? CURE_REPEATED : CURE_REBUILD ", then " CURE_REPEATED;
 }
 
 static int verify_store(struct cli *cli, const struct verify_values *values)
@@ -269,7 +279,7 @@ const struct cli_verb cli_verb_verify = {
         "truncated,\n"
         "22 a part is missing, 23 gap, 24 fork or rolled back, 25 unsigned, 26 untrusted signer,\n"
         "27 wrong recipient, 28 unknown version, 29 replayed or out of order,\n"
-        "30 too few signers.",
+        "30 too few signers, 31 repeated event_id.",
     .example = "quipu verify ceremony.car",
     .options = options,
     .option_count = sizeof options / sizeof options[0],

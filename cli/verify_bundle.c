@@ -28,6 +28,7 @@ enum verdict {
     VERDICT_VERSION = 28,
     VERDICT_REPLAYED = 29,
     VERDICT_TOO_FEW = 30,
+    VERDICT_REPEATED = 31,
 };
 
 int cli_bundle_verdict(enum quipu_status status, bool is_chain)
@@ -65,6 +66,8 @@ int cli_bundle_verdict(enum quipu_status status, bool is_chain)
         return VERDICT_UNTRUSTED;
     case QUIPU_TOO_FEW_SIGNERS:
         return VERDICT_TOO_FEW;
+    case QUIPU_EVENT_ID_CONFLICT:
+        return VERDICT_REPEATED;
     case QUIPU_AGE_NO_MATCH:
     case QUIPU_AGE_UNSUPPORTED:
         return VERDICT_RECIPIENT;
@@ -105,6 +108,8 @@ static const char *verdict_word(int verdict)
         return "replayed";
     case VERDICT_TOO_FEW:
         return "too few signers";
+    case VERDICT_REPEATED:
+        return "repeated event_id";
     default:
         return "not checked";
     }

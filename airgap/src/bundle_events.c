@@ -16,12 +16,31 @@
 #include "quipu/dagcbor.h"
 
 #define WHAT_BYTES 160
+/* Odd, and no bit of it is like its neighbours for long. */
+#define SPREAD UINT64_C(0x9e3779b97f4a7c15)
 
 /* ------------------------------------------------------------------ the list */
 
 static const uint8_t *digest_at(const struct quipu_buf *digests, uint64_t index)
 {
     return digests->data + index * QUIPU_SHA256_BYTES;
+}
+
+/* An event that was read needs its place in the list no more, but for its last half, which tells it
+ * from others still: its event_id takes the first half. */
+static void note_event_id(struct quipu_bundle_reader *reader, uint64_t index,
+                          struct quipu_uuid event_id)
+{
+    memcpy(reader->digests.data + index * QUIPU_SHA256_BYTES, event_id.bytes, QUIPU_UUID_BYTES);
+}
+
+/* Is the block that is being looked at the envelope of the event at `at`, where `read` were read?
+ */
+static bool is_envelope_of(const struct quipu_bundle_reader *reader, uint64_t at, uint64_t read)
+{
+    size_t from = at < read ? QUIPU_UUID_BYTES : 0;
+    return memcmp(digest_at(&reader->digests, at) + from, reader->cid.digest + from,
+                  QUIPU_SHA256_BYTES - from) == 0;
 }
 
 static int prefix_order(const void *left, const void *right)
@@ -31,15 +50,22 @@ static int prefix_order(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
+typedef int (*order_fn)(const void *left, const void *right);
+
 static int digest_order(const void *left, const void *right)
 {
     return memcmp(*(const uint8_t *const *)left, *(const uint8_t *const *)right,
                   QUIPU_SHA256_BYTES);
 }
 
-/* True where two digests share their first 8 bytes: then they may be the same, and must be looked
- * at in full. Honest ones never do. Sorting 8 bytes of each is some ten times as fast as sorting
- * the digests where they lie. */
+static int event_id_order(const void *left, const void *right)
+{
+    return memcmp(*(const uint8_t *const *)left, *(const uint8_t *const *)right, QUIPU_UUID_BYTES);
+}
+
+/* True where what two begin with, 16 bytes, gives the same 8: then they may be the same, and must
+ * be looked at in full. Honest ones hardly ever do. Sorting 8 bytes of each is some ten times as
+ * fast as sorting the digests where they lie. */
 static enum quipu_status has_near_twins(const struct quipu_buf *digests, size_t count, bool *out)
 {
     uint64_t *prefixes = quipu_alloc(count, sizeof *prefixes);
@@ -47,7 +73,8 @@ static enum quipu_status has_near_twins(const struct quipu_buf *digests, size_t 
         return QUIPU_NO_MEMORY;
     }
     for (size_t i = 0; i < count; i++) {
-        prefixes[i] = quipu_load_be64(digest_at(digests, i));
+        const uint8_t *digest = digest_at(digests, i);
+        prefixes[i] = quipu_load_be64(digest) * SPREAD + quipu_load_be64(digest + 8);
     }
     qsort(prefixes, count, sizeof *prefixes, prefix_order);
     size_t at = 1;
@@ -59,10 +86,15 @@ static enum quipu_status has_near_twins(const struct quipu_buf *digests, size_t 
     return QUIPU_OK;
 }
 
-/* Index of two digests that are the same, the first one first; equal where there are none. */
-static enum quipu_status find_twins(const struct quipu_buf *digests, size_t count,
+/* Index of two that are the same in this order, the first one first; equal where there are none. */
+static enum quipu_status find_twins(const struct quipu_buf *digests, size_t count, order_fn order,
                                     uint64_t twins[2])
 {
+    bool is_near = false;
+    enum quipu_status status = has_near_twins(digests, count, &is_near);
+    if (status != QUIPU_OK || !is_near) {
+        return status;
+    }
     const uint8_t **sorted = quipu_alloc(count, sizeof *sorted);
     if (sorted == NULL) {
         return QUIPU_NO_MEMORY;
@@ -70,9 +102,9 @@ static enum quipu_status find_twins(const struct quipu_buf *digests, size_t coun
     for (size_t i = 0; i < count; i++) {
         sorted[i] = digest_at(digests, i);
     }
-    qsort(sorted, count, sizeof *sorted, digest_order);
+    qsort(sorted, count, sizeof *sorted, order);
     for (size_t i = 1; i < count; i++) {
-        if (digest_order(&sorted[i - 1], &sorted[i]) == 0) {
+        if (order(&sorted[i - 1], &sorted[i]) == 0) {
             uint64_t a = (uint64_t)(sorted[i - 1] - digests->data) / QUIPU_SHA256_BYTES;
             uint64_t b = (uint64_t)(sorted[i] - digests->data) / QUIPU_SHA256_BYTES;
             twins[0] = a < b ? a : b;
@@ -83,18 +115,20 @@ static enum quipu_status find_twins(const struct quipu_buf *digests, size_t coun
     return QUIPU_OK;
 }
 
+static enum quipu_status no_memory_to_sort(struct quipu_bundle_reader *reader,
+                                           enum quipu_status status)
+{
+    return quipu_error_set(reader->err, status, "no memory to sort a list of %" PRIu64 " events",
+                           reader->manifest.tree_size);
+}
+
 static enum quipu_status refuse_duplicates(struct quipu_bundle_reader *reader)
 {
-    size_t count = (size_t)reader->manifest.tree_size;
-    bool is_near = false;
     uint64_t twins[2] = {0};
-    enum quipu_status status = has_near_twins(&reader->digests, count, &is_near);
-    if (status == QUIPU_OK && is_near) {
-        status = find_twins(&reader->digests, count, twins);
-    }
+    enum quipu_status status =
+        find_twins(&reader->digests, (size_t)reader->manifest.tree_size, digest_order, twins);
     if (status != QUIPU_OK) {
-        return quipu_error_set(reader->err, status, "no memory to sort a list of %zu events",
-                               count);
+        return no_memory_to_sort(reader, status);
     }
     if (twins[0] != twins[1]) {
         return quipu_error_set(reader->err, QUIPU_BUNDLE,
@@ -153,8 +187,7 @@ static enum quipu_status refuse_place(struct quipu_bundle_reader *reader, uint64
     uint64_t count = reader->manifest.tree_size;
     uint64_t at = 0;
     while (at < count &&
-           (reader->cid.codec != QUIPU_CODEC_DAG_CBOR ||
-            memcmp(digest_at(&reader->digests, at), reader->cid.digest, QUIPU_SHA256_BYTES) != 0)) {
+           (reader->cid.codec != QUIPU_CODEC_DAG_CBOR || !is_envelope_of(reader, at, index))) {
         at++;
     }
     if (at == count) {
@@ -261,10 +294,13 @@ static enum quipu_status read_event(struct quipu_bundle_reader *reader, uint64_t
     event.offset = reader->offset;
     event.envelope = quipu_buf_slice(&reader->envelope_block);
     status = read_payload(reader, &envelope.payload, &event.payload);
-    if (status != QUIPU_OK || reader->pass->visit == NULL) {
-        return status;
+    if (status == QUIPU_OK && reader->pass->visit != NULL) {
+        status = reader->pass->visit(reader->pass->ctx, &event, reader->err);
     }
-    return reader->pass->visit(reader->pass->ctx, &event, reader->err);
+    if (status == QUIPU_OK) {
+        note_event_id(reader, index, envelope.event_id);
+    }
+    return status;
 }
 
 static enum quipu_status refuse_event(struct quipu_bundle_reader *reader, enum quipu_status status,
@@ -276,6 +312,29 @@ static enum quipu_status refuse_event(struct quipu_bundle_reader *reader, enum q
     quipu_cid_format(&cid, wanted);
     return quipu_error_wrap(reader->err, status, "event %" PRIu64 " of %" PRIu64 " (%s)", index + 1,
                             reader->manifest.tree_size, wanted);
+}
+
+/* Behind the last event. Nobody can take in both of two events with one event_id. */
+static enum quipu_status refuse_event_ids(struct quipu_bundle_reader *reader)
+{
+    uint64_t twins[2] = {0};
+    enum quipu_status status =
+        find_twins(&reader->digests, (size_t)reader->manifest.tree_size, event_id_order, twins);
+    if (status != QUIPU_OK) {
+        return no_memory_to_sort(reader, status);
+    }
+    if (twins[0] == twins[1]) {
+        return QUIPU_OK;
+    }
+    struct quipu_uuid event_id;
+    char text[QUIPU_UUID_TEXT_BYTES];
+    memcpy(event_id.bytes, digest_at(&reader->digests, twins[0]), sizeof event_id.bytes);
+    quipu_uuid_format(event_id, text);
+    return quipu_error_set(reader->err, QUIPU_EVENT_ID_CONFLICT,
+                           "events %" PRIu64 " and %" PRIu64 " of %" PRIu64
+                           " have one and the same event_id %s, so nobody can take both in; "
+                           "`quipu verify` of the store that they come from names their positions",
+                           twins[0] + 1, twins[1] + 1, reader->manifest.tree_size, text);
 }
 
 enum quipu_status quipu_bundle_read_events(struct quipu_bundle_reader *reader)
@@ -292,7 +351,7 @@ enum quipu_status quipu_bundle_read_events(struct quipu_bundle_reader *reader)
             return refuse_event(reader, status, i);
         }
     }
-    return QUIPU_OK;
+    return refuse_event_ids(reader);
 }
 
 /* ------------------------------------------------------------------ sums */

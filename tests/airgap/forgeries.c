@@ -410,19 +410,44 @@ static void proof_of_half_a_hash(struct bundle_kit *kit)
 
 /* ------------------------------------------------------------------ events that are none */
 
-/* Another first envelope, with list, tree, manifest and signature put right. */
-static void set_envelope(struct bundle_kit *kit, struct quipu_slice block)
+/* Another envelope in section `at`, that of event `index`, with list, tree, manifest and signature
+ * put right. */
+static void set_envelope_of(struct bundle_kit *kit, size_t at, size_t index,
+                            struct quipu_slice block)
 {
     struct quipu_bundle_manifest m;
     struct quipu_buf kept = QUIPU_BUF_INIT;
     quipu_buf_append_slice(&kept, bundle_kit_block(kit, 1)); /* what the manifest borrows from */
     cr_assert_eq(quipu_bundle_manifest_decode(quipu_buf_slice(&kept), &m, NULL), QUIPU_OK);
-    bundle_kit_replace(kit, 2, QUIPU_CODEC_DAG_CBOR, block);
-    memcpy(m.links.data, bundle_kit_cid(kit, 2).digest, QUIPU_SHA256_BYTES);
+    bundle_kit_replace(kit, at, QUIPU_CODEC_DAG_CBOR, block);
+    memcpy(m.links.data + index * QUIPU_SHA256_BYTES, bundle_kit_cid(kit, at).digest,
+           QUIPU_SHA256_BYTES);
     bundle_kit_grow_tree(kit, &m);
     bundle_kit_seal(kit, &m, signer);
     quipu_bundle_manifest_release(&m);
     quipu_buf_release(&kept);
+}
+
+static void set_envelope(struct bundle_kit *kit, struct quipu_slice block)
+{
+    set_envelope_of(kit, 2, 0, block);
+}
+
+/* The last event under the event_id of another. */
+static void event_id_twice(struct bundle_kit *kit)
+{
+    struct quipu_envelope first;
+    struct quipu_envelope last;
+    struct quipu_buf block = QUIPU_BUF_INIT;
+    size_t at = kit->count - 1;
+    while (quipu_envelope_decode(bundle_kit_block(kit, at), &last, NULL) != QUIPU_OK) {
+        at--;
+    }
+    cr_assert_eq(quipu_envelope_decode(bundle_kit_block(kit, 2), &first, NULL), QUIPU_OK);
+    last.event_id = first.event_id;
+    cr_assert_eq(quipu_envelope_encode(&last, &block, NULL), QUIPU_OK);
+    set_envelope_of(kit, at, FORGERY_EVENTS - 1, quipu_buf_slice(&block));
+    quipu_buf_release(&block);
 }
 
 static void envelope_that_is_a_map_of_nothing(struct bundle_kit *kit)
@@ -566,6 +591,7 @@ const struct forgery forgeries[] = {
     {"envelope cut", envelope_cut_short, QUIPU_CBOR_TRUNCATED, "event 1 of 12"},
     {"envelope + byte", envelope_with_a_byte_more, QUIPU_CBOR_TRAILING, "event 1 of 12"},
     {"newer envelope", newer_envelope, QUIPU_FORMAT_NEWER, "event 1 of 12"},
+    {"event_id twice", event_id_twice, QUIPU_EVENT_ID_CONFLICT, "events 1 and 12 of 12 have one"},
     {"payload no CBOR", payload_that_is_no_cbor, QUIPU_CBOR_NOT_SHORTEST, "its payload"},
     {"empty payload", payload_of_nothing, QUIPU_CBOR_TRUNCATED, "its payload"},
     {"payload too large", payload_over_the_limit, QUIPU_TOO_LARGE, "its payload"},
