@@ -21,31 +21,40 @@
 
 /* ------------------------------------------------------------------ write */
 
-static enum quipu_status write_blocks(const struct quipu_event_view *event, bool has_envelope,
-                                      bool has_payload, struct quipu_buf *block,
-                                      struct quipu_error *err)
+/* Which blocks stand as values. */
+struct line_form {
+    bool has_envelope;
+    bool has_payload;
+};
+
+static enum quipu_status write_blocks(const struct quipu_event_line *line, struct line_form form,
+                                      struct quipu_buf *block, struct quipu_error *err)
 {
     struct quipu_dagcbor_writer writer;
     quipu_buf_reset(block);
     quipu_dagcbor_writer_init(&writer, block);
     quipu_dagcbor_write_map(&writer, 3);
     quipu_dagcbor_write_key(&writer, "cid");
-    quipu_dagcbor_write_link(&writer, &event->cid);
-    if (has_payload) {
+    quipu_dagcbor_write_link(&writer, line->cid);
+    if (form.has_payload) {
         quipu_dagcbor_write_key(&writer, "payload");
-        quipu_dagcbor_write_item(&writer, event->payload);
+        if (line->is_raw) {
+            quipu_dagcbor_write_bytes(&writer, line->payload);
+        } else {
+            quipu_dagcbor_write_item(&writer, line->payload);
+        }
     }
-    if (has_envelope) {
+    if (form.has_envelope) {
         quipu_dagcbor_write_key(&writer, "envelope");
-        quipu_dagcbor_write_item(&writer, event->envelope_block);
+        quipu_dagcbor_write_item(&writer, line->envelope);
     }
-    if (!has_payload) {
+    if (!form.has_payload) {
         quipu_dagcbor_write_key(&writer, "payload_bytes");
-        quipu_dagcbor_write_bytes(&writer, event->payload);
+        quipu_dagcbor_write_bytes(&writer, line->payload);
     }
-    if (!has_envelope) {
+    if (!form.has_envelope) {
         quipu_dagcbor_write_key(&writer, "envelope_bytes");
-        quipu_dagcbor_write_bytes(&writer, event->envelope_block);
+        quipu_dagcbor_write_bytes(&writer, line->envelope);
     }
     return quipu_dagcbor_writer_finish(&writer, err);
 }
@@ -55,27 +64,38 @@ static bool cannot_carry(enum quipu_status status)
     return status == QUIPU_DAGJSON || status == QUIPU_CBOR_DEPTH;
 }
 
+enum quipu_status quipu_event_line_put(const struct quipu_event_line *line,
+                                       struct quipu_buf *scratch, struct quipu_buf *out,
+                                       struct quipu_error *err)
+{
+    /* From the most that can be read to what always works. */
+    static const struct line_form forms[] = {
+        {true, true}, {true, false}, {false, true}, {false, false}};
+    enum quipu_status status = QUIPU_DAGJSON;
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0] && cannot_carry(status); i++) {
+        if (line->is_raw && !line->shows_raw && forms[i].has_payload) {
+            continue;
+        }
+        status = write_blocks(line, forms[i], scratch, err);
+        if (status == QUIPU_OK) {
+            status = quipu_dagjson_from_dagcbor(quipu_buf_slice(scratch), out, err);
+        }
+    }
+    return status;
+}
+
 enum quipu_status quipu_event_line_write(const struct quipu_event_view *event,
                                          struct quipu_buf *out, struct quipu_error *err)
 {
-    /* From the most that can be read to what always works. */
-    static const struct {
-        bool has_envelope;
-        bool has_payload;
-    } forms[] = {{true, true}, {true, false}, {false, true}, {false, false}};
-    struct quipu_buf block = QUIPU_BUF_INIT;
-    bool is_raw = event->envelope.payload.codec == QUIPU_CODEC_RAW;
-    enum quipu_status status = QUIPU_DAGJSON;
-    for (size_t i = 0; i < sizeof forms / sizeof forms[0] && cannot_carry(status); i++) {
-        if (is_raw && forms[i].has_payload) {
-            continue;
-        }
-        status = write_blocks(event, forms[i].has_envelope, forms[i].has_payload, &block, err);
-        if (status == QUIPU_OK) {
-            status = quipu_dagjson_from_dagcbor(quipu_buf_slice(&block), out, err);
-        }
-    }
-    quipu_buf_release(&block);
+    struct quipu_buf scratch = QUIPU_BUF_INIT;
+    struct quipu_event_line line = {
+        .cid = &event->cid,
+        .envelope = event->envelope_block,
+        .payload = event->payload,
+        .is_raw = event->envelope.payload.codec == QUIPU_CODEC_RAW,
+    };
+    enum quipu_status status = quipu_event_line_put(&line, &scratch, out, err);
+    quipu_buf_release(&scratch);
     return status;
 }
 

@@ -17,6 +17,7 @@
 #include "bundle_reader.h"
 #include "checkpoint.h"
 #include "export_folder.h"
+#include "jsonl.h"
 #include "quipu/alloc.h"
 #include "quipu/dagcbor.h"
 #include "quipu/dagjson.h"
@@ -44,6 +45,7 @@ struct unpack {
     struct quipu_export_folder folder;
     struct unpack_file car;
     struct unpack_file lines;
+    struct quipu_buf scratch;  /* for one line */
     struct quipu_source below; /* the CAR, while it is copied */
     struct quipu_buf sums;     /* lines of SHA256SUMS */
     struct quipu_buf signers;  /* lines of allowed_signers */
@@ -210,21 +212,19 @@ static enum quipu_status put_event(void *ctx, const struct quipu_bundle_event *e
     struct unpack *unpack = ctx;
     struct quipu_envelope envelope;
     struct quipu_buf *out = &unpack->lines.pending;
-    char cid[QUIPU_CID_TEXT_BYTES];
     enum quipu_status status = quipu_envelope_decode(event->envelope, &envelope, err);
     if (status != QUIPU_OK) {
         return status;
     }
-    quipu_cid_format(&event->cid, cid);
-    quipu_buf_printf(out, "{\"cid\":{\"/\":\"%s\"},\"envelope\":", cid);
-    status = quipu_dagjson_from_dagcbor(event->envelope, out, err);
-    quipu_buf_append_text(out, ",\"payload\":");
-    if (status == QUIPU_OK && envelope.payload.codec == QUIPU_CODEC_DAG_CBOR) {
-        status = quipu_dagjson_from_dagcbor(event->payload, out, err);
-    } else if (status == QUIPU_OK) {
-        quipu_unpack_bytes(event->payload, out);
-    }
-    quipu_buf_append_text(out, "}\n");
+    struct quipu_event_line line = {
+        .cid = &event->cid,
+        .envelope = event->envelope,
+        .payload = event->payload,
+        .is_raw = envelope.payload.codec == QUIPU_CODEC_RAW,
+        .shows_raw = true,
+    };
+    status = quipu_event_line_put(&line, &unpack->scratch, out, err);
+    quipu_buf_append_byte(out, '\n');
     if (status != QUIPU_OK) {
         return quipu_error_wrap(err, status, "event %" PRIu64 " as DAG-JSON", event->number);
     }
@@ -328,6 +328,7 @@ enum quipu_status quipu_bundle_unpack(const char *path,
     file_release(&unpack->car);
     file_release(&unpack->lines);
     quipu_export_folder_discard(&unpack->folder);
+    quipu_buf_release(&unpack->scratch);
     quipu_buf_release(&unpack->sums);
     quipu_buf_release(&unpack->signers);
     quipu_free(unpack);

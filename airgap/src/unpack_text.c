@@ -11,20 +11,9 @@
 #include "unpack_text.h"
 
 #include <inttypes.h>
-#include <sodium.h>
 #include <string.h>
 
 #include "quipu/text.h"
-
-static void append_base64(struct quipu_slice bytes, int variant, struct quipu_buf *out)
-{
-    size_t cap = sodium_base64_encoded_len(bytes.len, variant);
-    char *into = (char *)quipu_buf_reserve(out, cap);
-    if (into != NULL) {
-        (void)sodium_bin2base64(into, cap, bytes.data, bytes.len, variant);
-        out->len += cap - 1; /* without the NUL */
-    }
-}
 
 void quipu_unpack_principal(struct quipu_slice key, char out[QUIPU_UNPACK_PRINCIPAL_BYTES])
 {
@@ -40,13 +29,6 @@ void quipu_unpack_principal(struct quipu_slice key, char out[QUIPU_UNPACK_PRINCI
     quipu_buf_append_text(&text, "key-");
     quipu_hex_append(&text, quipu_slice(digest, 16));
     quipu_buf_append_byte(&text, 0);
-}
-
-void quipu_unpack_bytes(struct quipu_slice bytes, struct quipu_buf *out)
-{
-    quipu_buf_append_text(out, "{\"/\":{\"bytes\":\"");
-    append_base64(bytes, sodium_base64_VARIANT_ORIGINAL_NO_PADDING, out);
-    quipu_buf_append_text(out, "\"}}");
 }
 
 /* ------------------------------------------------------------------ VERIFY.txt */
@@ -175,13 +157,23 @@ static const char *const program[] = {
     "  if (v === null || typeof v !== 'object') return String(v);",
     "  if (v instanceof Uint8Array) return `{\"/\":{\"bytes\":\"${base64(v).replace(/=+$/, '')}\"}}`;",
     "  if (Array.isArray(v)) return `[${v.map(json)}]`;",
-    "  if (Object.getPrototypeOf(v) !== Object.prototype) return `{\"/\":\"${v}\"}`; // a link",
-    "  const keys = Object.keys(v).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));",
-    "  return `{${keys.map((key) => `${JSON.stringify(key)}:${json(v[key])}`)}}`;",
+    "  if (!isMap(v)) return `{\"/\":\"${v}\"}`; // a link",
+    "  return `{${keysOf(v).map((key) => `${JSON.stringify(key)}:${json(v[key])}`)}}`;",
     "};",
+    "const isMap = (v) =>",
+    "  v !== null && typeof v === 'object' && Object.getPrototypeOf(v) === Object.prototype;",
+    "const keysOf = (v) => Object.keys(v).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));",
     "const base64 = (bytes) => Buffer.from(bytes).toString('base64');",
     "const plain = (t) => t.replace(/(\"[^\"\\\\]*(?:\\\\.[^\"\\\\]*)*\")|\\.0(?=[,}\\]])/g, '$1');",
     "const shows = (t, v) => t === json(v) || plain(t) === plain(json(v));",
+    "",
+    "// Can DAG-JSON carry it? Not more than 128 levels, nor what would read as a link or as bytes: a map",
+    "// whose first key is \"/\" with a text, or with a map whose first key is \"bytes\" with a text.",
+    "const firstAt = (v, key) => (isMap(v) && keysOf(v)[0] === key ? v[key] : null);",
+    "const isTaken = (v) =>",
+    "  [firstAt(v, '/'), firstAt(firstAt(v, '/'), 'bytes')].some((x) => typeof x === 'string');",
+    "const carries = (v, levels = 128) => !(Array.isArray(v) || isMap(v)) ||",
+    "  (levels > 0 && !isTaken(v) && Object.values(v).every((item) => carries(item, levels - 1)));",
     "",
     "// Root, manifest, and the source that was told.",
     "const [root, ...more] = await car.getRoots();",
@@ -237,10 +229,13 @@ static const char *const program[] = {
     "  const block = decode(take(first));",
     "  for (const cid of Array.isArray(block) ? block : [first]) {",
     "    const envelope = Array.isArray(block) ? decode(take(cid)) : block;",
-    "    const bytes = take(envelope.payload, true);",
-    "    const payload = envelope.payload.code === 113 ? decode(bytes) : bytes;",
+    "    const payload_bytes = take(envelope.payload, true);",
+    "    const payload = envelope.payload.code === 113 ? decode(payload_bytes) : payload_bytes;",
+    "    const envelope_bytes = blocks.get(String(cid));",
+    "    const form = [{ cid, envelope, payload }, { cid, envelope, payload_bytes },",
+    "      { cid, envelope_bytes, payload }, { cid, envelope_bytes, payload_bytes }].find((f) => carries(f));",
     "    const { value } = await shown.next();",
-    "    must(value !== undefined && shows(value, { cid, envelope, payload }), `events.ndjson: ${cid}`);",
+    "    must(value !== undefined && shows(value, form), `events.ndjson: ${cid}`);",
     "    count += 1;",
     "  }",
     "}",
@@ -288,5 +283,6 @@ void quipu_unpack_instructions(const struct quipu_unpack_facts *facts, struct qu
         "grown; `quipu\nverify events.car` does. checkpoint is a signed note "
         "(c2sp.org/tlog-checkpoint) about all that the source\nhad recorded, checkpoint.vkey the "
         "verifier key that tools for signed notes take.\n\nevents.ndjson shows every event for "
-        "reading: cid, envelope and payload as DAG-JSON.\n");
+        "reading: cid, envelope and payload as DAG-JSON. What that cannot carry\nstands as bytes, "
+        "under envelope_bytes and payload_bytes.\n");
 }

@@ -20,9 +20,6 @@ struct quipu_unpack_facts {
  * digits of the key's SHA-256. */
 void quipu_unpack_principal(struct quipu_slice key, char out[QUIPU_UNPACK_PRINCIPAL_BYTES]);
 
-/* DAG-JSON of bytes. */
-void quipu_unpack_bytes(struct quipu_slice bytes, struct quipu_buf *out);
-
 /* VERIFY.txt. */
 void quipu_unpack_instructions(const struct quipu_unpack_facts *facts, struct quipu_buf *out);
 

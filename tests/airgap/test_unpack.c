@@ -6,8 +6,11 @@
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "bundle_kit.h"
+#include "quipu/dagcbor.h"
+#include "quipu/event_lines.h"
 #include "run.h"
 
 static struct temp_dir dir;
@@ -66,6 +69,113 @@ Test(unpack, holds_the_bundle_its_manifest_and_every_event)
     free_file(&original);
     free_file(&car);
     free_file(&manifest);
+    free_file(&events);
+}
+
+static void append(struct quipu_slice payload, struct quipu_slice meta)
+{
+    struct quipu_error err;
+    struct quipu_event event = {
+        .type = "note.written", .aggregate = {"note", "a"}, .payload = payload, .meta = meta};
+    cr_assert_eq(quipu_append(vault.engine, &event, NULL, &err), QUIPU_OK, "%s", err.message);
+}
+
+/* An event of another store, with a payload that is no DAG-CBOR. */
+static void take_raw(struct quipu_slice payload)
+{
+    struct quipu_lines_import_options options = QUIPU_LINES_IMPORT_OPTIONS_INIT;
+    struct quipu_buf block = QUIPU_BUF_INIT;
+    struct quipu_buf line = QUIPU_BUF_INIT;
+    struct store_kit other;
+    struct quipu_event_view event;
+    struct quipu_error err;
+    char source[QUIPU_SOURCE_TEXT_BYTES];
+    store_kit_open(&other, &dir, "other");
+    store_kit_append(&other, 1, 10);
+    cr_assert_eq(quipu_identity_source(other.engine, source, &err), QUIPU_OK, "%s", err.message);
+    store_kit_close(&other);
+    event.envelope = (struct quipu_envelope){
+        .event_id = {{1}},
+        .event_type = quipu_slice_text("note.sealed"),
+        .schema = 1,
+        .aggregate_type = quipu_slice_text("note"),
+        .aggregate_id = quipu_slice_text("sealed"),
+        .version = 1,
+        .payload = quipu_cid_of(QUIPU_CODEC_RAW, payload),
+        .correlation_id = {{2}},
+        .source = quipu_slice_text(source),
+        .source_seq = 1,
+        .enc = quipu_slice("\xa0", 1),
+    };
+    cr_assert_eq(quipu_envelope_encode(&event.envelope, &block, &err), QUIPU_OK, "%s", err.message);
+    event.envelope_block = quipu_buf_slice(&block);
+    event.payload = payload;
+    event.cid = quipu_cid_of(QUIPU_CODEC_DAG_CBOR, event.envelope_block);
+    cr_assert_eq(quipu_event_line_write(&event, &line, &err), QUIPU_OK, "%s", err.message);
+    struct quipu_slice text = quipu_buf_slice(&line);
+    cr_assert_eq(quipu_lines_import(vault.engine, quipu_source_slice(&text), &options, NULL, &err),
+                 QUIPU_OK, "%s", err.message);
+    quipu_buf_release(&block);
+    quipu_buf_release(&line);
+}
+
+/* The line that shows the n-th event, from 1. */
+static void line_of(struct quipu_slice events, size_t n, char out[4096])
+{
+    const char *at = (const char *)events.data;
+    const char *end = at;
+    for (size_t i = 0; i < n; i++) {
+        at = end + (i == 0 ? 0 : 1);
+        end = memchr(at, '\n', events.len - (size_t)(at - (const char *)events.data));
+        cr_assert_not_null(end);
+    }
+    cr_assert_lt(end - at, 4096);
+    memcpy(out, at, (size_t)(end - at));
+    out[end - at] = 0;
+}
+
+Test(unpack, what_dag_json_cannot_carry_stands_as_bytes)
+{
+    static const struct {
+        const char *has;
+        const char *ends;
+    } expected[] = {
+        {",\"envelope\":{", ",\"payload_bytes\":{\"/\":{\"bytes\":\"oWEvYXg\"}}}"},
+        {",\"envelope\":{", ",\"payload\":{\"/\":1}}"},
+        {",\"envelope_bytes\":{\"/\":{\"bytes\":\"", ",\"payload\":{\"/\":1}}"},
+        {",\"envelope_bytes\":{\"/\":{\"bytes\":\"",
+         ",\"payload_bytes\":{\"/\":{\"bytes\":\"oWEvYXg\"}}}"},
+        {",\"payload_bytes\":{\"/\":{\"bytes\":\"gYGB", "gYGBgYA\"}}}"}, /* the greatest depth */
+        {",\"envelope\":{", ",\"payload\":{\"/\":{\"bytes\":\"AAEC\"}}}"},
+    };
+    static const struct quipu_slice none = {NULL, 0};
+    struct quipu_slice text = quipu_slice("\xa1\x61/\x61x", 5); /* {"/": "x"} */
+    struct quipu_slice number = quipu_slice("\xa1\x61/\x01", 4);
+    struct quipu_error err;
+    uint8_t deepest[QUIPU_DAGCBOR_DEPTH_DEFAULT];
+    char line[4096];
+    memset(deepest, 0x81, sizeof deepest - 1);
+    deepest[sizeof deepest - 1] = 0x80;
+    append(text, none);
+    append(number, none);
+    append(number, text);
+    append(text, text);
+    append(quipu_slice(deepest, sizeof deepest), none);
+    take_raw(quipu_slice("\0\1\2", 3));
+    cr_assert_eq(remove(bundle), 0);
+    store_kit_export(&vault, bundle, NULL);
+
+    cr_assert_eq(quipu_bundle_unpack(bundle, NULL, folder, NULL, &err), QUIPU_OK, "%s",
+                 err.message);
+
+    struct quipu_slice events = file_of("events.ndjson");
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        line_of(events, 61 + i, line);
+        cr_assert_not_null(strstr(line, expected[i].has), "%s", line);
+        size_t end = strlen(expected[i].ends);
+        cr_assert_geq(strlen(line), end);
+        cr_assert_str_eq(line + strlen(line) - end, expected[i].ends, "%zu", i);
+    }
     free_file(&events);
 }
 
