@@ -94,6 +94,23 @@ void cli_json_raw(struct cli_json *json, const char *key, struct quipu_slice val
     quipu_buf_append_slice(&json->buf, value);
 }
 
+enum quipu_status cli_json_bytes(struct quipu_slice bytes, struct quipu_buf *out,
+                                 struct quipu_error *err)
+{
+    quipu_dagjson_append_bytes(out, bytes);
+    return out->status == QUIPU_OK
+               ? QUIPU_OK
+               : quipu_error_set(err, out->status, "%zu bytes as text", bytes.len);
+}
+
+enum quipu_status cli_json_block(struct quipu_slice block, struct quipu_buf *out, bool *is_bytes,
+                                 struct quipu_error *err)
+{
+    enum quipu_status status = quipu_dagjson_from_dagcbor(block, out, err);
+    *is_bytes = status == QUIPU_DAGJSON;
+    return *is_bytes ? cli_json_bytes(block, out, err) : status;
+}
+
 void cli_json_object(struct cli_json *json, const char *key)
 {
     append_key(json, key);

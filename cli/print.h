@@ -112,6 +112,12 @@ void cli_json_hex(struct cli_json *json, const char *key, struct quipu_slice byt
 void cli_json_time(struct cli_json *json, const char *key, int64_t unix_us);
 /** Text that is JSON already. */
 void cli_json_raw(struct cli_json *json, const char *key, struct quipu_slice value);
+/** Append DAG-JSON: of a block of DAG-CBOR, or, where DAG-JSON cannot carry that, of its bytes. */
+enum quipu_status cli_json_block(struct quipu_slice block, struct quipu_buf *out, bool *is_bytes,
+                                 struct quipu_error *err);
+/** Append bytes as DAG-JSON has them. */
+enum quipu_status cli_json_bytes(struct quipu_slice bytes, struct quipu_buf *out,
+                                 struct quipu_error *err);
 void cli_json_object(struct cli_json *json, const char *key);
 void cli_json_list(struct cli_json *json, const char *key);
 /** An object as an item of the open list. */

@@ -10,7 +10,6 @@
 #include "catalogue.h"
 #include "cli.h"
 #include "print.h"
-#include "quipu/dagjson.h"
 #include "quipu/text.h"
 
 struct replay_values {
@@ -38,18 +37,20 @@ struct show_run {
     struct quipu_buf value;
 };
 
+/* What DAG-JSON cannot carry is shown as bytes, under `raw` as in replies to queries. */
 static enum quipu_status show_row(void *ctx, struct quipu_slice key, struct quipu_slice value,
                                   struct quipu_error *err)
 {
     struct show_run *run = ctx;
     quipu_buf_reset(&run->value);
-    enum quipu_status status = quipu_dagjson_from_dagcbor(value, &run->value, err);
+    bool is_bytes = false;
+    enum quipu_status status = cli_json_block(value, &run->value, &is_bytes, err);
     if (status != QUIPU_OK) {
         return status;
     }
     if (!run->cli->is_json) {
         cli_put_plain(key);
-        (void)fputc(' ', stdout);
+        (void)fputs(is_bytes ? " raw " : " ", stdout);
         cli_put_plain(quipu_buf_slice(&run->value));
         (void)fputc('\n', stdout);
         return QUIPU_OK;
@@ -57,7 +58,7 @@ static enum quipu_status show_row(void *ctx, struct quipu_slice key, struct quip
     cli_json_begin(&run->json);
     cli_json_text(&run->json, "projection", quipu_slice_text(run->projection));
     cli_json_text(&run->json, "key", key);
-    cli_json_raw(&run->json, "value", quipu_buf_slice(&run->value));
+    cli_json_raw(&run->json, is_bytes ? "raw" : "value", quipu_buf_slice(&run->value));
     return cli_json_end(&run->json, err);
 }
 

@@ -80,13 +80,16 @@ static void print_uuid(const struct cli *cli, const char *name, struct quipu_uui
     print_row(cli, name, text);
 }
 
-/* A block as indented DAG-JSON behind its name. */
-static enum quipu_status print_block(const struct cli *cli, const char *name,
+/* A block as indented DAG-JSON behind its name; as the bytes it is where it is raw, and behind
+ * "<name>_bytes" where DAG-JSON cannot carry it. */
+static enum quipu_status print_block(const struct cli *cli, const char *name, bool is_raw,
                                      struct quipu_slice block, struct quipu_error *err)
 {
     struct quipu_buf json = QUIPU_BUF_INIT;
     struct quipu_buf text = QUIPU_BUF_INIT;
-    enum quipu_status status = quipu_dagjson_from_dagcbor(block, &json, err);
+    bool is_bytes = is_raw;
+    enum quipu_status status =
+        is_raw ? cli_json_bytes(block, &json, err) : cli_json_block(block, &json, &is_bytes, err);
     if (status == QUIPU_OK) {
         cli_json_indent(quipu_buf_slice(&json), "  ", &text);
         if (text.status != QUIPU_OK) {
@@ -94,7 +97,8 @@ static enum quipu_status print_block(const struct cli *cli, const char *name,
         }
     }
     if (status == QUIPU_OK) {
-        (void)printf("%s%s%s\n%.*s\n", cli_paint(cli, CLI_DIM), name, cli_paint(cli, CLI_PLAIN),
+        (void)printf("%s%s%s%s\n%.*s\n", cli_paint(cli, CLI_DIM), name,
+                     is_bytes && !is_raw ? "_bytes" : "", cli_paint(cli, CLI_PLAIN),
                      QUIPU_SLICE_FMT(quipu_buf_slice(&text)));
     }
     quipu_buf_release(&json);
@@ -151,11 +155,15 @@ static enum quipu_status print_event(const struct cli *cli, struct quipu_txn *tx
     print_receipt(cli, txn, event->position);
     enum quipu_status status = QUIPU_OK;
     if (envelope->meta.len > 0) {
-        status = print_block(cli, "meta", envelope->meta, err);
+        status = print_block(cli, "meta", false, envelope->meta, err);
+    }
+    if (status == QUIPU_OK && envelope->enc.len > 0) {
+        status = print_block(cli, "enc", false, envelope->enc, err);
     }
     if (status == QUIPU_OK) {
         print_cid(cli, "payload_cid", &envelope->payload);
-        status = print_block(cli, "payload", event->payload, err);
+        status = print_block(cli, "payload", envelope->payload.codec == QUIPU_CODEC_RAW,
+                             event->payload, err);
     }
     return status;
 }
@@ -216,6 +224,8 @@ const struct cli_verb cli_verb_show = {
 
 /* ------------------------------------------------------------------ cat */
 
+#define CURE_NOT_JSON "leave --json out: the block's bytes are written then"
+
 static enum quipu_status cat(const struct cli *cli, struct quipu_txn *txn,
                              const struct quipu_cid *cid, struct quipu_error *err)
 {
@@ -237,7 +247,8 @@ static enum quipu_status cat(const struct cli *cli, struct quipu_txn *txn,
         return QUIPU_OK;
     }
     struct quipu_buf json = QUIPU_BUF_INIT;
-    status = quipu_dagjson_from_dagcbor(block, &json, err);
+    status = cid->codec == QUIPU_CODEC_RAW ? cli_json_bytes(block, &json, err)
+                                           : quipu_dagjson_from_dagcbor(block, &json, err);
     if (status == QUIPU_OK) {
         cli_put_json(quipu_buf_slice(&json), stdout);
         (void)putchar('\n'); /* as above */
@@ -270,7 +281,9 @@ static int run_cat(struct cli *cli, const void *values, int argc, char **argv)
         (void)quipu_error_set(&err, status, "there is no block %s", argv[0]);
     }
     quipu_txn_abort(&txn);
-    return status == QUIPU_OK ? 0 : cli_fail(cli, status, &err, NULL);
+    return status == QUIPU_OK
+               ? 0
+               : cli_fail(cli, status, &err, status == QUIPU_DAGJSON ? CURE_NOT_JSON : NULL);
 }
 
 const struct cli_verb cli_verb_cat = {

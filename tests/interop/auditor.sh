@@ -2,11 +2,12 @@
 # An auditor who has stock tools only: runs the commands out of the VERIFY.txt of an unpacked bundle as
 # they stand there, then changes one thing after the other and sees each found by one of them. Also the
 # exit codes of `quipu verify BUNDLE`.
-#   auditor.sh QUIPU
+#   auditor.sh QUIPU APPEND_BLOCK
 #
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 quipu=$1
+append_block=$2
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -160,6 +161,44 @@ SOURCE=$honest
 cp "$dir/audit/signature-1.sig" "$dir/audit/signature-2.sig"
 audit "$dir/audit" && fail "a signature that is not of the bundle passes"
 rm "$dir/audit/signature-2.sig"
+
+# Events that DAG-JSON cannot carry, in a store of their own, among some that look much like them and are
+# carried. The former stand as bytes, and a folder where they stand otherwise does not pass.
+deepest=$(printf '81%.0s' {1..127})80
+QUIPU_STORE=$dir/odd "$quipu" init --quiet >/dev/null
+odd=0
+for block in a1612fa16562797465736441414141 a1612f6178 a2612f6178616101 81a1612f60 a1616181a1612f60 \
+    a1612fa26161f6656279746573616b "$deepest" "${deepest#81}" "${deepest#8181}" a1612f01 a1612ff6 a16162f6 \
+    a1612f81f6 a1612fa165627974657301 a26060612f60 a1612fa0 a1612f43010203 a1656279746573616b \
+    a1695f5f70726f746f5f5fa1612f60; do
+    odd=$((odd + 1))
+    "$append_block" "$dir/odd" "odd-$odd" "$block"
+done
+"$append_block" "$dir/odd" meta a1616e01 a1612f6178
+"$append_block" "$dir/odd" both a1612f6178 a1612fa165627974657360
+"$quipu" --store "$dir/odd" export --quiet --unpack "$dir/odd-audit" "$dir/odd.car" >/dev/null
+honest=$SOURCE
+SOURCE=$("$quipu" --store "$dir/odd" status --json | grep -oE -m 1 '"source":"U[A-Z2-7]{55}"' | grep -oE 'U[A-Z2-7]{55}')
+audit "$dir/odd-audit" || fail "events that DAG-JSON cannot carry: $(cat "$dir/log")"
+grep -q '21 events verified' "$dir/log" || fail "node has not counted the odd events"
+[ "$(grep -c '"payload_bytes":' "$dir/odd-audit/events.ndjson")" -eq 8 ] || fail "other payloads stand as bytes"
+[ "$(grep -c '"envelope_bytes":' "$dir/odd-audit/events.ndjson")" -eq 2 ] || fail "other envelopes stand as bytes"
+misshown() { # LINE FROM TO
+    cp -r "$dir/odd-audit" "$dir/tampered"
+    sed -i "$1s,$2,$3," "$dir/tampered/events.ndjson"
+    cmp -s "$dir/odd-audit/events.ndjson" "$dir/tampered/events.ndjson" && fail "line $1 is not changed"
+    resum "$dir/tampered"
+    if audit "$dir/tampered"; then
+        fail "line $1 passes with $3"
+    fi
+    grep -q 'events.ndjson: bafy' "$dir/log" || fail "line $1 is refused otherwise: $(cat "$dir/log")"
+    rm -r "$dir/tampered"
+}
+misshown 1 '"payload_bytes":{.*' '"payload":{"/":{"bytes":"AAAA"}}}'
+misshown 1 oWEvoWVieXRlc2RBQUFB oWEvoWVieXRlc2RBQUFC
+misshown 2 '"payload_bytes":{.*' '"payload":{"/":"x"}}'
+misshown 10 '"payload":.*' '"payload_bytes":{"/":{"bytes":"oWEvAQ"}}}'
+SOURCE=$honest
 
 # The verdicts of verify.
 append 301 310
