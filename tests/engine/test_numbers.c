@@ -140,3 +140,57 @@ Test(numbers, so_does_one_that_comes_back_after_another_identity)
     cr_assert_eq(number_at(4), 3);
     kit_assert_sound(&ours, 4);
 }
+
+/* ------------------------------------------------------------------ who recorded it */
+
+static bool is_recorded_here(uint64_t position)
+{
+    struct quipu_txn *txn = NULL;
+    struct quipu_record record;
+    struct quipu_event_view event;
+    bool is_here = false;
+    kit_assert_ok(&ours, quipu_txn_begin_read(ours.store, &txn, &ours.err));
+    kit_assert_ok(&ours, quipu_txn_record_at(txn, position, &record, &ours.err));
+    kit_assert_ok(&ours, quipu_event_view_of(&record, &event, &ours.err));
+    kit_assert_ok(&ours, quipu_event_is_recorded_here(txn, &event, &is_here, &ours.err));
+    quipu_txn_abort(&txn);
+    return is_here;
+}
+
+static void take_with_forks(const struct quipu_foreign *event)
+{
+    struct quipu_ingest *ingest = NULL;
+    struct quipu_ingest_options options = QUIPU_INGEST_OPTIONS_INIT;
+    options.forks = QUIPU_INGEST_FORKS_KEEP;
+    kit_assert_ok(&ours, quipu_ingest_begin_with(ours.engine, &options, &ingest, &ours.err));
+    kit_assert_ok(&ours, quipu_ingest_event(ingest, event, NULL, &ours.err));
+    kit_assert_ok(&ours, quipu_ingest_commit(&ingest, NULL, &ours.err));
+}
+
+Test(numbers, tell_what_was_recorded_here_from_what_came_in_under_the_same_name)
+{
+    struct kit_foreign twin;
+    kit_append(&theirs, "a", 1);
+    ingest_kit_become_theirs(INGEST_KIT_WITHOUT_KEY);
+    cr_assert(is_recorded_here(1));
+    kit_append(&ours, "d", 1);
+    cr_assert(is_recorded_here(1)); /* under the identity that it had before */
+    cr_assert(is_recorded_here(2));
+
+    twin_of(1, &twin);
+    take_with_forks(&twin.foreign); /* the number is one that was given here */
+    cr_assert_not(is_recorded_here(3));
+    kit_append(&theirs, "b", 2);
+    take_position(2); /* and this one is not */
+    cr_assert_not(is_recorded_here(4));
+    cr_assert(is_recorded_here(1));
+    kit_foreign_release(&twin);
+
+    ingest_kit_take_key();
+    kit_reopen(&ours);
+    kit_append(&ours, "c", 1); /* goes on behind what came in under its name */
+    cr_assert(is_recorded_here(5));
+    cr_assert_not(is_recorded_here(4));
+    cr_assert_not(is_recorded_here(3));
+    cr_assert(is_recorded_here(1));
+}
