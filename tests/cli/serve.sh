@@ -189,7 +189,8 @@ finish TERM
 
 # ------------------------------------------------------------------ a server that does not take us
 
-server_options=(--user keys --pass keys)
+echo 'authorization { user: keys, password: keys }' >"$dir/nats.conf"
+server_options=(-c "$dir/nats.conf")
 start_server
 export QUIPU_SERVER=$url
 not_taken() {
@@ -203,9 +204,8 @@ not_taken
 finish TERM
 begin
 not_taken
-stop_server
-server_options=(-p "${url##*:}")
-start_server # the same one, which takes us
+: >"$dir/nats.conf" # and now it does
+kill -HUP "$server_pid"
 await_page /healthz "HTTP/1.1 200 "
 await_page /metrics 'quipu_nats_state{state="connected"} 1'
 finish TERM
