@@ -342,7 +342,8 @@ Test(stored, every_message_is_seen_whatever_its_headers_say)
     for (size_t i = 0; i < LIES; i++) {
         raw_message_publish(&server, "cim.keys.somewhere", quipu_slice_text(lies[i]),
                             i % 2 == 0 ? quipu_slice_text("") : quipu_slice_text("forged"));
-        raw_message_publish(&server, "cim.keys.somewhere", quipu_slice_text(lies[i]),
+        /* As JSON it has escapes. */
+        raw_message_publish(&server, "cim.keys.some\"where\\<else>", quipu_slice_text(lies[i]),
                             i % 2 == 1 ? quipu_slice_text("") : quipu_slice_text("forged"));
     }
 
