@@ -38,6 +38,7 @@ await() {
 
 # begin OPTIONS: serve in the background, with figures at $port.
 begin() {
+    : >"$dir/log" # what the one before has said is no answer
     "$quipu" serve --metrics 127.0.0.1:0 --log-format json "$@" 2>"$dir/log" &
     serving=$!
     await '"metrics.started"'

@@ -220,3 +220,22 @@ Test(service_origin, whoever_takes_the_id_of_an_event_is_not_its_request)
                  3); /* it is one event, not two */
     served_release(&served);
 }
+
+/* The program and the library append what they are told; the id in the meta is held against the
+ * request's all the same. */
+Test(service_origin, nor_is_an_event_that_names_another_request)
+{
+    struct served served;
+    char digest[128];
+    char forged[1024];
+    served_start(&served, NULL);
+    digest_of(&served, REVOKE, digest);
+    forge(digest, forged);
+    char *named = strstr(forged, "\"id\":\"" VICTIM);
+    cr_assert_not_null(named);
+    named[sizeof "\"id\":\"" - 1] = 'X';
+    (void)js_store_append(&served.store, forged);
+
+    expect_conflict(&served, REVOKE, VICTIM);
+    served_release(&served);
+}
