@@ -12,6 +12,7 @@
 #include "event_message.h"
 #include "payload_store.h"
 #include "quipu/jetstream.h"
+#include "stored.h"
 
 #define PARTS      3
 #define FETCH      500
@@ -186,12 +187,14 @@ static void get_payloads(struct bare *bare, const struct prepared *prepared, siz
                          size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        char subject[PAYLOAD_GET_SUBJECT_BYTES];
+        const struct stored_ask ask = {.stream = "OBJ_" BENCH_BUCKET,
+                                       .subject = prepared->events[from + i].names.chunk_subject};
+        struct stored_room room;
         struct nats_outgoing message;
-        quipu_payload_get_message("OBJ_" BENCH_BUCKET, &prepared->events[from + i].names, subject,
-                                  &message);
-        check(natsConnection_PublishRequest(bare->connection, subject, bare->reply, NULL, 0),
-              "get");
+        quipu_stored_request(&ask, STORED_DIRECT, &room, &message);
+        check(
+            natsConnection_PublishRequest(bare->connection, message.subject, bare->reply, NULL, 0),
+            "get");
     }
     for (size_t i = 0; i < count; i++) {
         wait_for_answer(bare);
