@@ -103,6 +103,8 @@ struct quipu_export_report {
  *                          folder of `path` is not there; no file is made
  * @retval QUIPU_CORRUPT    a stored block does not hash to its CID, or the log is not what the
  *                          checkpoint of the bundle before says; no file is made
+ * @retval QUIPU_EVENT_ID_CONFLICT  two of the events have one event_id, and nobody could take both
+ * in; quipu_verify names them; no file is made
  * @retval QUIPU_BUSY       another export of this store is running
  * @retval QUIPU_INVALID    operator or reason is empty, too long or holds control characters;
  *                          `path` names no file; the filter chooses with QUIPU_EXPORT_SINCE_LAST;
@@ -193,6 +195,7 @@ struct quipu_bundle_check_options {
  * @retval QUIPU_CAR_TRUNCATED  it ends too early
  * @retval QUIPU_BUNDLE         a CAR, but not a bundle; or manifest, proofs and blocks disagree
  * @retval QUIPU_ENVELOPE, QUIPU_CBOR_*    an event is none, although the manifest names it
+ * @retval QUIPU_EVENT_ID_CONFLICT  two of its events have one event_id; err says which
  * @retval QUIPU_UNSIGNED       nobody has signed it
  * @retval QUIPU_BAD_SIGNATURE  a signature does not hold, or the store that the manifest names did
  *                              not sign
