@@ -78,8 +78,8 @@ struct quipu_slice quipu_msg_body(const natsMsg *msg);
 /* First value of a header, or NULL. Borrowed from the message. */
 const char *quipu_msg_header(natsMsg *msg, const char *name);
 
-/* Number in a "Status" header (404, 408, 409, …); 0 where there is none. Of what a stream gives back
- * (stored.h) it may be anybody's word. */
+/* Number in a "Status" header (404, 408, 409, …); 0 where there is none. Of what a stream gives
+ * back (stored.h) it may be anybody's word. */
 int quipu_msg_status(natsMsg *msg);
 
 #endif

@@ -58,9 +58,9 @@ struct quipu_verify_report {
  * Check the whole store: the structure of each page of its data file (quipu_store_check_pages), and
  * where reading on is safe, envelope and payload bytes against their CIDs, strict decoding, `prev`
  * and version of every chain, source_seq of the store's own sources and of others, links to causes,
- * heads and indexes, that no event_id is there twice, receipts, dead letters and the outbox cursor, quarantine, checkpoints of
- * projections. The log is read in slices, up to where it ended at first; others may read and write
- * meanwhile. The pages are looked at in one snapshot.
+ * heads and indexes, that no event_id is there twice, receipts, dead letters and the outbox cursor,
+ * quarantine, checkpoints of projections. The log is read in slices, up to where it ended at first;
+ * others may read and write meanwhile. The pages are looked at in one snapshot.
  * @retval QUIPU_OK       nothing is wrong
  * @retval QUIPU_CORRUPT  something is; err holds the first finding, `problem` got them all
  * `report` is filled in both cases.
