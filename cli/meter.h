@@ -9,6 +9,7 @@
 #define QUIPU_CLI_METER_H
 
 #include "cli.h"
+#include "quipu/store_upkeep.h"
 
 struct cli_meter {
     const struct cli *cli;

@@ -9,6 +9,7 @@
 #include "cli.h"
 #include "meter.h"
 #include "print.h"
+#include "quipu/store_upkeep.h"
 
 struct compact_values {
     bool wants_progress;

@@ -13,6 +13,7 @@
 #include "import.h"
 #include "internal/failpoint.h"
 #include "quipu/operations.h"
+#include "quipu/store_upkeep.h"
 
 /* A slice of an import into a copy: so much held in memory, or so many events, whichever comes
  * first. */

@@ -73,7 +73,7 @@ void quipu_stored_request(const struct stored_ask *ask, enum stored_via via,
     out->body = quipu_slice_text(room->body);
 }
 
-/* ------------------------------------------------------------------ a direct get's answer */
+/* ------------------------------------------------------------------ an answer to a direct get */
 
 /* The last value of a header, which the server has put behind what was stored; NULL: there is none.
  * Borrowed. `*is_readable` false: the headers are none. */

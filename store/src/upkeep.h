@@ -3,10 +3,11 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef QUIPU_STORE_UPKEEP_H
-#define QUIPU_STORE_UPKEEP_H
+#ifndef QUIPU_UPKEEP_H
+#define QUIPU_UPKEEP_H
 
 #include "internal.h"
+#include "quipu/store_upkeep.h"
 
 /* The options as given, or the defaults. Fails with QUIPU_MISUSE, for the path too. */
 QUIPU_MUST_CHECK enum quipu_status quipu_upkeep_take(const struct quipu_upkeep_options *given,

@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #include "bits.h"
+#include "quipu/store_upkeep.h"
 #include "quipu/verify.h"
 
 #define SECONDS_MAX 20

@@ -29,6 +29,7 @@
 
 #include "quipu/ingest.h"
 #include "quipu/outbox.h"
+#include "quipu/store_upkeep.h"
 #include "quipu/verify.h"
 #include "sample.h"
 #include "temp_dir.h"

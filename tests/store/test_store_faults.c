@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "faulty_disk.h"
+#include "quipu/store_upkeep.h"
 #include "store_fixture.h"
 
 #define CALLS_MAX 1000

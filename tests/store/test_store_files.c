@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "quipu/store_upkeep.h"
 #include "store_answers.h"
 #include "store_fixture.h"
 

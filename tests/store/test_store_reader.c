@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "quipu/store_upkeep.h"
 #include "store_answers.h"
 #include "store_fixture.h"
 

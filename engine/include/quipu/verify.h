@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "quipu/engine.h"
+#include "quipu/store_upkeep.h"
 
 #ifdef __cplusplus
 extern "C" {
